@@ -1,0 +1,48 @@
+# What two or more parts need, one subject a module. libcore has nothing but
+# libc under it and may go into the plugin; libprog is for programs.
+noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
+
+%C%_libcore_la_SOURCES = \
+	%D%/addr.c %D%/addr.h \
+	%D%/cleanup.h \
+	%D%/desc.c %D%/desc.h \
+	%D%/errmsg.c %D%/errmsg.h \
+	%D%/option.c %D%/option.h \
+	%D%/rankset.c %D%/rankset.h \
+	%D%/site.c %D%/site.h \
+	%D%/value.c %D%/value.h
+
+%C%_libprog_la_SOURCES = \
+	%D%/log.c %D%/log.h \
+	%D%/loop.c %D%/loop.h \
+	%D%/frame.c %D%/frame.h \
+	%D%/mux.c %D%/mux.h \
+	%D%/netctl.h
+
+if HAVE_CMOCKA
+UNIT_TESTS += \
+	%D%/test_addr \
+	%D%/test_desc \
+	%D%/test_loop \
+	%D%/test_mux \
+	%D%/test_option \
+	%D%/test_rankset \
+	%D%/test_site \
+	%D%/test_value
+%C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_rankset_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_loop_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_loop_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_mux_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_mux_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_addr_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_addr_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_desc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_desc_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_option_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_option_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_site_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_value_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_value_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+endif

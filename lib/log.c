@@ -1,0 +1,95 @@
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 2048
+
+static struct {
+	char tag[128];
+	int fd, file_fd;
+	enum log_level level, file_level;
+} logger = { .fd = STDERR_FILENO, .file_fd = -1, .level = LOG_LEVEL_INFO };
+
+void log_setup(const char *tag, int fd, enum log_level level)
+{
+	snprintf(logger.tag, sizeof(logger.tag), "%s", tag);
+	logger.fd = fd;
+	logger.level = level;
+}
+
+void log_to_file(int fd, enum log_level level)
+{
+	logger.file_fd = fd;
+	logger.file_level = level;
+}
+
+/* One write a line, so that lines of several tasks do not mix. */
+static void write_line(int fd, const char *line, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, line, len);
+
+		if (n <= 0)
+			return; /* nobody left to tell */
+		line += n;
+		len -= (size_t)n;
+	}
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	static const char *const names[] = { "error: ", "warning: ", "", "" };
+	char line[LINE_MAX_BYTES];
+	struct timespec ts;
+	va_list ap;
+	int stamp, n;
+	size_t len;
+
+	bool to_file = logger.file_fd >= 0 && level <= logger.file_level;
+
+	if (level > logger.level && !to_file)
+		return;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	stamp = snprintf(line, sizeof(line), "%lld.%03ld ",
+			 (long long)ts.tv_sec, ts.tv_nsec / 1000000);
+	n = snprintf(line + stamp, sizeof(line) - (size_t)stamp,
+		     "vmstep: %s%s%s", logger.tag, logger.tag[0] ? ": " : "",
+		     names[level]);
+	len = (size_t)(stamp + n);
+	if (len > sizeof(line) - 2)
+		len = sizeof(line) - 2;
+	va_start(ap, fmt);
+	vsnprintf(line + len, sizeof(line) - 1 - len, fmt, ap);
+	va_end(ap);
+	len = strlen(line);
+	line[len++] = '\n';
+	if (level <= logger.level)
+		write_line(logger.fd, line + stamp, len - (size_t)stamp);
+	if (to_file)
+		write_line(logger.file_fd, line, len);
+}
+
+bool log_limit_pass(struct log_limit *limit)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (ts.tv_sec != limit->second) {
+		unsigned int kept_back = limit->kept_back;
+
+		*limit = (struct log_limit){ .second = ts.tv_sec };
+		if (kept_back)
+			log_warn("%u more lines like the last were kept back",
+				 kept_back);
+	}
+	if (limit->said < 5) {
+		limit->said++;
+		return true;
+	}
+	limit->kept_back++;
+	return false;
+}

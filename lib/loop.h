@@ -1,0 +1,70 @@
+/* loop.h - one thread's event loop: descriptors, timers, signals, children
+ *
+ * Owns:    an epoll instance and the sources registered with it, not their
+ *          descriptors.
+ * Thread:  the one that runs it; nothing here may be called from another.
+ *
+ * A source may be freed from any callback, its own included: it is unlinked at
+ * once and its memory goes when the dispatch of this round is over.
+ */
+#ifndef VMSTEP_LOOP_H
+#define VMSTEP_LOOP_H
+
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/signalfd.h>
+
+#include "errmsg.h"
+
+struct loop;
+struct loop_io;
+struct loop_timer;
+
+/* @events: EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR as epoll_wait(2) gives them */
+typedef void (*loop_io_fn)(uint32_t events, void *arg);
+typedef void (*loop_timer_fn)(void *arg);
+typedef void (*loop_signal_fn)(const struct signalfd_siginfo *si, void *arg);
+typedef void (*loop_child_fn)(pid_t pid, int wstatus, void *arg);
+
+int loop_new(struct loop **ret, struct errmsg *err);
+void loop_free(struct loop *l); /* NULL is fine; frees what is still in it */
+
+/* Dispatch until loop_stop(). Returns what was given to loop_stop(), or
+ * -errno when epoll itself failed. */
+int loop_run(struct loop *l);
+void loop_stop(struct loop *l, int result);
+
+/* Monotonic milliseconds. */
+int64_t loop_now_ms(void);
+
+/* Watch @fd (borrowed). A regular file, which epoll refuses, is reported as
+ * always ready for what was asked. Returns 0 or -errno. */
+int loop_io_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn,
+		void *arg, struct loop_io **ret);
+void loop_io_set(struct loop_io *io, uint32_t events); /* 0: none for now */
+void loop_io_free(struct loop_io *io);		       /* NULL is fine */
+
+/* A timer: once after @ms, then not until set again. @ms < 0: not armed. */
+int loop_timer_add(struct loop *l, int64_t ms, loop_timer_fn fn, void *arg,
+		   struct loop_timer **ret);
+void loop_timer_set(struct loop_timer *t, int64_t ms);
+void loop_timer_free(struct loop_timer *t); /* NULL is fine */
+
+/* Block @sig in this thread and report it here instead. Call before threads
+ * or children are made; a child must unblock (loop_unblock_signals()). One
+ * handler a signal: a second call replaces it. */
+int loop_signal(struct loop *l, int sig, loop_signal_fn fn, void *arg,
+		struct errmsg *err);
+/* In a child, between fork and exec: async-signal-safe. */
+void loop_unblock_signals(void);
+
+/* Report the end of our child @pid, once, with its wait status; it is reaped
+ * here. Where the kernel has no pidfd (before 5.3) this takes SIGCHLD, which
+ * is the caller's to use otherwise. Returns 0 or -errno. */
+int loop_child(struct loop *l, pid_t pid, loop_child_fn fn, void *arg);
+/* What the child that a loop_child_fn is told about has used. */
+const struct rusage *loop_child_usage(const struct loop *l);
+void loop_child_forget(struct loop *l, pid_t pid); /* it stays a zombie */
+
+#endif

@@ -1,0 +1,85 @@
+/* netctl.h - what vmstep-helper and vmstep-net of one node say to each other
+ *
+ * Over a unix SOCK_SEQPACKET socket, net.sock in the step's directory: one
+ * struct netctl a message, the host's byte order (both ends are on one node).
+ * vmstep-net ends when the last of these connections is closed.
+ *
+ *   helper                              vmstep-net
+ *     | HELLO rank (+ port's descriptor)  |  each helper, once, first
+ *     |---------------------------------->|
+ *     |            WELCOME link address   |
+ *     |<----------------------------------|
+ *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank, once
+ *     |---------------------------------->|
+ *     | STATE ready / done / failed       |  of this rank, as it happens
+ *     |---------------------------------->|
+ *     |            ALL ready / done       |  when it holds for the whole step
+ *     |            LOST text              |  when it never will
+ *     |<----------------------------------|
+ */
+#ifndef VMSTEP_NETCTL_H
+#define VMSTEP_NETCTL_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define NETCTL_VERSION	1
+#define NETCTL_KEY_LEN	32
+#define NETCTL_TEXT_LEN 160
+
+enum netctl_type {
+	NETCTL_HELLO = 1,
+	NETCTL_WELCOME,
+	NETCTL_TABLE,
+	NETCTL_STATE,
+	NETCTL_ALL,
+	NETCTL_LOST,
+};
+
+enum netctl_state {
+	NETCTL_READY = 1, /* agent and network of the guest are up */
+	NETCTL_DONE,	  /* its command has ended, or it has none */
+	NETCTL_FAILED,	  /* its VM could not be started or was lost */
+};
+
+struct netctl {
+	uint32_t version; /* NETCTL_VERSION */
+	uint32_t type;	  /* enum netctl_type */
+	union {
+		/* One descriptor rides along: vmstep-net's end of a stream
+		 * socket pair whose other end is QEMU's -netdev stream. The
+		 * helper keeps a copy of both. No descriptor: no port. */
+		struct {
+			uint32_t rank;
+			uint32_t nranks;
+		} hello;
+		/* "192.0.2.7:40123" or "[2001:db8::7]:40123", where other
+		 * nodes' vmstep-net reach this one; empty with one node. */
+		struct {
+			char link[NETCTL_TEXT_LEN];
+		} welcome;
+		/* A memfd rides along, one line a node, in node order:
+		 * "ADDRESS:PORT RANKS", as in "192.0.2.7:40123 0,2-3". */
+		struct {
+			uint8_t key[NETCTL_KEY_LEN]; /* of the step */
+			uint32_t node;		     /* this node's index */
+			uint32_t nnodes;
+			uint32_t nranks;
+		} table;
+		struct {
+			uint32_t state; /* enum netctl_state, of the sender */
+		} state;
+		struct {
+			uint32_t state; /* NETCTL_READY or NETCTL_DONE */
+		} all;
+		struct {
+			uint32_t rank; /* UINT32_MAX: not one rank */
+			char text[NETCTL_TEXT_LEN];
+		} lost;
+	};
+};
+
+static_assert(sizeof(struct netctl) == 8 + 4 + NETCTL_TEXT_LEN,
+	      "struct netctl is what doc/net.md says");
+
+#endif

@@ -1,0 +1,250 @@
+#include <config.h>
+
+#include "site.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "value.h"
+
+#define AT(member) offsetof(struct site, member)
+
+const struct site_key site_keys[] = {
+	{ "runtime_dir", SITE_PATH, AT(runtime_dir), "/run/vmstep",
+	  "directory for sockets and small files of running steps; made if missing",
+	  false },
+	{ "image_path", SITE_TEXT, AT(image_path), "/usr/share/vmstep/images",
+	  "directories where --vm-image looks names up, separated by ':'",
+	  false },
+	{ "rundir", SITE_PATH, AT(rundir), "/tmp",
+	  "directory for overlays; they have no name there and vanish with QEMU",
+	  false },
+	{ "qemu", SITE_PATH, AT(qemu), "qemu-system-x86_64",
+	  "QEMU, a path or a name looked up in PATH", false },
+	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
+	  "memory of each task kept back for QEMU itself", false },
+	{ "allow_users", SITE_TEXT, AT(allow_users), "",
+	  "users who may run VMs; empty: all", false },
+	{ "allow_groups", SITE_TEXT, AT(allow_groups), "",
+	  "groups whose members may run VMs; empty: all", false },
+	{ "allow_tcg", SITE_BOOL, AT(allow_tcg), "yes",
+	  "may guests run without KVM, some 20 times slower?", false },
+	{ "net_device", SITE_TEXT, AT(net_device), "",
+	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host",
+	  false },
+	{ "net_port_range", SITE_TEXT, AT(net_port_range), "",
+	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
+	  false },
+	{ "boot_timeout", SITE_OPTION, OPT_BOOT_TIMEOUT, NULL,
+	  "seconds a VM may take to come up; as default_boot_timeout", false },
+	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
+	  "seconds to end in order; as default_grace", false },
+	{ "data_path", SITE_TEXT, 0, NULL, "", true },
+	{ "kernel", SITE_PATH, 0, NULL, "", true },
+	{ "initrd", SITE_PATH, 0, NULL, "", true },
+	{ "allow_images", SITE_TEXT, 0, NULL, "", true },
+	{ "allow_qemu_args", SITE_BOOL, 0, NULL, "", true },
+	{ "allow_qmp", SITE_BOOL, 0, NULL, "", true },
+	{ "allow_outbound", SITE_BOOL, 0, NULL, "", true },
+	{ "allow_publish", SITE_TEXT, 0, NULL, "", true },
+	{ "allow_mounts", SITE_TEXT, 0, NULL, "", true },
+	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
+	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
+	{ "max_fam", SITE_SIZE, 0, NULL, "", true },
+	{ "net_link", SITE_TEXT, 0, NULL, "", true },
+	{ "net_encrypt", SITE_BOOL, 0, NULL, "", true },
+	{ "net_workers", SITE_TEXT, 0, NULL, "", true },
+	{ "beacon_interval", SITE_TEXT, 0, NULL, "", true },
+	{ "lost_after", SITE_TEXT, 0, NULL, "", true },
+};
+const size_t n_site_keys = ARRAY_SIZE(site_keys);
+
+static int set_text(char **at, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static int set_key(struct site *s, const struct site_key *key,
+		   const char *value, struct errmsg *err)
+{
+	char *at = (char *)s + key->offset;
+
+	switch (key->kind) {
+	case SITE_PATH:
+		if (!*value)
+			return errmsg_say(err, -EINVAL,
+					  "%s: the value is empty", key->name);
+		/* fall through */
+	case SITE_TEXT:
+		if (set_text((char **)(void *)at, value) < 0)
+			return errmsg_set(err, -ENOMEM, "%s", key->name);
+		return 0;
+	case SITE_SIZE:
+		return value_size(value, (uint64_t *)(void *)at, err);
+	case SITE_BOOL:
+		return value_bool(value, (bool *)at, err);
+	case SITE_OPTION:
+		optset_clear(&s->defaults, (enum option_id)key->offset);
+		return optset_add(&s->defaults, (enum option_id)key->offset,
+				  value, key->name, err);
+	}
+	return -EINVAL;
+}
+
+static int set_default(struct site *s, const char *name, const char *value,
+		       struct errmsg *err)
+{
+	char origin[80], option[64];
+	int id;
+
+	snprintf(option, sizeof(option), "%s", name + strlen("default_"));
+	for (char *p = option; *p; p++)
+		if (*p == '_')
+			*p = '-';
+	id = option_find(option);
+	if (id < 0)
+		return errmsg_say(
+			err, -EINVAL,
+			"unknown key '%s': there is no option --vm-%s", name,
+			option);
+	if (id == OPT_IMAGE)
+		return errmsg_say(
+			err, -EINVAL,
+			"default_image would turn every step into virtual machines; leave it to the users");
+	snprintf(origin, sizeof(origin), "%s", name);
+	return optset_add(&s->defaults, (enum option_id)id, value, origin, err);
+}
+
+static int set_named(struct site *s, const char *name, const char *value,
+		     struct errmsg *err)
+{
+	int r;
+
+	if (strncmp(name, "default_", 8) == 0)
+		return set_default(s, name, value, err);
+	for (size_t i = 0; i < n_site_keys; i++) {
+		if (strcmp(site_keys[i].name, name) != 0)
+			continue;
+		if (site_keys[i].later)
+			return errmsg_say(
+				err, -ENOTSUP,
+				"key '%s' is not in this version (%s) yet; take it out",
+				name, PACKAGE_VERSION);
+		r = set_key(s, &site_keys[i], value, err);
+		return r < 0 && site_keys[i].kind != SITE_OPTION ?
+			       errmsg_prefix(err, r, "%s", name) :
+			       r;
+	}
+	return errmsg_say(err, -EINVAL,
+			  "unknown key '%s'; vmstep.conf(5) has the list",
+			  name);
+}
+
+static char *strip(char *text)
+{
+	size_t len;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	len = strlen(text);
+	while (len && isspace((unsigned char)text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}
+
+static int set_line(struct site *s, char *line, struct errmsg *err)
+{
+	char *name, *value, *eq;
+
+	name = strip(line);
+	if (!*name || *name == '#')
+		return 0;
+	eq = strchr(name, '=');
+	if (!eq)
+		return errmsg_say(err, -EINVAL,
+				  "'%s' is not of the form key = value", name);
+	*eq = '\0';
+	value = strip(eq + 1);
+	return set_named(s, strip(name), value, err);
+}
+
+static int load_file(struct site *s, const char *path, bool must_exist,
+		     struct errmsg *err)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	unsigned int n = 0;
+	int r;
+
+	if (!f && errno == ENOENT && !must_exist)
+		return 0;
+	if (!f)
+		return errmsg_set(err, -errno, "%s", path);
+	while (getline(&line, &size, f) >= 0) {
+		n++;
+		r = set_line(s, line, err);
+		if (r < 0)
+			return errmsg_prefix(err, r, "%s:%u", path, n);
+	}
+	if (ferror(f))
+		return errmsg_set(err, -EIO, "%s", path);
+	return 0;
+}
+
+static int load_dir(struct site *s, const char *path, struct errmsg *err)
+{
+	char pattern[4096];
+	glob_t found;
+	int r = 0;
+
+	snprintf(pattern, sizeof(pattern), "%s.d/*.conf", path);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return 0;
+	for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
+		r = load_file(s, found.gl_pathv[i], true, err);
+	globfree(&found);
+	return r;
+}
+
+int site_load(const char *path, bool must_exist, struct site *ret,
+	      struct errmsg *err)
+{
+	int r = 0;
+
+	*ret = (struct site){ 0 };
+	for (size_t i = 0; i < n_site_keys && r == 0; i++)
+		if (site_keys[i].dflt)
+			r = set_key(ret, &site_keys[i], site_keys[i].dflt, err);
+	if (r == 0)
+		r = load_file(ret, path, must_exist, err);
+	if (r == 0)
+		r = load_dir(ret, path, err);
+	if (r < 0)
+		site_done(ret);
+	return r;
+}
+
+void site_done(struct site *s)
+{
+	for (size_t i = 0; i < n_site_keys; i++) {
+		const struct site_key *key = &site_keys[i];
+
+		if (!key->later &&
+		    (key->kind == SITE_TEXT || key->kind == SITE_PATH))
+			free(*(char **)(void *)((char *)s + key->offset));
+	}
+	optset_done(&s->defaults);
+	*s = (struct site){ 0 };
+}

@@ -1,0 +1,52 @@
+/* site.h - vmstep.conf: what the administrator says
+ *
+ * One table of keys gives the parser, the message for an unknown key, and the
+ * check of the man page vmstep.conf(5).
+ */
+#ifndef VMSTEP_SITE_H
+#define VMSTEP_SITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "errmsg.h"
+#include "option.h"
+
+#define SITE_DEFAULT_PATH SYSCONFDIR "/vmstep/vmstep.conf"
+
+struct site {
+	char *runtime_dir;    /* sockets and small files of running steps */
+	char *image_path;     /* directories, separated by ':' */
+	char *rundir;	      /* overlays */
+	char *qemu;	      /* a name looked up in PATH, or a path */
+	char *allow_users;    /* names, separated by commas or spaces; "" all */
+	char *allow_groups;   /* the same; one of both must hold */
+	bool allow_tcg;	      /* may guests run without KVM? */
+	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
+	char *net_device;     /* interface or subnet of the links; "" auto */
+	char *net_port_range; /* "40000-40999"; "" any */
+	struct optset defaults; /* default_NAME, boot_timeout, grace */
+};
+
+enum site_kind { SITE_TEXT, SITE_PATH, SITE_SIZE, SITE_BOOL, SITE_OPTION };
+
+struct site_key {
+	const char *name;
+	enum site_kind kind;
+	size_t offset; /* in struct site; of SITE_OPTION: the option */
+	const char *dflt;
+	const char *help;
+	bool later; /* in the contract, not in this version yet */
+};
+extern const struct site_key site_keys[];
+extern const size_t n_site_keys;
+
+/* The defaults, then @path and the *.conf files of the directory of the same
+ * name with ".d", in order. @must_exist: is it an error if @path is missing?
+ * On failure @err names file, line and cure, and @ret is empty. */
+int site_load(const char *path, bool must_exist, struct site *ret,
+	      struct errmsg *err);
+void site_done(struct site *s);
+
+#endif

@@ -1,0 +1,260 @@
+#include <config.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cleanup.h"
+#include "site.h"
+
+/* A directory with vmstep.conf and vmstep.conf.d/ in it. */
+struct fixture {
+	char dir[64], conf[96];
+	struct site site;
+	struct errmsg err;
+};
+
+static void write_file(struct fixture *f, const char *name, const char *text)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char path[128];
+
+	snprintf(f->dir, sizeof(f->dir), "/tmp/vmstep-test-XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	snprintf(f->conf, sizeof(f->conf), "%s/vmstep.conf", f->dir);
+	snprintf(path, sizeof(path), "%s/vmstep.conf.d", f->dir);
+	*state = f;
+	return mkdir(path, 0700);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[96];
+
+	site_done(&f->site);
+	snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	free(f);
+	return system(command);
+}
+
+static int load(struct fixture *f, const char *text)
+{
+	write_file(f, "vmstep.conf", text);
+	site_done(&f->site);
+	f->err.text[0] = '\0';
+	return site_load(f->conf, true, &f->site, &f->err);
+}
+
+static void refused(struct fixture *f, const char *text, int code,
+		    const char *words)
+{
+	assert_int_equal(load(f, text), code);
+	if (!strstr(f->err.text, words))
+		fail_msg("'%s' has no '%s'", f->err.text, words);
+	assert_null(f->site.runtime_dir); /* nothing is left half loaded */
+}
+
+static void test_missing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(site_load(f->conf, true, &f->site, &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.text, f->conf));
+	assert_non_null(strstr(f->err.text, "No such file"));
+	assert_int_equal(site_load(f->dir, true, &f->site, &f->err), -EIO);
+}
+
+static void test_unreadable(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() == 0)
+		skip();
+	write_file(f, "vmstep.conf", "");
+	chmod(f->conf, 0);
+	/* also where it need not exist: what it says is not known */
+	assert_int_equal(site_load(f->conf, false, &f->site, &f->err), -EACCES);
+}
+
+static void test_bad_lines(void **state)
+{
+	struct fixture *f = *state;
+
+	refused(f, "runtime_dir", -EINVAL, "'runtime_dir' is not of the form");
+	refused(f, "\n# x\n  colour = red\n", -EINVAL,
+		"vmstep.conf:3: unknown key 'colour'");
+	refused(f, "= x\n", -EINVAL, "unknown key ''");
+	refused(f, "Qemu = x\n", -EINVAL, "unknown key 'Qemu'");
+	refused(f, "runtime_dir =\n", -EINVAL,
+		"runtime_dir: the value is empty");
+	refused(f, "mem_reserve = much\n", -EINVAL, "'much' is not a size");
+	refused(f, "mem_reserve = 0\n", -EINVAL, "'0' is not a size");
+	refused(f, "allow_tcg = perhaps\n", -EINVAL, "neither yes nor no");
+	refused(f, "boot_timeout = 5m\n", -EINVAL, "boot_timeout: '5m'");
+	refused(f, "grace = 0\n", -EINVAL, "grace: '0'");
+}
+
+static void test_bad_defaults(void **state)
+{
+	struct fixture *f = *state;
+
+	refused(f, "default_colour = red\n", -EINVAL,
+		"there is no option --vm-colour");
+	refused(f, "default_ = red\n", -EINVAL, "unknown key 'default_'");
+	refused(f, "default_image = a\n", -EINVAL, "every step");
+	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
+	refused(f, "default_firmware = uefi\n", -ENOTSUP,
+		"default_firmware: this option is not in this version");
+}
+
+static void test_later(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < n_site_keys; i++) {
+		char line[128];
+
+		if (!site_keys[i].later)
+			continue;
+		snprintf(line, sizeof(line), "%s = 1\n", site_keys[i].name);
+		refused(f, line, -ENOTSUP, site_keys[i].name);
+	}
+}
+
+static void test_bad_dropin(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "vmstep.conf.d/50-x.conf", "\ncolour = red\n");
+	refused(f, "qemu = /q\n", -EINVAL, "50-x.conf:2: unknown key 'colour'");
+}
+
+static void test_table(void **state)
+{
+	for (size_t i = 0; i < n_site_keys; i++) {
+		assert_non_null(site_keys[i].name);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(site_keys[i].name,
+						site_keys[j].name);
+		if (site_keys[i].later)
+			continue;
+		assert_true(strlen(site_keys[i].help) > 5);
+		assert_true(site_keys[i].dflt ||
+			    site_keys[i].kind == SITE_OPTION);
+	}
+}
+
+static void test_defaults(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(site_load(f->conf, false, &f->site, &f->err), 0);
+	assert_string_equal(f->site.runtime_dir, "/run/vmstep");
+	assert_string_equal(f->site.qemu, "qemu-system-x86_64");
+	assert_string_equal(f->site.allow_users, "");
+	assert_true(f->site.allow_tcg);
+	assert_int_equal(f->site.mem_reserve, 256 << 20);
+	for (int i = 0; i < OPT_COUNT; i++)
+		assert_false(optset_has(&f->site.defaults, (enum option_id)i));
+}
+
+static void test_values(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "  runtime_dir=/a b \t\n\n"
+				 "qemu = /q=1 # no comment\r\n"
+				 "#qemu = /x\n"
+				 "allow_users =\n"
+				 "allow_tcg = off\n"
+				 "mem_reserve = 1G\n"
+				 "default_net_mtu = 1500\n"
+				 "net_port_range = 1-2"),
+			 0);
+	assert_string_equal(f->site.runtime_dir, "/a b");
+	assert_string_equal(f->site.qemu, "/q=1 # no comment");
+	assert_string_equal(f->site.allow_users, "");
+	assert_false(f->site.allow_tcg);
+	assert_int_equal(f->site.mem_reserve, 1 << 30);
+	assert_string_equal(f->site.net_port_range, "1-2");
+	assert_string_equal(f->site.defaults.opt[OPT_NET_MTU].v[0], "1500");
+}
+
+static void test_again(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "qemu = /a\nqemu = /b\nboot_timeout = 5\n"
+				 "boot_timeout = 6\ndefault_env = A\n"
+				 "default_env = B\n"),
+			 0);
+	assert_string_equal(f->site.qemu, "/b");
+	assert_int_equal(f->site.defaults.opt[OPT_BOOT_TIMEOUT].n, 1);
+	assert_string_equal(f->site.defaults.opt[OPT_BOOT_TIMEOUT].v[0], "6");
+	assert_int_equal(f->site.defaults.opt[OPT_ENV].n, 2);
+}
+
+static void test_dropins(void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "vmstep.conf.d/20-b.conf", "qemu = /20\n");
+	write_file(f, "vmstep.conf.d/10-a.conf", "qemu = /10\nrundir = /10\n");
+	write_file(f, "vmstep.conf.d/30-c.conf.rpmsave", "colour = red\n");
+	assert_int_equal(load(f, "qemu = /main\nrundir = /main\n"), 0);
+	assert_string_equal(f->site.qemu, "/20");
+	assert_string_equal(f->site.rundir, "/10");
+	site_done(&f->site);
+	unlink(f->conf);
+	assert_int_equal(site_load(f->conf, false, &f->site, &f->err), 0);
+	assert_string_equal(f->site.qemu, "/20");
+}
+
+#define TEST(text, fn)                          \
+	{                                       \
+		text, fn, setup, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST("a file that is named must be there", test_missing),
+		TEST("a file that cannot be read is never passed over",
+		     test_unreadable),
+		TEST("bad lines are refused with file, line and cure",
+		     test_bad_lines),
+		TEST("so are defaults of options that cannot be",
+		     test_bad_defaults),
+		TEST("keys of a later version are refused by name", test_later),
+		TEST("a bad line of a drop-in names the drop-in",
+		     test_bad_dropin),
+		TEST("each row of the table is filled", test_table),
+		TEST("without a file the defaults hold", test_defaults),
+		TEST("values of every kind", test_values),
+		TEST("the last of a key counts, lists add up", test_again),
+		TEST("drop-ins come after the file, in order", test_dropins),
+	};
+
+	return cmocka_run_group_tests_name("site", tests, NULL, NULL);
+}
