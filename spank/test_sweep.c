@@ -1,0 +1,214 @@
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cluster.h"
+
+struct test {
+	struct cluster *c;
+	struct played srun, run;
+	char user[128]; /* the user's directory under runtime_dir */
+};
+
+static int setup(void **state)
+{
+	struct test *t = calloc(1, sizeof(*t));
+	int r = cluster_setup((void **)&t->c);
+
+	snprintf(t->user, sizeof(t->user), "%s/%u", t->c->runtime, getuid());
+	*state = t;
+	return r;
+}
+
+static int teardown(void **state)
+{
+	struct test *t = *state;
+
+	played_done(&t->srun);
+	played_done(&t->run);
+	cluster_teardown((void **)&t->c);
+	free(t);
+	return 0;
+}
+
+__attribute__((format(printf, 2, 3))) static void make(struct test *t,
+						       const char *fmt, ...)
+{
+	char command[768], words[384];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	snprintf(command, sizeof(command), "mkdir -p %s && cd %s && %s",
+		 t->user, t->user, words);
+	assert_int_equal(system(command), 0);
+}
+
+static bool there(struct test *t, const char *name)
+{
+	char path[256];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", t->user, name);
+	return lstat(path, &st) == 0;
+}
+
+/* Not in the user's directory, but anywhere in the cluster's. */
+static bool elsewhere(struct test *t, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", t->c->dir, name);
+	return access(path, F_OK) == 0;
+}
+
+static void epilog(struct test *t, uint32_t job)
+{
+	play_epilog(t->c, job, 0, &t->run);
+	assert_int_equal(t->run.status, 0);
+	assert_null(played_failure(&t->run));
+}
+
+static void test_nothing_there(void **state)
+{
+	struct test *t = *state;
+
+	epilog(t, 12); /* no runtime directory */
+	mkdir(t->c->runtime, 0755);
+	epilog(t, 12);
+	make(t, "true");
+	epilog(t, 12);
+	assert_false(there(t, ""));
+	assert_int_equal(access(t->c->runtime, F_OK), 0);
+}
+
+static void test_bad_config(void **state)
+{
+	struct test *t = *state;
+
+	make(t, "mkdir 12.0");
+	t->c->required = true;
+	cluster_conf(t->c, "colour = red\n");
+	epilog(t, 12);
+	t->c->plugin_args = LIST("nonsense");
+	epilog(t, 12);
+	assert_true(there(t, "12.0"));
+}
+
+static void test_links(void **state)
+{
+	struct test *t = *state;
+
+	make(t,
+	     "mkdir -p %s/precious/deep 12.0/a && touch %s/precious/deep/file",
+	     t->c->dir, t->c->dir);
+	make(t,
+	     "ln -s %s/precious 12.0/link && ln -s %s/precious 12.1 && ln -s ../../../precious 12.0/a/up",
+	     t->c->dir, t->c->dir);
+	epilog(t, 12);
+	assert_false(there(t, "12.0"));
+	assert_false(there(t, "12.1"));
+	assert_true(elsewhere(t, "precious/deep/file"));
+}
+
+static void test_user_link(void **state)
+{
+	struct test *t = *state;
+
+	mkdir(t->c->runtime, 0755);
+	make(t,
+	     "cd .. && rmdir %u && mkdir -p ../elsewhere/12.0 && ln -s ../elsewhere %u",
+	     getuid(), getuid());
+	epilog(t, 12);
+	assert_true(elsewhere(t, "elsewhere/12.0"));
+}
+
+static void test_other_jobs(void **state)
+{
+	struct test *t = *state;
+
+	make(t,
+	     "mkdir 12.0 12.1 12.0+1 1.0 120.0 112.0 12 x12.0 && touch 12.9");
+	epilog(t, 12);
+	assert_false(there(t, "12.0"));
+	assert_false(there(t, "12.1"));
+	assert_false(there(t, "12.0+1"));
+	assert_false(there(t, "12.9"));
+	assert_true(there(t, "1.0"));
+	assert_true(there(t, "120.0"));
+	assert_true(there(t, "112.0"));
+	assert_true(there(t, "12"));
+	assert_true(there(t, "x12.0"));
+}
+
+static void test_step_end(void **state)
+{
+	struct test *t = *state;
+	struct step s = {
+		.job = 12,
+		.run = "cd $STEP_DIR && mkdir -p a/b/c ../12.1 && touch a/f g && mkfifo p && ln -s / l",
+	};
+
+	play(t->c, LIST("srun", "--vm-image=a", "true"), NULL, &t->srun);
+	play_step(t->c, &t->srun, 0, &s, &t->run);
+	assert_int_equal(t->run.status, 0);
+	assert_false(there(t, "12.0"));
+	assert_true(there(t, "12.1")); /* another step of the job's */
+	epilog(t, 12);
+	assert_false(there(t, ""));
+}
+
+static void test_depth(void **state)
+{
+	struct test *t = *state;
+
+	/* a user may nest as deep as they like; the walk ends somewhere */
+	make(t, "mkdir -p 12.0/1/2/3/4/5/6/7/8/9/10/11/12");
+	epilog(t, 12);
+	assert_true(there(t, "12.0"));
+}
+
+static void test_unreadable(void **state)
+{
+	struct test *t = *state;
+
+	make(t, "mkdir -p 12.0/a && touch 12.0/a/f && chmod 0 12.0/a");
+	epilog(t, 12);
+	assert_true(there(t, "12.0") == (geteuid() != 0));
+	make(t, "chmod -R u+rwx .");
+}
+
+#define TEST(text, fn)                          \
+	{                                       \
+		text, fn, setup, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST("nothing to remove is no error", test_nothing_there),
+		TEST("a bad configuration removes nothing, fails nothing",
+		     test_bad_config),
+		TEST("links are removed, not followed", test_links),
+		TEST("a link in place of the user's directory is not followed",
+		     test_user_link),
+		TEST("other jobs' directories stay", test_other_jobs),
+		TEST("a step's end removes the step's directory only",
+		     test_step_end),
+		TEST("too deep a tree does not bring the walk down",
+		     test_depth),
+		TEST("nor does a directory without permissions",
+		     test_unreadable),
+	};
+
+	return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);
+}

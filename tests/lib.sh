@@ -1,0 +1,177 @@
+# tests/lib.sh - what the system tests (t*.t) share. Source it first:
+#
+#	. "$(dirname "$0")/lib.sh"
+#
+# A test prints TAP: run it with `prove -v tests/t0010-minicluster.t`. Checks
+# take their name first, one sentence each:
+#
+#	ok   NAME CMD...         CMD succeeds; if not, what it said is shown
+#	nok  NAME CMD...         CMD fails
+#	is   NAME GOT WANT       the two strings are equal
+#	like NAME GOT REGEX      GOT matches the extended regular expression
+#	skip NAME REASON         this one cannot be checked here
+#	skip_all REASON          nothing can: ends the test
+#	done_testing             last line of every test; exit status 1 if any failed
+#
+# With MUST_WORK=1, as in CI, skip is a failure and skip_all ends the whole run.
+#
+#	wait_for SECONDS CMD...  poll until CMD succeeds; 1 when the time is up
+#	at_exit CMD...           run CMD when the test ends, however; last one first
+#	                         (not from $(...), nor under ok, which is one)
+#	diag TEXT...             a comment in the output
+#	need CMD...              skip_all unless all commands are there
+#
+# For tests that want a Slurm (root only; see contrib/minicluster --help):
+#
+#	need_cluster             skip_all unless a cluster can be made here
+#	cluster_up NAME ARG...   minicluster up ARG..., brought down at the end; a
+#	                         check of its own, and the test ends if it fails
+#	mc NAME ARG...           minicluster --name of this test's cluster NAME
+#	as_user NAME CMD...      run CMD on NAME's login host as $test_user
+#	bg CMD...                CMD in the background; where CMD is mc or as_user,
+#	                         $! is what passes signals on (with & it would not be)
+#
+# $top is the source tree, $tmp a directory that $test_user can read and that
+# goes away at the end, and the directory the test runs in.
+
+# shellcheck shell=bash disable=SC2034,SC2154
+
+set -u
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034
+test_user=vmtest
+tap_count=0 tap_failed=0 tap_exit=()
+
+diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+
+pass() { echo "ok $((++tap_count)) - $1"; }
+fail() { echo "not ok $((++tap_count)) - $1"; tap_failed=$((tap_failed + 1)); }
+
+ok()
+{
+	local name=$1 out status
+	shift
+	out=$("$@" 2>&1)
+	status=$?
+	if ((status == 0)); then
+		pass "$name"
+	else
+		fail "$name"
+		diag "$* -> $status"$'\n'"$out"
+	fi
+}
+
+nok() { ok "$1" tap_not "${@:2}"; }
+tap_not() { ! "$@"; }
+
+is()
+{
+	if [[ $2 == "$3" ]]; then
+		pass "$1"
+	else
+		fail "$1"
+		diag "got:  $2"
+		diag "want: $3"
+	fi
+}
+
+like()
+{
+	if [[ $2 =~ $3 ]]; then
+		pass "$1"
+	else
+		fail "$1"
+		diag "got:  $2"
+		diag "want: /$3/"
+	fi
+}
+
+skip()
+{
+	if [[ ${MUST_WORK-} == 1 ]]; then
+		fail "$1: must work here, but $2"
+	else
+		pass "$1 # SKIP $2"
+	fi
+}
+
+skip_all()
+{
+	if [[ ${MUST_WORK-} == 1 ]]; then
+		echo "Bail out!  ${0##*/} must work here, but $*"
+		exit 1
+	fi
+	echo "1..0 # SKIP $*"
+	exit 0
+}
+
+done_testing()
+{
+	echo "1..$tap_count"
+	exit $((tap_failed > 0))
+}
+
+wait_for()
+{
+	local end_s=$((SECONDS + $1))
+	shift
+	until "$@" &>/dev/null; do
+		((SECONDS < end_s)) || return 1
+		sleep 0.05
+	done
+}
+
+at_exit() { tap_exit=("$(printf '%q ' "$@")" "${tap_exit[@]}"); }
+
+tap_at_exit()
+{
+	local status=$? cmd
+	trap '' INT TERM HUP
+	cd /
+	for cmd in "${tap_exit[@]}"; do
+		eval "$cmd" >&2
+	done
+	exit "$status"
+}
+trap tap_at_exit EXIT
+trap 'exit 130' INT TERM HUP
+
+need()
+{
+	local cmd
+	for cmd; do
+		command -v "$cmd" >/dev/null || skip_all "there is no $cmd"
+	done
+}
+
+# ---- clusters ----
+
+need_cluster()
+{
+	((EUID == 0)) || skip_all "a cluster needs root"
+	need slurmctld slurmd srun munged ip unshare nsenter setpriv perl
+	unshare --net --mount --pid --fork true 2>/dev/null ||
+		skip_all "namespaces cannot be made here"
+	id "$test_user" &>/dev/null || useradd -m "$test_user" ||
+		skip_all "user $test_user cannot be made"
+}
+
+# $$ keeps two runs of one test apart
+mc() { ${tap_exec-} "$top/contrib/minicluster" --name "$1-$$" "${@:2}"; }
+
+cluster_up()
+{
+	local failed=$tap_failed
+	at_exit mc "$1" down
+	ok "a cluster comes up: ${*:2}" mc "$1" up "${@:2}"
+	((tap_failed == failed)) || done_testing
+}
+
+as_user() { mc "$1" run -u "$test_user" "${@:2}"; }
+bg() { { tap_exec='exec'; "$@"; } & }
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/${0##*/}.XXXXXX") || exit 1
+at_exit rm -rf "$tmp"
+chmod 755 "$tmp"
+cd "$tmp" || exit 1

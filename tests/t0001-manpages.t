@@ -1,0 +1,195 @@
+#!/bin/bash
+# The manual pages, the sample configuration, README and HACKING say what the
+# code does: options, variables, arguments, defaults, keys, paths, commands.
+# Needs no root; print-tables (make check builds it) has the code's side.
+
+from=$PWD
+. "$(dirname "$0")/lib.sh"
+
+need groff man
+
+# ---- the code's side ----
+
+find_tables()
+{
+	local dir
+	for dir in ${VMSTEP_BUILD:+"$VMSTEP_BUILD"} "$top/build/main" "$top/build" \
+		"$from" "$top"; do
+		if [[ -x $dir/tests/print-tables ]]; then
+			echo "$dir/tests/print-tables"
+			return
+		fi
+	done
+}
+
+tables=$(find_tables)
+[[ -n $tables ]] ||
+	skip_all "print-tables is not built: make check, or set VMSTEP_BUILD"
+"$tables" options | sort >t.options
+"$tables" later | sort >t.later
+"$tables" keys | sort >t.keys
+"$tables" later-keys | sort >t.later-keys
+ok "the code has options and keys" test -s t.options -a -s t.keys
+
+# ---- the pages, a paragraph a line ----
+
+pages=("$top"/doc/*.[1-8])
+render() { groff -Tascii -man -rLL=4000n -P-cbou "$1"; }
+# section NAME: the lines of section NAME of a rendered page
+section() { awk -v name="$1" '/^[^ ]/ { on = $0 == name } on && !/^[^ ]/'; }
+# not_section NAME: all others
+not_section() { awk -v name="$1" '/^[^ ]/ { on = $0 != name } on'; }
+same() { diff -u "$1" "$2"; }
+LATER='NOT IN THIS VERSION YET'
+
+render "$top/doc/vmstep-options.7" >options.txt
+render "$top/doc/vmstep.conf.5" >conf.txt
+
+# An entry begins with the option at the indentation of tags, and ends with
+# the line that begins with its variable.
+not_section "$LATER" <options.txt | awk '
+	/^       --vm-[^ ]*$/ { entry = $1 }
+	/^              VMSTEP_[A-Z_]+(;|$)/ { sub(/^ */, ""); print entry "\t" $0 }' |
+	sort >options.page
+ok "vmstep-options(7): each option, its argument, variable, default, and kinds of values" \
+	same t.options options.page
+section "$LATER" <options.txt | sed -n 's/^ \{7\}\(--vm-[^ ]*\)$/\1/p' |
+	sort >later.page
+ok "... and each that is refused as yet, once, at the end" same t.later later.page
+not_section "$LATER" <options.txt |
+	grep -oE '^ {7}--vm-[^ ]*$' | sort | uniq -d >twice
+is "... no option has two entries" "$(<twice)" ""
+
+sed 's/\t$/\tempty/' t.keys >keys.want
+awk '/^       [a-z_]+ = / { key = $1 }
+	/^              Default: / { sub(/^ *Default: /, ""); print key "\t" $0 }' conf.txt |
+	sort >keys.page
+ok "vmstep.conf(5): each key and its default" same keys.want keys.page
+section "$LATER" <conf.txt | grep -oE '[a-z]+(_[a-z]+)*[,.]' | tr -d ,. |
+	sort >later-keys.page
+ok "... and each that is refused as yet" same t.later-keys later-keys.page
+section EXAMPLES <conf.txt | sed -n 's/^ *\([a-z_]* = .*\)/\1/p' >example.conf
+ok "... its example has lines" test -s example.conf
+ok "... and they are understood" "$tables" load example.conf
+
+sample=$top/etc/vmstep.conf
+sed -n 's/^#\([a-z_]*\) = *\(.*\)/\1\t\2/p; s/^#\([a-z_]*\) =$/\1\t/p' "$sample" |
+	grep -v ^default_ | sort -u >keys.sample
+ok "etc/vmstep.conf: each key and its default, commented out" same t.keys keys.sample
+is "... and nothing is set" "$(grep -vE '^(#|$)' "$sample")" ""
+ok "... it is understood" "$tables" load "$sample"
+sed 's/^#\([a-z_]* =\)/\1/' "$sample" >uncommented.conf
+ok "... also with every key in force" "$tables" load uncommented.conf
+
+# ---- each page by itself ----
+
+version=$(sed -n 's/^AC_INIT(\[vmstep\], \[\([^]]*\)\].*/\1/p' "$top/configure.ac")
+lint()
+{
+	local said
+	said=$(groff -ww -Tutf8 -man -z "$1" 2>&1
+		LC_ALL=C.UTF-8 MANWIDTH=80 man --warnings -E UTF-8 -l "$1" 2>&1 >/dev/null
+		! command -v mandoc >/dev/null || mandoc -Tlint "$1" 2>&1)
+	[[ -z $said ]] || { echo "$said"; return 1; }
+}
+
+for page in "${pages[@]}"; do
+	name=${page##*/}
+	ok "$name: no warning" lint "$page"
+	like "$name: of this version" "$(grep '^\.TH' "$page")" "\"vmstep $version\""
+	is "$name: no trailing blanks" "$(grep -nE '[ 	]$' "$page")" ""
+done
+
+# ---- what pages and texts name is there ----
+
+texts=("$top"/*.md "$top/NEWS" "$top"/doc/*.md)
+for page in "${pages[@]}"; do
+	render "$page" >"${page##*/}.txt"
+	texts+=("$PWD/${page##*/}.txt")
+done
+
+# --vm-save=... is an option whatever it is set to; --vm-NAME is none
+{ cut -f1 t.options; cat t.later; } | sed 's/=.*//' | sort -u >known
+for text in "${texts[@]}"; do
+	grep -ohE -e '--vm-[a-z][a-z-]*' "$text" | sort -u | comm -23 - known
+done >unknown
+is "no text names an option that does not exist" "$(sort -u unknown | xargs)" ""
+
+for text in "${texts[@]}"; do
+	grep -ohE '(vmstep[a-z.-]*|minicluster|mkimage)\([1-8]\)' "$text"
+done | sort -u | while read -r ref; do
+	page=${ref%(*}.${ref: -2:1}
+	[[ -e $top/doc/$page ]] || echo "$ref"
+done >unknown
+is "no text refers to a page that does not exist" "$(xargs <unknown)" ""
+
+# Words that look like a path into the tree, but not what a build makes there
+# and not what users give a name of their own.
+dirs=$(cd "$top" && printf '%s|' */)
+dirs=${dirs//\//}
+for text in "${texts[@]}"; do
+	grep -ohE "(^|[ \`(\"])(\./|\\\$PWD/)?(${dirs%|})/[A-Za-z0-9_./*-]*" "$text"
+done | sed -E 's/^[ `("]//; s/[.,]+$//; s,^(\./|\$PWD/),,' | grep -v '^build/' |
+	sort -u >paths
+ok "paths are found in the texts" grep -qx contrib/quickstart paths
+while read -r path; do
+	compgen -G "$top/$path" >/dev/null || echo "$path"
+done <paths >missing
+is "every path in them is there" "$(xargs <missing)" ""
+for file in autogen.sh LICENSE NEWS HACKING.md; do
+	ok "$file, which they name, is there" test -e "$top/$file"
+done
+
+# Command lines of README and HACKING begin with "$ " or "# ": the command is
+# a file of the tree, made by the build, or one that these may count on.
+others=' apt-get cd echo make man mkdir prove salloc sbatch srun '
+for text in "$top/README.md" "$top/HACKING.md"; do
+	sed -n '/^```/,/^```/s/^[$#] //p' "$text"
+done | awk '{ print $1 }' | sort -u | while read -r cmd; do
+	case $cmd in
+	*/configure) cmd=$top/configure.ac ;;
+	*/*) [[ -x $top/$cmd ]] || echo "$cmd" ;;
+	*) [[ $others == *" $cmd "* ]] || echo "$cmd" ;;
+	esac
+done >unknown
+is "every command of README and HACKING is there" "$(xargs <unknown)" ""
+grep -ohE -e '--(enable|with)-[a-z]+' "$top"/*.md | sort -u |
+	while read -r option; do
+		grep -qE "AC_ARG_(ENABLE|WITH)\(\[${option#--*-}\]" \
+			"$top/configure.ac" || echo "$option"
+	done >unknown
+is "configure has every option that they name" "$(xargs <unknown)" ""
+
+# ---- programs ----
+
+# tags PAGE REGEX: the tags of a page's entries
+tags() { grep -oE "^ {7}$2" "$1.txt" | tr -d ' ' | sort -u; }
+
+sed -n 's/^\t{ "\(--[a-z-]*\)".*/\1/p' "$top/pmix-net/options.c" | sort >net.code
+tags vmstep-net.8 '--[a-z-]+' >net.page
+ok "vmstep-net(8): each option of pmix-net/options.c" same net.code net.page
+sed -n 's/^\t\t{ "\([a-z]*\)", \(no\|required\)_argument.*/--\1/p' \
+	"$top/guest-agent/vmstep-agent.c" | sort >agent.code
+tags vmstep-agent.8 '--[a-z-]+' >agent.page
+ok "vmstep-agent(8): each option of guest-agent/vmstep-agent.c" same agent.code agent.page
+sed -n 's/.*strcmp(key, "\([a-z_]*\)").*/\1/p' "$top/stepd-helper/image.c" |
+	sort >bundle.code
+tags vmstep-bundle.5 '[a-z_]+ = ' | tr -d = >bundle.page
+ok "vmstep-bundle(5): each key of stepd-helper/image.c" same bundle.code bundle.page
+for tool in minicluster mkimage; do
+	{ "$top/contrib/$tool" --help; echo "--help"; } |
+		grep -oE -e '(^|[ [])--[a-z][a-z-]*' | tr -d ' [' | sort -u |
+		grep -v time >"$tool.code"
+	tags "$tool.1" '--[a-z-]+' >"$tool.page"
+	ok "$tool(1): each option of $tool --help" same "$tool.code" "$tool.page"
+done
+
+# ---- the description of a task ----
+
+grep -oE '(desc_add\(&?w|describe_env\(sp, w), "[a-z_.]+"' "$top/spank/stepd.c" |
+	sed 's/.*"\(.*\)"/\1/' | sort -u >keys.written
+sed -n 's/^| \(`[^|]*`\) |.*/\1/p' "$top/doc/description.md" |
+	grep -oE '`[a-z_.]+`' | tr -d '`' | sort -u >keys.described
+ok "doc/description.md: the keys that the plugin writes" same keys.written keys.described
+
+done_testing
