@@ -1,0 +1,429 @@
+#include <config.h>
+
+#include "census.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "roll.h"
+
+#define NOBODY UINT32_MAX
+
+/* What passes between us and a node that there is a link to. */
+struct edge {
+	bool child;    /* it tells us states: to it we are the parent */
+	bool greeted;  /* it got everything once, even if that was nothing */
+	bool said_bye; /* we did: nothing may follow */
+	struct roll known; /* what that node has from us, or we from it */
+};
+
+struct census {
+	struct census_ops ops;
+	void *arg;
+	uint32_t nranks, nnodes, self; /* nnodes 0: not started */
+	struct roll roll;
+	struct edge **edges;	 /* by node; NULL: no link */
+	unsigned int told_flags; /* what our tasks were told */
+	bool told_lost;
+	uint32_t grace_for; /* the missing node that the timer runs for */
+	bool leaving, handed_over;
+};
+
+static void soon(struct census *c)
+{
+	c->ops.soon(c->arg);
+}
+
+static void edge_remove(struct census *c, uint32_t node)
+{
+	struct edge *e = c->edges[node];
+
+	if (!e)
+		return;
+	c->edges[node] = NULL;
+	roll_done(&e->known);
+	free(e);
+}
+
+static bool all_done(const struct census *c)
+{
+	return c->roll.flags & ROLL_ALL_DONE;
+}
+
+static bool is_final(const struct census *c)
+{
+	return c->roll.lost.text[0] || all_done(c);
+}
+
+/* -- the tree ------------------------------------------------------------- */
+
+static bool lives(const struct census *c, uint32_t node)
+{
+	return !rankset_has(&c->roll.sets[ROLL_GONE], node) &&
+	       !rankset_has(&c->roll.sets[ROLL_MISSING], node);
+}
+
+static uint32_t lowest_living(const struct census *c, uint32_t from)
+{
+	while (from < c->nnodes && !lives(c, from))
+		from++;
+	return from < c->nnodes ? from : NOBODY;
+}
+
+static uint32_t parent_of(const struct census *c, uint32_t node)
+{
+	uint32_t n = node;
+
+	while (n > 0) {
+		n = (n - 1) / CENSUS_FANOUT;
+		if (lives(c, n))
+			return n;
+	}
+	n = lowest_living(c, 0);
+	return n < node ? n : NOBODY;
+}
+
+/* Who takes over what a leaving node knows; NOBODY: no one is left. */
+static uint32_t find_heir(const struct census *c)
+{
+	uint32_t parent = parent_of(c, c->self);
+
+	return parent != NOBODY ? parent : lowest_living(c, c->self + 1);
+}
+
+/* The next node from @from on that should have come to us and has not. */
+static uint32_t next_missed(const struct census *c, uint32_t from)
+{
+	for (uint32_t n = from; n < c->nnodes; n++)
+		if (n > c->self && !c->edges[n] && lives(c, n) &&
+		    parent_of(c, n) == c->self)
+			return n;
+	return NOBODY;
+}
+
+static void look_for_children(struct census *c)
+{
+	uint32_t n = 0;
+
+	while ((n = next_missed(c, n)) != NOBODY)
+		c->ops.reach(n++, c->arg);
+}
+
+/* The tree has changed, and children may be on their way. */
+static void await_children(struct census *c)
+{
+	c->ops.timer(CENSUS_CHILD, CENSUS_CHILD_MS, c->arg);
+}
+
+/* -- what the root decides ------------------------------------------------ */
+
+static uint32_t first_unaccounted(const struct census *c)
+{
+	const struct rankset *missing = &c->roll.sets[ROLL_MISSING];
+	uint32_t n = 0;
+
+	while ((n = rankset_next(missing, n)) != UINT32_MAX) {
+		if (!rankset_has(&c->roll.sets[ROLL_GONE], n))
+			return n;
+		n++;
+	}
+	return NOBODY;
+}
+
+static void watch_missing(struct census *c)
+{
+	uint32_t node = is_final(c) ? NOBODY : first_unaccounted(c);
+
+	if (node == c->grace_for)
+		return;
+	c->grace_for = node;
+	c->ops.timer(CENSUS_GRACE, node == NOBODY ? -1 : CENSUS_GRACE_MS,
+		     c->arg);
+}
+
+static void decide(struct census *c)
+{
+	const struct rankset *sets = c->roll.sets;
+	uint32_t failed = rankset_next(&sets[ROLL_FAILED], 0);
+
+	watch_missing(c);
+	if (failed != UINT32_MAX && !(c->roll.flags & ROLL_ALL_READY))
+		roll_say(&c->roll.lost, failed, c->roll.why.text);
+	else if (roll_covers(&sets[ROLL_READY], &sets[ROLL_DONE], c->nranks))
+		c->roll.flags |= ROLL_ALL_READY;
+	if (roll_covers(&sets[ROLL_DONE], &sets[ROLL_FAILED], c->nranks))
+		c->roll.flags |= ROLL_ALL_DONE;
+}
+
+static void grace_is_over(struct census *c)
+{
+	uint32_t node = c->grace_for;
+	char who[160], text[256];
+
+	c->grace_for = NOBODY; /* watch_missing() looks for the next */
+	if (node == NOBODY || node != first_unaccounted(c))
+		return;
+	c->ops.node_text(node, who, sizeof(who), c->arg);
+	snprintf(text, sizeof(text), "%s: the network between the step's nodes broke: it cannot be reached", who);
+	roll_say(&c->roll.lost, ROLL_NO_RANK, text);
+}
+
+void census_timeout(struct census *c, enum census_timer which)
+{
+	if (which == CENSUS_GRACE)
+		grace_is_over(c);
+	else if (!c->leaving && !is_final(c))
+		look_for_children(c);
+	soon(c);
+}
+
+/* -- telling -------------------------------------------------------------- */
+
+static void tell_tasks(struct census *c)
+{
+	static const struct {
+		unsigned int flag;
+		enum netctl_state state;
+	} flags[] = { { ROLL_ALL_READY, NETCTL_READY },
+		      { ROLL_ALL_DONE, NETCTL_DONE } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (!(c->roll.flags & ~c->told_flags & flags[i].flag))
+			continue;
+		c->told_flags |= flags[i].flag;
+		c->ops.all(flags[i].state, c->arg);
+	}
+	if (c->roll.lost.text[0] && !c->told_lost) {
+		c->told_lost = true;
+		c->ops.lost(c->roll.lost.rank, c->roll.lost.text, c->arg);
+		look_for_children(c); /* they shall not wait for nothing */
+	}
+}
+
+struct telling {
+	struct census *c;
+	uint32_t node;
+	bool any;
+};
+
+static int tell_text(const char *text, size_t len, void *arg)
+{
+	struct telling *t = arg;
+
+	t->any = true;
+	return t->c->ops.send_state(t->node, text, len, t->c->arg);
+}
+
+/* The parent gets everything, and something even if there is nothing, so that
+ * it knows its child; a child gets everything once, and then what happens.
+ * What ends the step is for everyone. */
+static void tell_edge(struct census *c, uint32_t node, bool is_parent)
+{
+	struct telling t = { c, node };
+	struct edge *e = c->edges[node];
+	bool full = is_parent || (e->child && (!e->greeted || c->leaving));
+
+	if (roll_tell(&c->roll, &e->known,
+		      full ? ROLL_EVERYTHING : ROLL_EVENTS_ONLY, tell_text,
+		      &t) < 0)
+		return; /* out of memory: with the next news, then */
+	if (is_parent && !e->greeted && !t.any)
+		tell_text("", 0, &t);
+	e->greeted = true;
+}
+
+static void tell_edges(struct census *c, uint32_t parent)
+{
+	for (uint32_t n = 0; n < c->nnodes; n++) {
+		const struct edge *e = c->edges[n];
+
+		if (e && !e->said_bye &&
+		    (e->child || n == parent || is_final(c)))
+			tell_edge(c, n, n == parent);
+	}
+}
+
+/* -- leaving -------------------------------------------------------------- */
+
+/* Who leaves decides nothing any more: its heir would not know. It may go when
+ * one that stays has ACKed all it knew; or when all is done, since then no one
+ * waits for more than the news of that, as soon as its children have them. */
+
+/* From here on BYE has been said to everyone: nothing may follow. */
+static void over(struct census *c)
+{
+	c->handed_over = true;
+	c->ops.handed_over(c->arg);
+}
+
+static void hand_over(struct census *c, uint32_t heir)
+{
+	struct edge *e = heir == NOBODY ? NULL : c->edges[heir];
+
+	if (heir == NOBODY || (all_done(c) && next_missed(c, 0) == NOBODY)) {
+		over(c);
+	} else if (e && !e->said_bye) { /* it was told everything just now */
+		e->said_bye = true;
+		c->ops.send_bye(heir, c->arg);
+	}
+}
+
+void census_leave(struct census *c)
+{
+	c->leaving = true;
+	soon(c);
+}
+
+void census_ack(struct census *c, uint32_t node)
+{
+	if (c->leaving && !c->handed_over)
+		over(c);
+}
+
+/* -- events --------------------------------------------------------------- */
+
+void census_sync(struct census *c)
+{
+	uint32_t up;
+
+	if (c->handed_over)
+		return;
+	if (!c->nnodes) {
+		if (c->leaving)
+			over(c);
+		return;
+	}
+	up = c->leaving ? find_heir(c) : parent_of(c, c->self);
+	if (up == NOBODY && !c->leaving)
+		decide(c);
+	tell_tasks(c);
+	if (up != NOBODY && !c->edges[up])
+		c->ops.reach(up, c->arg);
+	tell_edges(c, up);
+	if (c->leaving)
+		hand_over(c, up);
+}
+
+int census_start(struct census *c, uint32_t self, uint32_t nnodes)
+{
+	c->edges = calloc(nnodes, sizeof(*c->edges));
+	if (!c->edges)
+		return -ENOMEM;
+	c->self = self;
+	c->nnodes = nnodes;
+	await_children(c);
+	soon(c);
+	return 0;
+}
+
+int census_state(struct census *c, uint32_t rank, enum netctl_state state,
+		 const char *why)
+{
+	static const enum roll_set sets[] = {
+		[NETCTL_READY] = ROLL_READY,
+		[NETCTL_DONE] = ROLL_DONE,
+		[NETCTL_FAILED] = ROLL_FAILED,
+	};
+
+	if (state == NETCTL_FAILED)
+		roll_say(&c->roll.why, rank, why);
+	soon(c);
+	return roll_add(&c->roll, sets[state], rank);
+}
+
+void census_up(struct census *c, uint32_t node)
+{
+	if (!c->edges[node])
+		c->edges[node] = calloc(1, sizeof(struct edge));
+	soon(c);
+}
+
+int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
+		struct errmsg *err)
+{
+	const struct roll_limits limits = { c->nranks, c->nnodes };
+	struct edge *e = c->edges[node];
+	struct roll news = { 0 };
+	int r;
+
+	if (!e)
+		return errmsg_say(err, -EPROTO, "it sent a state after its BYE");
+	r = roll_parse(&news, text, len, &limits, err);
+	if (r == 0)
+		r = roll_merge(&c->roll, &news);
+	if (r == 0)
+		r = roll_merge(&e->known, &news);
+	roll_done(&news);
+	e->child = true;
+	soon(c);
+	return r;
+}
+
+int census_bye(struct census *c, uint32_t node)
+{
+	if (!c->edges[node])
+		return 0; /* one BYE is answered, not any number */
+	/* Who leaves itself answers for nothing: its own BYE is the reply. */
+	if (!c->leaving)
+		c->ops.send_ack(node, c->arg);
+	edge_remove(c, node);
+	await_children(c);
+	soon(c);
+	return roll_add(&c->roll, ROLL_GONE, node);
+}
+
+/* It is not looked for any more, which counts as missing. */
+static void miss(struct census *c, uint32_t node)
+{
+	edge_remove(c, node);
+	roll_add(&c->roll, ROLL_MISSING, node);
+	await_children(c);
+	soon(c);
+}
+
+void census_broken(struct census *c, uint32_t node, const char *why)
+{
+	char who[160], text[512];
+
+	c->ops.node_text(node, who, sizeof(who), c->arg);
+	snprintf(text, sizeof(text), "%s: the network between the step's nodes broke: %s", who, why);
+	if (!is_final(c) && !rankset_has(&c->roll.sets[ROLL_GONE], node))
+		roll_say(&c->roll.lost, ROLL_NO_RANK, text);
+	miss(c, node);
+}
+
+void census_unreachable(struct census *c, uint32_t node)
+{
+	miss(c, node);
+}
+
+/* -- life ----------------------------------------------------------------- */
+
+int census_new(uint32_t nranks, const struct census_ops *ops, void *arg,
+	       struct census **ret, struct errmsg *err)
+{
+	struct census *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return errmsg_set(err, -ENOMEM, "states of the step");
+	c->ops = *ops;
+	c->arg = arg;
+	c->nranks = nranks;
+	c->grace_for = NOBODY;
+	*ret = c;
+	return 0;
+}
+
+void census_free(struct census *c)
+{
+	if (!c)
+		return;
+	for (uint32_t n = 0; n < c->nnodes; n++)
+		edge_remove(c, n);
+	free(c->edges);
+	roll_done(&c->roll);
+	free(c);
+}

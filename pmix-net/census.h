@@ -1,0 +1,93 @@
+/* census.h - which tasks are ready, done, failed, agreed on by all nodes
+ *
+ * A state machine of one node. Each node keeps a roll (roll.h) and tells news
+ * to its parent in a tree of nodes; the root sees the whole step and decides;
+ * what it decides travels down. The tree repairs itself as nodes leave:
+ *
+ *   parent(n) is the first living node of (n-1)/16, ((n-1)/16-1)/16 ... 0;
+ *   where none of these lives, the lowest living node below n;
+ *   where there is none below n, n is the root.
+ *
+ * Every parent is lower than its child, so there are no circles, whatever two
+ * nodes believe of a third. A node that leaves hands what it knows to its
+ * parent (the root: to the lowest other) and waits for the ACK of one that
+ * stays; only then it says BYE to the rest. So nothing that was known is lost
+ * in whatever order nodes leave, and what one node knows of who has left
+ * reaches the root. A node that cannot be reached but is not known to have
+ * left is reported to the root, which gives that knowledge CENSUS_GRACE_MS to
+ * arrive before it declares the step lost. A child connects to its parent; a
+ * parent that misses one for CENSUS_CHILD_MS connects to it instead, so that
+ * no node dies unnoticed.
+ *
+ * Pure: no sockets, no clock. Functions only note what happened and ask for
+ * census_sync() by soon(); that one acts.
+ */
+#ifndef VMSTEP_CENSUS_H
+#define VMSTEP_CENSUS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "errmsg.h"
+#include "netctl.h"
+
+#define CENSUS_FANOUT	16
+#define CENSUS_GRACE_MS 5000
+#define CENSUS_CHILD_MS 10000
+
+struct census;
+
+enum census_timer { CENSUS_GRACE, CENSUS_CHILD, CENSUS_TIMERS };
+
+struct census_ops {
+	/* Call census_sync() when this round of events is over. */
+	void (*soon)(void *arg);
+	/* Have a link to @node: census_up() or census_unreachable() follows,
+	 * unless it was up already. */
+	void (*reach)(uint32_t node, void *arg);
+	/* To @node, which is up. 0 or -errno. */
+	int (*send_state)(uint32_t node, const char *text, size_t len,
+			  void *arg);
+	void (*send_ack)(uint32_t node, void *arg);
+	void (*send_bye)(uint32_t node, void *arg);
+	/* Call census_timeout() for @which in @ms; < 0: never mind. */
+	void (*timer)(enum census_timer which, int64_t ms, void *arg);
+	/* News for this node's tasks: each once. */
+	void (*all)(enum netctl_state state, void *arg);
+	void (*lost)(uint32_t rank, const char *text, void *arg);
+	/* After census_leave(): BYE may be said to everyone now. */
+	void (*handed_over)(void *arg);
+	/* What to call @node in a message. */
+	void (*node_text)(uint32_t node, char *text, size_t size, void *arg);
+};
+
+int census_new(uint32_t nranks, const struct census_ops *ops, void *arg,
+	       struct census **ret, struct errmsg *err);
+void census_free(struct census *c); /* NULL is fine */
+
+/* The nodes are known: this one is @self of @nnodes. -ENOMEM. */
+int census_start(struct census *c, uint32_t self, uint32_t nnodes);
+
+/* What a local task says; with NETCTL_FAILED, why, as in "vm[3]@node07: ...".
+ * -ENOMEM. */
+int census_state(struct census *c, uint32_t rank, enum netctl_state state,
+		 const char *why);
+
+/* What happens to links. census_recv() and census_bye() return 0, or -EPROTO
+ * with words in @err, or -ENOMEM. */
+void census_up(struct census *c, uint32_t node);
+int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
+		struct errmsg *err);
+int census_bye(struct census *c, uint32_t node);
+void census_ack(struct census *c, uint32_t node);
+void census_broken(struct census *c, uint32_t node, const char *why);
+void census_unreachable(struct census *c, uint32_t node);
+void census_timeout(struct census *c, enum census_timer which);
+
+/* This node's tasks are gone. handed_over() follows, at once where nobody
+ * needs what is known here. */
+void census_leave(struct census *c);
+
+void census_sync(struct census *c);
+
+#endif

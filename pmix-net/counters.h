@@ -1,0 +1,48 @@
+/* counters.h - what happened to the frames, by reason
+ *
+ * One set for each port and each link to a node, and one for the program. A
+ * dropped frame is counted where it came from, except "full", which is counted
+ * where it should have gone.
+ */
+#ifndef VMSTEP_COUNTERS_H
+#define VMSTEP_COUNTERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum counter {
+	COUNT_IN_FRAMES, /* taken from the guest, or from the node */
+	COUNT_IN_BYTES,
+	COUNT_OUT_FRAMES, /* given to it */
+	COUNT_OUT_BYTES,
+	COUNT_WAITED,	 /* its frame waited for a full receiver */
+	COUNT_ANSWERED,	 /* ARP and neighbour discovery, at the port */
+	COUNT_SWALLOWED, /* boot-time multicast that concerns nobody */
+	COUNT_RUNT,	 /* dropped: shorter than an Ethernet header */
+	COUNT_OVERSIZE,	 /* longer than the network's MTU allows */
+	COUNT_SPOOFED,	 /* the sender claims another one's address */
+	COUNT_SELF,	 /* for the sender itself */
+	COUNT_UNKNOWN,	 /* nobody has that address */
+	COUNT_NO_PORT,	 /* a task of this node without a port */
+	COUNT_NO_TABLE,	 /* the other nodes are not known yet */
+	COUNT_NODE_GONE, /* its node has left, or cannot be reached */
+	COUNT_FULL,	 /* did not fit, and waiting did not help */
+	COUNT_STRANGER,	 /* connections that did not prove the key */
+	COUNT_BAD_LINK,	 /* links ended by a bad message */
+	COUNT_N
+};
+
+struct counters {
+	uint64_t n[COUNT_N];
+};
+
+static inline void count(struct counters *c, enum counter what)
+{
+	c->n[what]++;
+}
+
+/* "in_frames=12 in_bytes=3400 spoofed=1": those that are not 0, cut where
+ * @size ends; "nothing" when all are. Returns @text. */
+char *counters_text(const struct counters *c, char *text, size_t size);
+
+#endif

@@ -1,0 +1,400 @@
+#include <config.h>
+
+#include "ctl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+#define NEWS_MAX 3 /* ALL ready, ALL done, LOST */
+#define DEAF_MS	 1000
+
+struct conn {
+	struct ctl *ctl;
+	struct conn *next, **pprev;
+	int fd;
+	struct loop_io *io;
+	bool greeted; /* rank is known */
+	bool over;    /* it said done or failed */
+	uint32_t rank;
+};
+
+struct ctl {
+	struct ctl_conf conf;
+	struct ctl_ops ops;
+	void *arg;
+	struct loop_io *io;
+	struct loop_timer *deaf_timer; /* no descriptors left to accept with */
+	struct conn *conns;
+	size_t n_conns, n_greeted;
+	bool was_used;
+	struct netctl news[NEWS_MAX];
+	size_t n_news;
+};
+
+/* -- sending -------------------------------------------------------------- */
+
+/* Few messages go this way, so one that does not fit means that the helper
+ * does not read; its end then shows in recv(). */
+static void send_msg(struct conn *c, const struct netctl *msg)
+{
+	if (send(c->fd, msg, sizeof(*msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		shutdown(c->fd, SHUT_RDWR);
+}
+
+static void tell_everyone(struct ctl *ctl, const struct netctl *msg)
+{
+	if (ctl->n_news == NEWS_MAX)
+		return;
+	ctl->news[ctl->n_news++] = *msg;
+	for (struct conn *c = ctl->conns; c; c = c->next)
+		if (c->greeted)
+			send_msg(c, msg);
+}
+
+void ctl_tell_all(struct ctl *ctl, enum netctl_state state)
+{
+	const struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_ALL,
+		.all = { state },
+	};
+
+	tell_everyone(ctl, &msg);
+}
+
+static struct netctl lost_msg(uint32_t rank, const char *text)
+{
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_LOST,
+		.lost = { .rank = rank },
+	};
+
+	snprintf(msg.lost.text, sizeof(msg.lost.text), "%s", text);
+	return msg;
+}
+
+void ctl_tell_lost(struct ctl *ctl, uint32_t rank, const char *text)
+{
+	const struct netctl msg = lost_msg(rank, text);
+
+	tell_everyone(ctl, &msg);
+}
+
+/* -- connections ---------------------------------------------------------- */
+
+static void conn_free(struct conn *c)
+{
+	*c->pprev = c->next;
+	if (c->next)
+		c->next->pprev = c->pprev;
+	c->ctl->n_conns--;
+	loop_io_free(c->io);
+	close(c->fd);
+	free(c);
+}
+
+static void conn_end(struct conn *c)
+{
+	struct ctl *ctl = c->ctl;
+	bool greeted = c->greeted, over = c->over;
+	uint32_t rank = c->rank;
+
+	conn_free(c);
+	if (!greeted)
+		return;
+	ctl->n_greeted--;
+	ctl->ops.closed(rank, over, ctl->arg);
+	if (!ctl->n_greeted)
+		ctl->ops.all_closed(ctl->arg);
+}
+
+static void refuse(struct conn *c, const char *why)
+{
+	const struct netctl msg = lost_msg(UINT32_MAX, why);
+
+	c->ctl->ops.refused(why, c->ctl->arg);
+	send_msg(c, &msg);
+	conn_end(c);
+}
+
+static bool is_connected(const struct ctl *ctl, uint32_t rank)
+{
+	for (const struct conn *c = ctl->conns; c; c = c->next)
+		if (c->greeted && c->rank == rank)
+			return true;
+	return false;
+}
+
+/* -- what they say: 0, or < 0 with the words of the refusal --------------- */
+
+static int check_rank(const struct ctl *ctl, const struct netctl *msg,
+		      struct errmsg *err)
+{
+	if (msg->hello.nranks != ctl->conf.nranks)
+		return errmsg_say(err, -EINVAL, "vmstep-net: a helper of a step with %" PRIu32 " tasks, this one has %" PRIu32, msg->hello.nranks, ctl->conf.nranks);
+	if (!rankset_has(ctl->conf.local, msg->hello.rank))
+		return errmsg_say(err, -EINVAL, "vmstep-net: rank %" PRIu32 " is not of this node", msg->hello.rank);
+	if (is_connected(ctl, msg->hello.rank))
+		return errmsg_say(err, -EEXIST, "vmstep-net: rank %" PRIu32 " has a helper already", msg->hello.rank);
+	return 0;
+}
+
+static void welcome(struct conn *c)
+{
+	struct ctl *ctl = c->ctl;
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_WELCOME,
+	};
+
+	snprintf(msg.welcome.link, sizeof(msg.welcome.link), "%s",
+		 ctl->conf.link);
+	send_msg(c, &msg);
+	for (size_t i = 0; i < ctl->n_news; i++)
+		send_msg(c, &ctl->news[i]);
+}
+
+static int take_hello(struct conn *c, const struct netctl *msg, int *fd,
+		      struct errmsg *err)
+{
+	struct ctl *ctl = c->ctl;
+	int r;
+
+	if (c->greeted)
+		return errmsg_say(err, -EPROTO, "vmstep-net: HELLO twice");
+	r = check_rank(ctl, msg, err);
+	if (r == 0)
+		r = ctl->ops.hello(msg->hello.rank, TAKE_FD(*fd), err,
+				   ctl->arg);
+	if (r < 0)
+		return r;
+	c->greeted = ctl->was_used = true;
+	c->rank = msg->hello.rank;
+	ctl->n_greeted++;
+	welcome(c);
+	return 0;
+}
+
+static int take_state(struct conn *c, const struct netctl *msg,
+		      struct errmsg *err)
+{
+	switch (msg->state.state) {
+	case NETCTL_DONE:
+	case NETCTL_FAILED:
+		c->over = true;
+		/* fall through */
+	case NETCTL_READY:
+		c->ctl->ops.state(c->rank, msg->state.state, c->ctl->arg);
+		return 0;
+	default:
+		return errmsg_say(err, -EPROTO, "vmstep-net: no such state: %" PRIu32, msg->state.state);
+	}
+}
+
+static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
+		    struct errmsg *err)
+{
+	struct ctl *ctl = c->ctl;
+
+	if (msg->version != NETCTL_VERSION)
+		return errmsg_say(err, -EPROTO, "vmstep-net speaks version %d of the control protocol, the helper %" PRIu32 ": install one vmstep", NETCTL_VERSION, msg->version);
+	if (msg->type == NETCTL_HELLO)
+		return take_hello(c, msg, fd, err);
+	if (!c->greeted)
+		return errmsg_say(err, -EPROTO, "vmstep-net: message %" PRIu32 " before HELLO", msg->type);
+	if (msg->type == NETCTL_TABLE)
+		return ctl->ops.table(msg, *fd, err, ctl->arg);
+	if (msg->type == NETCTL_STATE)
+		return take_state(c, msg, err);
+	return errmsg_say(err, -EPROTO, "vmstep-net: unknown message %" PRIu32, msg->type);
+}
+
+/* -- receiving ------------------------------------------------------------ */
+
+union fd_control {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+/* The one descriptor that came with @msg; the kernel drops further ones, for
+ * which there is no room. -1: none. */
+static int take_fd(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (cmsg && cmsg->cmsg_level == SOL_SOCKET &&
+	    cmsg->cmsg_type == SCM_RIGHTS &&
+	    cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	return fd;
+}
+
+/* > 0 with a message, 0 at the end, -EAGAIN, or another -errno. */
+static ssize_t receive(struct conn *c, struct netctl *ret, int *ret_fd)
+{
+	union fd_control control = { 0 };
+	struct iovec iov = { ret, sizeof(*ret) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return -errno;
+	*ret_fd = take_fd(&msg);
+	if (n > 0 && (n != sizeof(*ret) || (msg.msg_flags & MSG_TRUNC)))
+		return -EMSGSIZE;
+	return n;
+}
+
+static void on_conn(uint32_t events, void *arg)
+{
+	struct conn *c = arg;
+	struct errmsg err = { "" };
+	struct netctl msg;
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	n = receive(c, &msg, &fd);
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n == -EMSGSIZE)
+		refuse(c, "vmstep-net: a message of the wrong size: install one vmstep");
+	else if (n <= 0)
+		conn_end(c);
+	else if (take_msg(c, &msg, &fd, &err) < 0)
+		refuse(c, err.text);
+}
+
+static bool is_trusted(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+/* Takes @fd, also on failure. */
+static void conn_new(struct ctl *ctl, int fd)
+{
+	_cleanup_close_ int own_fd = fd;
+	struct conn *c;
+
+	if (!is_trusted(fd)) {
+		ctl->ops.refused("another user's process at the control socket",
+				 ctl->arg);
+		return;
+	}
+	if (ctl->n_conns >= rankset_count(ctl->conf.local) + CTL_SPARE)
+		return;
+	c = calloc(1, sizeof(*c));
+	if (!c ||
+	    loop_io_add(ctl->conf.loop, fd, EPOLLIN, on_conn, c, &c->io) < 0) {
+		free(c);
+		return;
+	}
+	c->ctl = ctl;
+	c->fd = TAKE_FD(own_fd);
+	c->next = ctl->conns;
+	c->pprev = &ctl->conns;
+	if (c->next)
+		c->next->pprev = &c->next;
+	ctl->conns = c;
+	ctl->n_conns++;
+}
+
+static void on_listener(uint32_t events, void *arg)
+{
+	struct ctl *ctl = arg;
+	int fd = accept4(ctl->conf.fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0) {
+		conn_new(ctl, fd);
+	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+		loop_io_set(ctl->io, 0); /* it would wake us for ever */
+		loop_timer_set(ctl->deaf_timer, DEAF_MS);
+	}
+}
+
+static void on_deaf_timer(void *arg)
+{
+	struct ctl *ctl = arg;
+
+	loop_io_set(ctl->io, EPOLLIN);
+}
+
+/* -- life ----------------------------------------------------------------- */
+
+static int check_listener(int fd, struct errmsg *err)
+{
+	int type = 0, listens = 0;
+	socklen_t len = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0)
+		return errmsg_set(err, -errno, "control socket, descriptor %d", fd);
+	if (type != SOCK_SEQPACKET || !listens)
+		return errmsg_say(err, -EINVAL, "descriptor %d is not a listening SOCK_SEQPACKET socket", fd);
+	return 0;
+}
+
+int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
+	    struct ctl **ret, struct errmsg *err)
+{
+	struct ctl *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c) {
+		close(conf->fd);
+		return errmsg_set(err, -ENOMEM, "control socket");
+	}
+	c->conf = *conf;
+	c->ops = *ops;
+	c->arg = arg;
+	r = check_listener(conf->fd, err);
+	if (r == 0)
+		r = loop_io_add(conf->loop, conf->fd, EPOLLIN, on_listener, c,
+				&c->io);
+	if (r == 0)
+		r = loop_timer_add(conf->loop, -1, on_deaf_timer, c,
+				   &c->deaf_timer);
+	if (r < 0) {
+		ctl_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void ctl_free(struct ctl *c)
+{
+	if (!c)
+		return;
+	while (c->conns)
+		conn_free(c->conns);
+	loop_timer_free(c->deaf_timer);
+	loop_io_free(c->io);
+	close(c->conf.fd);
+	free(c);
+}
+
+bool ctl_was_used(const struct ctl *c)
+{
+	return c->was_used;
+}

@@ -1,0 +1,61 @@
+/* ctl.h - the helpers of this node
+ *
+ * Serves the control socket (netctl.h): checks who connects and what they say,
+ * and tells them what holds for the step. A helper that is refused gets the
+ * words in a LOST message before its connection is closed.
+ *
+ * Owns:    the listening socket and the connections.
+ * Borrows: the loop, the set of local ranks.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_CTL_H
+#define VMSTEP_CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "errmsg.h"
+#include "loop.h"
+#include "netctl.h"
+#include "rankset.h"
+
+#define CTL_SPARE 16 /* connections beyond one for each local rank */
+
+struct ctl;
+
+struct ctl_ops {
+	/* The first word of @rank's helper; @port_fd (owned from now on) is -1
+	 * where it has no port. < 0 with words: refuse it. */
+	int (*hello)(uint32_t rank, int port_fd, struct errmsg *err, void *arg);
+	/* @fd is borrowed. < 0 with words: refuse the helper. */
+	int (*table)(const struct netctl *msg, int fd, struct errmsg *err,
+		     void *arg);
+	void (*state)(uint32_t rank, enum netctl_state state, void *arg);
+	/* @over: it had said done or failed before. */
+	void (*closed)(uint32_t rank, bool over, void *arg);
+	/* closed() was called for the last of them. */
+	void (*all_closed)(void *arg);
+	/* Someone or something was refused. */
+	void (*refused)(const char *why, void *arg);
+};
+
+struct ctl_conf {
+	struct loop *loop;
+	int fd;			     /* listening; owned, also on failure */
+	const struct rankset *local; /* borrowed */
+	uint32_t nranks;
+	const char *link; /* for WELCOME; borrowed */
+};
+
+int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
+	    struct ctl **ret, struct errmsg *err);
+void ctl_free(struct ctl *c); /* NULL is fine; closes without closed() */
+
+/* Has any helper said hello? */
+bool ctl_was_used(const struct ctl *c);
+
+/* To every helper, and to those who come later. */
+void ctl_tell_all(struct ctl *c, enum netctl_state state);
+void ctl_tell_lost(struct ctl *c, uint32_t rank, const char *text);
+
+#endif

@@ -1,0 +1,75 @@
+/* flow.h - frames that wait for room
+ *
+ * Frames come out of an inlet and go into an outlet; a port has one of each,
+ * and so has every link to a node. A frame that does not fit waits in its
+ * inlet, which then reads no further, for up to the outlet's wait_ms. If that
+ * does not help, the outlet is slow: what it has no room for is dropped until
+ * it has drained, and for FLOW_LOSSY waits' time at least. So nothing is lost
+ * between two that keep up; one that does not keep up holds the others up for
+ * a tenth of the time at most, and once if it has stopped; nothing grows. A
+ * link is waited for longer: behind it, a port may be waited for.
+ *
+ * Owns:    the list of who waits.
+ * Borrows: the loop, the rounds, inlets and outlets, which say when they go.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_FLOW_H
+#define VMSTEP_FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "counters.h"
+#include "errmsg.h"
+#include "loop.h"
+#include "round.h"
+
+#define FLOW_PORT_MS 200
+#define FLOW_LINK_MS 1000
+#define FLOW_LOSSY   10
+
+struct flow;
+
+struct outlet {
+	/* Copy @frame. 0, or -EAGAIN: no room, flow_drained() will follow. */
+	int (*send)(struct outlet *out, const uint8_t *frame, size_t len);
+	struct counters *counts; /* borrowed */
+	int wait_ms;
+	bool slow;		/* a wait ran out, and it has not drained */
+	int64_t lossy_until_ms; /* nobody waits for it before */
+};
+
+struct inlet {
+	/* Offer again the frame that was not taken, and read on. */
+	void (*resume)(struct inlet *in);
+	struct counters *counts; /* borrowed */
+	struct outlet *awaits;	 /* NULL: it does not wait */
+	int64_t until_ms;
+	struct inlet *next;
+};
+
+int flow_new(struct loop *l, struct round *r, struct flow **ret,
+	     struct errmsg *err);
+void flow_free(struct flow *f); /* NULL is fine */
+
+/* A frame for one receiver. 0: it is sent, or dropped and counted. -EAGAIN: it
+ * waits; @in keeps it and reads no further until resume() is called, from the
+ * loop. */
+int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
+	      const uint8_t *frame, size_t len);
+/* A copy for one of many: never waits. */
+void flow_copy(struct outlet *out, const uint8_t *frame, size_t len);
+
+/* @out has room again, after it had none. */
+void flow_drained(struct flow *f, struct outlet *out);
+/* Before the memory of either goes. Who waits for @out is resumed. */
+void flow_forget(struct flow *f, struct inlet *in, struct outlet *out);
+
+static inline void flow_took(struct inlet *in, size_t len)
+{
+	in->counts->n[COUNT_IN_FRAMES]++;
+	in->counts->n[COUNT_IN_BYTES] += len;
+}
+
+#endif

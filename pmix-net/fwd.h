@@ -1,0 +1,60 @@
+/* fwd.h - where a frame goes
+ *
+ * Knows ranks, nodes and MAC addresses; neither sockets nor kinds of port or
+ * link. A frame for a rank's address goes to that rank's port, or to its node;
+ * for an address that is none of the step's, where it was last seen (learn.h);
+ * a broadcast or multicast to every other port here, and once to every other
+ * node. What came from a node never travels on to another.
+ *
+ * Owns:    the list of ports, the learnt addresses.
+ * Borrows: the rest of struct fwd_conf, the table, inlets and outlets.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_FWD_H
+#define VMSTEP_FWD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "errmsg.h"
+#include "flow.h"
+#include "rankset.h"
+#include "table.h"
+
+struct fwd;
+
+struct fwd_conf {
+	struct addr_net net;
+	unsigned int mtu; /* 68..65521 */
+	uint32_t nranks;
+	const struct rankset *local; /* ranks of this node; borrowed */
+	struct flow *flow;	     /* borrowed */
+};
+
+/* The outlet to a node, whose link is opened where there is none yet; NULL
+ * when that node has left or cannot be reached. */
+typedef struct outlet *(*fwd_node_fn)(uint32_t node, void *arg);
+
+int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err);
+void fwd_free(struct fwd *f); /* NULL is fine */
+
+/* The nodes of the step, and which of them is ours. Before, frames for other
+ * nodes are dropped. @t is borrowed. */
+void fwd_set_table(struct fwd *f, const struct table *t, uint32_t self,
+		   fwd_node_fn node, void *arg);
+
+/* The port of @rank, a local one. -EEXIST when it has one; -ENOMEM. */
+int fwd_add_port(struct fwd *f, uint32_t rank, struct inlet *in,
+		 struct outlet *out);
+void fwd_remove_port(struct fwd *f, uint32_t rank); /* none is fine */
+
+/* One frame from the guest of @rank, or from @node. 0: done with it, wherever
+ * it went. -EAGAIN: it waits, see flow_send(). */
+int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
+		  const uint8_t *frame, size_t len);
+int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
+		  const uint8_t *frame, size_t len);
+
+#endif

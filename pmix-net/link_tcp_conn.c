@@ -1,0 +1,478 @@
+#include <config.h>
+
+#include "link_tcp_conn.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "tcp_socket.h"
+
+/* The states of a connection. Whatever is not expected in a state ends it.
+ *
+ *   dialler                           acceptor
+ *   DIALLING  waits for connect()
+ *   HELLO     sent hello              HELLO  waits for the dialler's hello
+ *   PROOF     sent proof              PROOF  sent hello, waits for a proof
+ *                                     OPEN   the proof was right; sent its
+ *                                            own, waits for message OPEN
+ *   UP        the proof was right;    UP
+ *             sent OPEN
+ *
+ * OPEN tells the acceptor that the dialler has seen its proof. A connection
+ * that ends before UP is a failed attempt; one that ends after it is a break.
+ * Before UP a deadline runs, and all that is sent fits an empty socket buffer.
+ */
+
+#define READS 4 /* a round, so that one link cannot starve others */
+
+static struct tcp *of_link(struct link *l)
+{
+	return (struct tcp *)((char *)l - offsetof(struct tcp, link));
+}
+
+static void set_state(struct tcp *t, enum tcp_state state)
+{
+	t->host->n_strangers -= tcp_is_stranger(t);
+	t->state = state;
+	t->host->n_strangers += tcp_is_stranger(t);
+}
+
+/* No event comes from it any more. */
+static void silence(struct tcp *t)
+{
+	set_state(t, TCP_DEAD);
+	tcp_pending_remove(t);
+	loop_io_set(t->io, 0);
+}
+
+static void release(struct tcp *t)
+{
+	loop_io_free(t->io);
+	close(t->fd);
+	buf_return(t->host->env.pool, t->rx);
+	buf_return(t->host->env.pool, t->tx);
+	free(t);
+}
+
+void tcp_free(struct tcp *t)
+{
+	silence(t);
+	if (t->busy)
+		t->doomed = true;
+	else
+		release(t);
+}
+
+void tcp_end(struct tcp *t, int code, const char *why)
+{
+	const struct link_env *env = &t->host->env;
+	char who[TCP_ADDRESS_MAX];
+
+	if (t->state == TCP_DEAD)
+		return;
+	if (tcp_is_stranger(t)) {
+		tcp_peer_text(t->fd, who);
+		env->events->stranger(who, code, why, env->arg);
+	}
+	silence(t);
+	if (t->link.owner)
+		env->events->down(&t->link, code, why, env->arg);
+	else
+		tcp_free(t);
+}
+
+/* -- sending -------------------------------------------------------------- */
+
+static void watch(struct tcp *t)
+{
+	uint32_t events = 0;
+
+	if (t->state == TCP_DEAD)
+		return;
+	if (t->state == TCP_DIALLING || t->tx)
+		events |= EPOLLOUT;
+	if (t->state != TCP_DIALLING && !t->paused)
+		events |= EPOLLIN;
+	loop_io_set(t->io, events);
+}
+
+/* Handshake and OPEN: they fit, or the peer is none. */
+static int send_small(struct tcp *t, const void *data, size_t len)
+{
+	ssize_t n = send(t->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n == (ssize_t)len)
+		return 0;
+	return n < 0 && errno != EAGAIN ? -errno : -EPROTO;
+}
+
+static void send_pending(struct tcp *t)
+{
+	struct buf *b = t->tx;
+	ssize_t n;
+
+	while (buf_len(b)) {
+		n = send(t->fd, b->data + b->start, buf_len(b),
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 && errno != EINTR)
+			break; /* recv() will say the same, and end it */
+		if (n > 0)
+			b->start += (size_t)n;
+	}
+	t->tx = NULL;
+	buf_return(t->host->env.pool, b);
+}
+
+static int tcp_send(struct link *l, struct buf *b)
+{
+	struct tcp *t = of_link(l);
+
+	if (t->tx) {
+		t->refused = true;
+		return -EAGAIN;
+	}
+	t->tx = b;
+	send_pending(t);
+	watch(t);
+	return 0;
+}
+
+static void on_writable(struct tcp *t)
+{
+	const struct link_env *env = &t->host->env;
+
+	if (t->tx)
+		send_pending(t);
+	watch(t);
+	if (!t->tx && t->refused) {
+		t->refused = false;
+		env->events->writable(&t->link, env->arg);
+	}
+}
+
+/* -- the handshake -------------------------------------------------------- */
+
+static int send_proof(struct tcp *t, struct errmsg *err)
+{
+	bool dialled = t->link.dialled;
+	uint8_t proof[WIRE_PROOF];
+	int r;
+
+	r = auth_proof(t->host->env.auth,
+		       dialled ? AUTH_DIALLER : AUTH_ACCEPTOR,
+		       dialled ? &t->ours : &t->theirs,
+		       dialled ? &t->theirs : &t->ours, proof, err);
+	if (r == 0)
+		r = send_small(t, proof, sizeof(proof));
+	return r;
+}
+
+static int check_proof(struct tcp *t, const uint8_t *said, struct errmsg *err)
+{
+	bool dialled = t->link.dialled;
+	uint8_t proof[WIRE_PROOF];
+	int r;
+
+	r = auth_proof(t->host->env.auth,
+		       dialled ? AUTH_ACCEPTOR : AUTH_DIALLER,
+		       dialled ? &t->ours : &t->theirs,
+		       dialled ? &t->theirs : &t->ours, proof, err);
+	if (r == 0 && !auth_same(proof, said))
+		r = errmsg_say(err, -EACCES, "it does not hold the step's key");
+	return r;
+}
+
+static int send_open(struct tcp *t)
+{
+	struct wire_header open = { .type = htobe32(WIRE_OPEN) };
+
+	return send_small(t, &open, sizeof(open));
+}
+
+static int take_hello(struct tcp *t, struct errmsg *err)
+{
+	const struct auth *auth = t->host->env.auth;
+	int r;
+
+	memcpy(&t->theirs, t->rx->data + t->rx->start, sizeof(t->theirs));
+	t->rx->start += sizeof(t->theirs);
+	r = auth_check_hello(auth, &t->theirs,
+			     t->link.dialled ? t->link.node : AUTH_ANY, err);
+	if (r < 0)
+		return r;
+	if (t->link.dialled) {
+		t->link.committed = true;
+		r = send_proof(t, err);
+	} else {
+		r = auth_hello(auth, &t->ours, err);
+		if (r == 0)
+			r = send_small(t, &t->ours, sizeof(t->ours));
+	}
+	if (r == 0)
+		set_state(t, TCP_PROOF);
+	return r;
+}
+
+static void keep_name(struct tcp *t)
+{
+	size_t i;
+
+	for (i = 0; i < WIRE_NAME - 1; i++) {
+		char c = t->theirs.name[i];
+
+		if (c <= ' ' || c > '~')
+			break;
+		t->link.peer_name[i] = c;
+	}
+	t->link.peer_name[i] = '\0';
+}
+
+static int up(struct tcp *t)
+{
+	const struct link_env *env = &t->host->env;
+
+	set_state(t, TCP_UP);
+	t->link.up = true;
+	tcp_pending_remove(t);
+	env->events->up(&t->link, env->arg);
+	return 0;
+}
+
+static int take_proof(struct tcp *t, struct errmsg *err)
+{
+	const struct link_env *env = &t->host->env;
+	const uint8_t *said = t->rx->data + t->rx->start;
+	int r;
+
+	t->rx->start += WIRE_PROOF;
+	r = check_proof(t, said, err);
+	if (r < 0)
+		return r;
+	keep_name(t);
+	if (t->link.dialled) {
+		r = send_open(t);
+		return r < 0 ? r : up(t);
+	}
+	t->link.node = be32toh(t->theirs.node);
+	set_state(t, TCP_OPEN);
+	tcp_pending_set(t, LINK_OPEN_MS);
+	if (!env->events->proved(&t->link, env->arg))
+		return errmsg_say(err, -EALREADY, "there is a better link");
+	return send_proof(t, err);
+}
+
+/* -- receiving ------------------------------------------------------------ */
+
+static int take_message(struct tcp *t, struct errmsg *err)
+{
+	const struct link_env *env = &t->host->env;
+	const uint8_t *p = t->rx->data + t->rx->start;
+	uint32_t type = wire_get32(p), len = wire_get32(p + 4);
+	int r;
+
+	if (len > WIRE_PAYLOAD_MAX)
+		return errmsg_say(err, -EPROTO, "it sent a message of %" PRIu32 " bytes", len);
+	if (len > buf_len(t->rx) - sizeof(struct wire_header))
+		return -ENODATA;
+	if ((t->state == TCP_OPEN) != (type == WIRE_OPEN))
+		return errmsg_say(err, -EPROTO, "it sent message %" PRIu32 " out of order", type);
+	if (type == WIRE_OPEN)
+		r = len ? -EPROTO : up(t);
+	else
+		r = env->events->message(&t->link, type,
+					 p + sizeof(struct wire_header), len,
+					 err, env->arg);
+	if (r == 0)
+		t->rx->start += sizeof(struct wire_header) + len;
+	return r;
+}
+
+/* One thing off the front of what was read. -ENODATA: it is not whole. */
+static int take(struct tcp *t, struct errmsg *err)
+{
+	size_t len = buf_len(t->rx);
+
+	switch (t->state) {
+	case TCP_HELLO:
+		return len < sizeof(t->theirs) ? -ENODATA : take_hello(t, err);
+	case TCP_PROOF:
+		return len < WIRE_PROOF ? -ENODATA : take_proof(t, err);
+	case TCP_OPEN:
+	case TCP_UP:
+		return len < sizeof(struct wire_header) ? -ENODATA
+							: take_message(t, err);
+	case TCP_DIALLING:
+	case TCP_DEAD:
+		break;
+	}
+	return -EPROTO;
+}
+
+/* Everything whole that was read. 0 or the error that ends the link. */
+static int take_all(struct tcp *t, struct errmsg *err)
+{
+	int r = 0;
+
+	while (r == 0 && t->rx && t->state != TCP_DEAD)
+		r = take(t, err);
+	if (t->state == TCP_DEAD || r == -ENODATA)
+		return 0;
+	if (r == -EAGAIN) {
+		t->paused = true;
+		return 0;
+	}
+	return r;
+}
+
+/* Returns the bytes read, 0 when there is no more now, or the error. */
+static ssize_t receive(struct tcp *t, struct errmsg *err)
+{
+	ssize_t n;
+
+	if (!t->rx)
+		t->rx = buf_lend_always(t->host->env.pool);
+	if (!t->rx)
+		return errmsg_set(err, -ENOMEM, "receive buffer");
+	buf_compact(t->rx);
+	n = recv(t->fd, t->rx->data + t->rx->end, buf_room(t->rx),
+		 MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0)
+		return errmsg_say(err, -errno, "%s", strerror(errno));
+	if (n == 0)
+		return errmsg_say(err, -ECONNRESET, "it closed the connection");
+	t->rx->end += (size_t)n;
+	return n;
+}
+
+static void read_some(struct tcp *t)
+{
+	struct errmsg err = { "it broke the protocol" };
+	bool more = true;
+	ssize_t r = 1;
+
+	for (int i = 0; i < READS && more && r > 0; i++) {
+		r = receive(t, &err);
+		more = r > 0 && buf_room(t->rx) == 0;
+		if (r > 0)
+			r = take_all(t, &err) < 0 ? -EPROTO : r;
+		if (t->state == TCP_DEAD || t->paused)
+			break;
+	}
+	if (t->rx && !buf_len(t->rx)) {
+		buf_return(t->host->env.pool, t->rx);
+		t->rx = NULL;
+	}
+	watch(t);
+	if (r < 0)
+		tcp_end(t, (int)r, err.text);
+}
+
+/* -- life ----------------------------------------------------------------- */
+
+static void on_connected(struct tcp *t)
+{
+	struct errmsg err = { "" };
+	socklen_t len = sizeof(int);
+	int e = 0, r;
+
+	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0)
+		e = errno;
+	if (e) {
+		tcp_end(t, -e, strerror(e));
+		return;
+	}
+	r = auth_hello(t->host->env.auth, &t->ours, &err);
+	if (r == 0)
+		r = send_small(t, &t->ours, sizeof(t->ours));
+	if (r < 0) {
+		tcp_end(t, r, strerror(-r));
+		return;
+	}
+	set_state(t, TCP_HELLO);
+	watch(t);
+}
+
+static void leave(struct tcp *t)
+{
+	t->busy = false;
+	if (t->doomed)
+		release(t);
+}
+
+static void on_io(uint32_t events, void *arg)
+{
+	struct tcp *t = arg;
+
+	t->busy = true;
+	if (t->state == TCP_DIALLING)
+		on_connected(t);
+	else if (events & EPOLLOUT)
+		on_writable(t);
+	if (t->state != TCP_DEAD && !t->paused &&
+	    (events & ~(uint32_t)EPOLLOUT))
+		read_some(t);
+	leave(t);
+}
+
+static void tcp_resume(struct link *l)
+{
+	struct tcp *t = of_link(l);
+	struct errmsg err = { "it broke the protocol" };
+	int r;
+
+	if (!t->paused || t->state == TCP_DEAD)
+		return;
+	t->busy = true;
+	t->paused = false;
+	r = take_all(t, &err);
+	watch(t);
+	if (r < 0)
+		tcp_end(t, r, err.text);
+	leave(t);
+}
+
+static void free_link(struct link *l)
+{
+	tcp_free(of_link(l));
+}
+
+static const struct link_ops link_ops = {
+	.send = tcp_send,
+	.resume = tcp_resume,
+	.free = free_link,
+};
+
+int tcp_new(struct tcp_host *h, int fd, bool dialled, int64_t ms,
+	    struct tcp **ret)
+{
+	_cleanup_close_ int own_fd = fd;
+	_cleanup_free_ struct tcp *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	t->link.ops = &link_ops;
+	t->link.dialled = dialled;
+	t->host = h;
+	t->fd = fd;
+	t->state = TCP_DEAD;
+	r = loop_io_add(h->env.loop, fd, dialled ? EPOLLOUT : EPOLLIN, on_io, t,
+			&t->io);
+	if (r < 0)
+		return r;
+	tcp_set_options(fd);
+	set_state(t, dialled ? TCP_DIALLING : TCP_HELLO);
+	tcp_pending_set(t, ms);
+	TAKE_FD(own_fd);
+	*ret = TAKE_PTR(t);
+	return 0;
+}

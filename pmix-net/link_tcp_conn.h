@@ -1,0 +1,71 @@
+/* link_tcp_conn.h - one connection of link_tcp.c, and what the two share
+ *
+ * link_tcp.c listens, dials, and keeps the list of connections that are not up
+ * yet; link_tcp_conn.c is what happens on one of them. For these two only.
+ */
+#ifndef VMSTEP_LINK_TCP_CONN_H
+#define VMSTEP_LINK_TCP_CONN_H
+
+#include "link.h"
+
+/* See link_tcp_conn.c. */
+enum tcp_state {
+	TCP_DIALLING,
+	TCP_HELLO,
+	TCP_PROOF,
+	TCP_OPEN,
+	TCP_UP,
+	TCP_DEAD
+};
+
+struct tcp_host {
+	struct link_host host;
+	struct link_env env;
+	int fd; /* -1: not listening any more */
+	struct loop_io *io;
+	struct tcp *pending;   /* not up yet; newest first */
+	size_t n_strangers;    /* of those, not dialled and not proved */
+	int64_t deaf_until_ms; /* no descriptors left to accept with; 0: fine */
+	struct loop_timer *timer;
+};
+
+struct tcp {
+	struct link link;
+	struct tcp_host *host;
+	enum tcp_state state;
+	int fd;
+	struct loop_io *io;
+	struct wire_hello ours, theirs;
+	int64_t deadline_ms;	   /* while pending */
+	struct tcp *next, **pprev; /* in host->pending; NULL: it is not */
+
+	struct buf *rx; /* NULL: nothing half-read */
+	bool paused;	/* the message at its front was not taken */
+	struct buf *tx; /* being sent; NULL: none */
+	bool refused;	/* link_send() refused: owe writable() */
+	bool busy;	/* in a callback of its own, whose end frees it */
+	bool doomed;	/* freed while busy */
+};
+
+/* A connection over @fd, owned from now on, also on failure: one that we
+ * dialled, whose connect() is under way, or one that was accepted. It has
+ * @ms to prove itself. Returns 0 or -errno. */
+int tcp_new(struct tcp_host *h, int fd, bool dialled, int64_t ms,
+	    struct tcp **ret);
+/* It is over: tells its owner, who frees it, or else frees it. */
+void tcp_end(struct tcp *t, int code, const char *why);
+/* Without telling anyone. */
+void tcp_free(struct tcp *t);
+
+/* Accepted, and has not proved the key. */
+static inline bool tcp_is_stranger(const struct tcp *t)
+{
+	return !t->link.dialled &&
+	       (t->state == TCP_HELLO || t->state == TCP_PROOF);
+}
+
+/* In link_tcp.c: @t has @ms to come up; @t is up, or over. */
+void tcp_pending_set(struct tcp *t, int64_t ms);
+void tcp_pending_remove(struct tcp *t);
+
+#endif

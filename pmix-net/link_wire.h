@@ -1,0 +1,62 @@
+/* link_wire.h - what two vmstep-net say to each other (doc/net.md draws it)
+ *
+ * All numbers are big endian. First each side sends a hello and a proof that
+ * it holds the step's key, then messages: a header and its payload.
+ */
+#ifndef VMSTEP_LINK_WIRE_H
+#define VMSTEP_LINK_WIRE_H
+
+#include <assert.h>
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
+#define WIRE_VERSION  1
+#define WIRE_MAGIC    "vmstepLK" /* 8 bytes, without the final NUL */
+#define WIRE_NONCE    32
+#define WIRE_PROOF    32
+#define WIRE_NAME     64
+#define WIRE_FRAME_MIN 14    /* an Ethernet header */
+#define WIRE_FRAME_MAX 65565 /* largest IP packet, tagged, virtio_net_hdr */
+#define WIRE_PAYLOAD_MAX (4 + WIRE_FRAME_MAX) /* a batch of one such frame */
+#define WIRE_BATCH_BYTES (64 * 1024) /* a batch of several ends before this */
+
+struct wire_hello {
+	uint8_t magic[8];
+	uint32_t version;
+	uint32_t node, nnodes; /* who speaks, of how many */
+	uint32_t payload_max;  /* the longest payload it takes */
+	uint8_t nonce[WIRE_NONCE];
+	char name[WIRE_NAME]; /* of its node, for messages; padded with NUL */
+};
+static_assert(sizeof(struct wire_hello) == 120, "as in doc/net.md");
+
+enum wire_type {
+	WIRE_OPEN = 1, /* empty; the dialler's first message */
+	WIRE_FRAMES,   /* a batch: u32 length, frame, u32 length, frame ... */
+	WIRE_STATE,    /* lines of text: see roll.h */
+	WIRE_BYE,      /* empty: this node leaves, all it knew was said */
+	WIRE_ACK,      /* empty: we keep what the BYE's sender knew */
+};
+
+struct wire_header {
+	uint32_t type; /* enum wire_type */
+	uint32_t len;  /* of the payload */
+};
+static_assert(sizeof(struct wire_header) == 8, "as in doc/net.md");
+
+static inline uint32_t wire_get32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be32toh(v);
+}
+
+static inline void wire_put32(uint8_t *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+#endif

@@ -1,0 +1,70 @@
+pkglibexec_PROGRAMS += %D%/vmstep-net
+
+# All but main(), so that tests link it, too.
+noinst_LTLIBRARIES += %D%/libnet.la
+%C%_libnet_la_SOURCES = \
+	%D%/answer.c %D%/answer.h \
+	%D%/auth.c %D%/auth.h \
+	%D%/buf.c %D%/buf.h \
+	%D%/census.c %D%/census.h \
+	%D%/counters.c %D%/counters.h \
+	%D%/ctl.c %D%/ctl.h \
+	%D%/flow.c %D%/flow.h \
+	%D%/fwd.c %D%/fwd.h \
+	%D%/learn.c %D%/learn.h \
+	%D%/link.h %D%/link_wire.h \
+	%D%/link_tcp.c %D%/link_tcp.h \
+	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
+	%D%/local_address.c %D%/local_address.h \
+	%D%/mesh.c %D%/mesh.h \
+	%D%/node.c %D%/node.h \
+	%D%/options.c %D%/options.h \
+	%D%/outq.c %D%/outq.h \
+	%D%/port.h \
+	%D%/port_stream.c %D%/port_stream.h \
+	%D%/ports.c %D%/ports.h \
+	%D%/roll.c %D%/roll.h \
+	%D%/round.c %D%/round.h \
+	%D%/table.c %D%/table.h \
+	%D%/tcp_socket.c %D%/tcp_socket.h
+%C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+
+%C%_vmstep_net_SOURCES = %D%/vmstep-net.c
+%C%_vmstep_net_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
+	$(CRYPTO_LIBS)
+
+EXTRA_DIST += %D%/test_frame.h %D%/test_step.h
+
+if HAVE_CMOCKA
+UNIT_TESTS += \
+	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_fwd \
+	%D%/test_net %D%/test_outq %D%/test_roll %D%/test_stream \
+	%D%/test_table
+net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
+	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
+%C%_test_answer_CFLAGS = $(net_test_cflags)
+%C%_test_answer_LDADD = $(net_test_ldadd)
+%C%_test_auth_CFLAGS = $(net_test_cflags)
+%C%_test_auth_LDADD = $(net_test_ldadd)
+%C%_test_census_CFLAGS = $(net_test_cflags)
+%C%_test_census_LDADD = $(net_test_ldadd)
+%C%_test_fwd_CFLAGS = $(net_test_cflags)
+%C%_test_fwd_LDADD = $(net_test_ldadd)
+%C%_test_outq_CFLAGS = $(net_test_cflags)
+%C%_test_outq_LDADD = $(net_test_ldadd)
+%C%_test_roll_CFLAGS = $(net_test_cflags)
+%C%_test_roll_LDADD = $(net_test_ldadd)
+%C%_test_stream_CFLAGS = $(net_test_cflags)
+%C%_test_stream_LDADD = $(net_test_ldadd)
+%C%_test_table_CFLAGS = $(net_test_cflags)
+%C%_test_table_LDADD = $(net_test_ldadd)
+
+# Starts real ones.
+%C%_test_net_SOURCES = %D%/test_net.c %D%/test_step.c %D%/test_step.h
+%C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
+%C%_test_net_CFLAGS = $(net_test_cflags)
+%C%_test_net_LDADD = $(net_test_ldadd)
+endif

@@ -1,0 +1,554 @@
+#include <config.h>
+
+#include "mesh.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+
+/* A peer is one other node. What it may be:
+ *
+ *   IDLE     nothing to say to it so far
+ *   DIALLING a connection is being made by us, or waits for its next try
+ *   COMING   a connection from it has proved the key and is about to be up
+ *   UP       messages flow
+ *   GONE     it said BYE, or cannot be reached: frames for it are dropped
+ *
+ * What is sent before UP waits in the queue, within its bound. When both ends
+ * dial at once, each sees a proved connection while its own is under way: the
+ * one whose dialler has the lower number lives, and both ends know that.
+ *
+ * What is queued leaves at the end of the round, or when the link has taken
+ * what it was given before.
+ */
+
+#define LOW_BYTES      (OUTQ_BYTES / 2)
+#define RETRY_FIRST_MS 50
+#define RETRY_MAX_MS   2000
+
+enum peer_state { IDLE, DIALLING, COMING, UP, GONE };
+
+struct peer {
+	struct mesh *mesh;
+	uint32_t node;
+	enum peer_state state;
+	struct link *link; /* NULL between tries */
+	char name[WIRE_NAME];
+
+	struct inlet in;
+	struct outlet out;
+	struct counters counts;
+
+	struct outq q;
+	bool blocked;  /* the link takes no more for now */
+	bool was_full; /* someone may wait for room */
+	struct round_job flush;
+	size_t taken; /* bytes of the incoming batch that are done with */
+
+	int64_t give_up_ms, retry_ms; /* while DIALLING; -1: not waiting */
+	int backoff_ms;
+	bool wanted;   /* by mesh_reach() */
+	bool said_bye; /* we did */
+};
+
+struct mesh {
+	struct mesh_env env;
+	struct link_host *host;
+	const struct table *table;
+	uint32_t self;
+	struct peer **peers; /* by node; NULL: never talked to */
+	size_t n_links;	     /* of these, those with a link */
+	struct loop_timer *retry_timer, *leave_timer;
+	int64_t retry_ms; /* when retry_timer is due; -1: not armed */
+	bool leaving;
+};
+
+static struct peer *of_outlet(struct outlet *out)
+{
+	return (struct peer *)((char *)out - offsetof(struct peer, out));
+}
+
+static struct peer *of_inlet(struct inlet *in)
+{
+	return (struct peer *)((char *)in - offsetof(struct peer, in));
+}
+
+static struct peer *of_flush(struct round_job *job)
+{
+	return (struct peer *)((char *)job - offsetof(struct peer, flush));
+}
+
+/* -- the queue ------------------------------------------------------------ */
+
+static void pump(struct peer *p)
+{
+	struct buf *b;
+
+	while (p->link && p->link->up && !p->blocked) {
+		b = outq_take(&p->q);
+		if (!b)
+			break;
+		if (link_send(p->link, b) < 0) {
+			outq_put_back(&p->q, b);
+			p->blocked = true;
+		}
+	}
+	if (p->was_full && p->q.bytes <= LOW_BYTES) {
+		p->was_full = false;
+		flow_drained(p->mesh->env.flow, &p->out);
+	}
+}
+
+static int peer_send(struct outlet *out, const uint8_t *frame, size_t len)
+{
+	struct peer *p = of_outlet(out);
+	int r = outq_frame(&p->q, frame, len);
+
+	if (r < 0)
+		p->was_full = true;
+	else
+		round_want(p->mesh->env.round, &p->flush);
+	return r;
+}
+
+static int say(struct peer *p, enum wire_type type, const void *data,
+	       size_t len)
+{
+	int r = outq_control(&p->q, type, data, len);
+
+	if (r < 0)
+		return r;
+	if (type == WIRE_BYE)
+		p->said_bye = true;
+	round_want(p->mesh->env.round, &p->flush);
+	return 0;
+}
+
+/* -- making links --------------------------------------------------------- */
+
+static void check_left(struct mesh *m)
+{
+	if (m->leaving && !m->n_links)
+		loop_timer_set(m->leave_timer, 0);
+}
+
+/* @l: NULL for none. The one that it has is freed. */
+static void set_link(struct peer *p, struct link *l)
+{
+	struct link *old = p->link;
+
+	p->link = l;
+	if (l)
+		l->owner = p;
+	p->mesh->n_links += (l != NULL);
+	p->mesh->n_links -= (old != NULL);
+	link_free(old);
+	check_left(p->mesh);
+}
+
+static void retry_at(struct mesh *m, int64_t ms)
+{
+	int64_t now = loop_now_ms();
+
+	if (m->retry_ms >= 0 && m->retry_ms <= ms)
+		return;
+	m->retry_ms = ms;
+	loop_timer_set(m->retry_timer, ms > now ? ms - now : 0);
+}
+
+/* Nothing goes to it any more; a link it has may still carry an ACK. */
+static void retire(struct peer *p)
+{
+	p->state = GONE;
+	p->retry_ms = -1;
+	p->counts.n[COUNT_NODE_GONE] += outq_lose_frames(&p->q);
+	flow_drained(p->mesh->env.flow, &p->out);
+}
+
+static void attempt_failed(struct peer *p, int code, const char *why)
+{
+	struct mesh *m = p->mesh;
+	int64_t now = loop_now_ms();
+
+	/* A refusal is an answer: it listened when its address was made known,
+	 * and does no more. */
+	if (code == -ECONNREFUSED || now >= p->give_up_ms || m->leaving) {
+		retire(p);
+		m->env.ops->unreachable(p->node, why, m->env.arg);
+		return;
+	}
+	p->retry_ms = now + p->backoff_ms;
+	p->backoff_ms *= 2;
+	if (p->backoff_ms > RETRY_MAX_MS)
+		p->backoff_ms = RETRY_MAX_MS;
+	retry_at(m, p->retry_ms);
+}
+
+static void attempt(struct peer *p)
+{
+	struct mesh *m = p->mesh;
+	struct link *l = NULL;
+	struct errmsg err;
+	int r;
+
+	p->retry_ms = -1;
+	r = link_dial(m->host, table_address(m->table, p->node), p->node, &l,
+		      &err);
+	if (r < 0)
+		attempt_failed(p, r, err.text);
+	else
+		set_link(p, l);
+}
+
+static void dial(struct peer *p)
+{
+	p->state = DIALLING;
+	p->give_up_ms = loop_now_ms() + MESH_REACH_MS;
+	p->backoff_ms = RETRY_FIRST_MS;
+	attempt(p);
+}
+
+static void on_retry(void *arg)
+{
+	struct mesh *m = arg;
+	int64_t now = loop_now_ms();
+
+	m->retry_ms = -1;
+	for (uint32_t n = 0; n < table_nnodes(m->table); n++) {
+		struct peer *p = m->peers[n];
+
+		if (p && p->retry_ms >= 0 && p->retry_ms <= now)
+			attempt(p);
+		if (p && p->retry_ms >= 0)
+			retry_at(m, p->retry_ms);
+	}
+}
+
+static void on_flush(struct round_job *job)
+{
+	struct peer *p = of_flush(job);
+
+	if (p->state == IDLE && !p->mesh->leaving)
+		dial(p);
+	else
+		pump(p);
+}
+
+static void peer_resume(struct inlet *in)
+{
+	struct peer *p = of_inlet(in);
+
+	if (p->link)
+		link_resume(p->link);
+}
+
+static struct peer *peer_get(struct mesh *m, uint32_t node)
+{
+	struct peer *p = m->peers[node];
+
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->mesh = m;
+	p->node = node;
+	p->q.pool = m->env.pool;
+	p->retry_ms = -1;
+	p->in = (struct inlet){ peer_resume, &p->counts };
+	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS };
+	p->flush.fn = on_flush;
+	m->peers[node] = p;
+	return p;
+}
+
+static void peer_free(struct peer *p)
+{
+	if (!p)
+		return;
+	link_free(p->link);
+	flow_forget(p->mesh->env.flow, &p->in, &p->out);
+	round_forget(p->mesh->env.round, &p->flush);
+	outq_done(&p->q);
+	free(p);
+}
+
+/* -- what links report ---------------------------------------------------- */
+
+static bool on_proved(struct link *l, void *arg)
+{
+	struct mesh *m = arg;
+	struct peer *p = m->leaving ? NULL : peer_get(m, l->node);
+
+	if (!p || p->state == GONE || p->state == UP)
+		return false;
+	if (p->state == DIALLING && p->link && p->link->committed &&
+	    m->self < p->node)
+		return false; /* ours lives */
+	p->retry_ms = -1;
+	p->state = COMING;
+	set_link(p, l);
+	return true;
+}
+
+static void on_up(struct link *l, void *arg)
+{
+	struct peer *p = l->owner;
+	struct mesh *m = p->mesh;
+
+	p->state = UP;
+	memcpy(p->name, l->peer_name, sizeof(p->name));
+	m->env.ops->up(p->node, m->env.arg);
+	round_want(m->env.round, &p->flush);
+}
+
+/* The batch's frames, from where the last call stopped. */
+static int take_frames(struct peer *p, const uint8_t *data, size_t len,
+		       struct errmsg *err)
+{
+	size_t at = p->taken, frame_len;
+	const uint8_t *frame;
+	int r;
+
+	while ((r = outq_next_frame(data, len, &at, &frame, &frame_len)) > 0) {
+		if (fwd_from_node(p->mesh->env.fwd, p->node, &p->in, frame,
+				  frame_len) < 0)
+			return -EAGAIN;
+		p->taken = at;
+	}
+	if (r < 0)
+		return errmsg_say(err, r, "it sent a batch with a bad frame length");
+	p->taken = 0;
+	return 0;
+}
+
+static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
+		      size_t len, struct errmsg *err, void *arg)
+{
+	struct peer *p = l->owner;
+	struct mesh *m = p->mesh;
+	int r;
+
+	switch (type) {
+	case WIRE_FRAMES:
+		r = take_frames(p, data, len, err);
+		break;
+	case WIRE_STATE:
+	case WIRE_BYE:
+	case WIRE_ACK:
+		r = m->env.ops->control(p->node, type, data, len, err,
+					m->env.arg);
+		break;
+	case WIRE_OPEN:
+	default:
+		r = errmsg_say(err, -EPROTO, "it sent an unknown message, type %d", (int)type);
+	}
+	if (r < 0 && r != -EAGAIN)
+		count(&p->counts, COUNT_BAD_LINK);
+	/* Both have said all there was to say. */
+	if (r == 0 && p->said_bye && (type == WIRE_ACK || type == WIRE_BYE))
+		set_link(p, NULL);
+	return r;
+}
+
+static void on_writable(struct link *l, void *arg)
+{
+	struct peer *p = l->owner;
+
+	p->blocked = false;
+	pump(p);
+}
+
+static void on_down(struct link *l, int code, const char *why, void *arg)
+{
+	struct peer *p = l->owner;
+	struct mesh *m = p->mesh;
+	enum peer_state was = p->state;
+
+	p->taken = 0;
+	p->blocked = false;
+	flow_forget(m->env.flow, &p->in, &p->out);
+	set_link(p, NULL);
+	switch (was) {
+	case UP:
+		retire(p);
+		if (!p->said_bye)
+			m->env.ops->broken(p->node, why, m->env.arg);
+		break;
+	case DIALLING:
+		attempt_failed(p, code, why);
+		break;
+	case COMING: /* it will try again; so do we, if we have a reason */
+		p->state = IDLE;
+		if (p->q.frames.head || p->wanted)
+			round_want(m->env.round, &p->flush);
+		break;
+	case IDLE:
+	case GONE:
+		break;
+	}
+}
+
+static void on_stranger(const char *who, int code, const char *why, void *arg)
+{
+	struct mesh *m = arg;
+
+	m->env.ops->stranger(who, code, why, m->env.arg);
+}
+
+static const struct link_events link_events = {
+	.proved = on_proved,
+	.up = on_up,
+	.message = on_message,
+	.writable = on_writable,
+	.down = on_down,
+	.stranger = on_stranger,
+};
+
+/* -- the mesh ------------------------------------------------------------- */
+
+struct link_env mesh_link_env(struct mesh *m)
+{
+	return (struct link_env){
+		.loop = m->env.loop,
+		.pool = m->env.pool,
+		.auth = m->env.auth,
+		.events = &link_events,
+		.arg = m,
+	};
+}
+
+struct outlet *mesh_outlet(uint32_t node, void *arg)
+{
+	struct mesh *m = arg;
+	struct peer *p = m->leaving ? NULL : peer_get(m, node);
+
+	return p && p->state != GONE ? &p->out : NULL;
+}
+
+void mesh_reach(struct mesh *m, uint32_t node)
+{
+	struct peer *p = peer_get(m, node);
+
+	if (!p || p->state != IDLE)
+		return;
+	p->wanted = true;
+	round_want(m->env.round, &p->flush);
+}
+
+int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,
+	      const void *data, size_t len)
+{
+	struct peer *p = m->peers[node];
+
+	if (!p || !p->link || !p->link->up)
+		return -ENOTCONN;
+	return say(p, type, data, len);
+}
+
+void mesh_gone(struct mesh *m, uint32_t node)
+{
+	struct peer *p = peer_get(m, node);
+
+	if (p)
+		retire(p);
+}
+
+static void on_leave_timer(void *arg)
+{
+	struct mesh *m = arg;
+
+	m->env.ops->left(m->env.arg);
+}
+
+void mesh_leave(struct mesh *m)
+{
+	if (m->leaving)
+		return;
+	m->leaving = true;
+	if (m->host)
+		link_host_stop(m->host);
+	loop_timer_set(m->retry_timer, -1);
+	loop_timer_set(m->leave_timer, MESH_BYE_MS);
+	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++) {
+		struct peer *p = m->peers[n];
+
+		if (p && p->link && !p->said_bye)
+			say(p, WIRE_BYE, NULL, 0);
+	}
+	check_left(m);
+}
+
+int mesh_new(const struct mesh_env *env, struct mesh **ret, struct errmsg *err)
+{
+	struct mesh *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return errmsg_set(err, -ENOMEM, "links");
+	m->env = *env;
+	m->retry_ms = -1;
+	if (loop_timer_add(env->loop, -1, on_retry, m, &m->retry_timer) < 0 ||
+	    loop_timer_add(env->loop, -1, on_leave_timer, m, &m->leave_timer) <
+		    0) {
+		mesh_free(m);
+		return errmsg_set(err, -ENOMEM, "links");
+	}
+	*ret = m;
+	return 0;
+}
+
+int mesh_start(struct mesh *m, struct link_host *host, const struct table *t,
+	       uint32_t self, struct errmsg *err)
+{
+	m->host = host;
+	m->peers = calloc(table_nnodes(t), sizeof(struct peer *));
+	if (!m->peers)
+		return errmsg_set(err, -ENOMEM, "links");
+	m->table = t;
+	m->self = self;
+	link_host_start(host);
+	return 0;
+}
+
+void mesh_free(struct mesh *m)
+{
+	if (!m)
+		return;
+	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++)
+		peer_free(m->peers[n]);
+	link_host_free(m->host);
+	loop_timer_free(m->retry_timer);
+	loop_timer_free(m->leave_timer);
+	free(m->peers);
+	free(m);
+}
+
+void mesh_node_text(const struct mesh *m, uint32_t node, char *text,
+		    size_t size)
+{
+	const struct peer *p = m->peers ? m->peers[node] : NULL;
+
+	if (p && p->name[0])
+		snprintf(text, size, "%s", p->name);
+	else if (m->table)
+		snprintf(text, size, "node %" PRIu32 " (%.100s)", node,
+			 table_address(m->table, node));
+	else
+		snprintf(text, size, "node %" PRIu32, node);
+}
+
+void mesh_each(const struct mesh *m, mesh_count_fn fn, void *arg)
+{
+	char text[160];
+
+	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++) {
+		if (!m->peers[n])
+			continue;
+		mesh_node_text(m, n, text, sizeof(text));
+		fn(n, text, &m->peers[n]->counts, arg);
+	}
+}

@@ -1,0 +1,90 @@
+/* mesh.h - this node's links to the others
+ *
+ * Opens a link when something has to go to a node, tries again where that
+ * fails, and settles which of two connections of one pair lives: the one that
+ * the node with the lower number dialled.
+ *
+ * Owns:    the links, and for each node that was ever talked to a queue
+ *          (outq.h) and an inlet and outlet.
+ * Borrows: the table, and what is in struct mesh_env.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_MESH_H
+#define VMSTEP_MESH_H
+
+#include "buf.h"
+#include "counters.h"
+#include "flow.h"
+#include "fwd.h"
+#include "link.h"
+#include "loop.h"
+#include "outq.h"
+#include "round.h"
+#include "table.h"
+
+#define MESH_REACH_MS 30000 /* then a node counts as unreachable */
+#define MESH_BYE_MS   1000  /* for the others to take our BYE */
+
+struct mesh;
+
+struct mesh_ops {
+	/* There is a link to @node now. */
+	void (*up)(uint32_t node, void *arg);
+	/* STATE, BYE or ACK came from @node. -EPROTO ends the link. */
+	int (*control)(uint32_t node, enum wire_type type, const uint8_t *data,
+		       size_t len, struct errmsg *err, void *arg);
+	/* The link to @node broke, with no BYE before. */
+	void (*broken)(uint32_t node, const char *why, void *arg);
+	/* No link to @node could be made; none will be tried any more. */
+	void (*unreachable)(uint32_t node, const char *why, void *arg);
+	/* After mesh_leave(): everyone has our BYE, or had the time to. */
+	void (*left)(void *arg);
+	/* Someone did not prove the key; -ECONNRESET: it hung up. */
+	void (*stranger)(const char *who, int code, const char *why, void *arg);
+};
+
+struct mesh_env {
+	struct loop *loop;
+	struct round *round;
+	struct buf_pool *pool;
+	struct flow *flow;
+	struct fwd *fwd;
+	const struct auth *auth; /* complete before mesh_start() */
+	const struct mesh_ops *ops;
+	void *arg;
+};
+
+int mesh_new(const struct mesh_env *env, struct mesh **ret, struct errmsg *err);
+void mesh_free(struct mesh *m); /* NULL is fine */
+
+/* What link_tcp_listen() and its like need to report to this mesh. */
+struct link_env mesh_link_env(struct mesh *m);
+/* Gives @host (owned from now on, also on failure) and the table of nodes. */
+int mesh_start(struct mesh *m, struct link_host *host, const struct table *t,
+	       uint32_t self, struct errmsg *err);
+
+/* For the forwarder: see fwd_node_fn. @arg is the mesh. */
+struct outlet *mesh_outlet(uint32_t node, void *arg);
+
+/* Open a link to @node where there is none; up(), unreachable() follow if
+ * not yet. */
+void mesh_reach(struct mesh *m, uint32_t node);
+/* Send a control message to @node, which has a link. @len up to
+ * WIRE_PAYLOAD_MAX. Returns 0 or -ENOMEM. */
+int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,
+	      const void *data, size_t len);
+/* @node has said BYE: nothing is sent to it any more. */
+void mesh_gone(struct mesh *m, uint32_t node);
+/* Say BYE on every link, accept no new one; left() follows within
+ * MESH_BYE_MS. */
+void mesh_leave(struct mesh *m);
+
+/* The counters of each link, for the log. */
+typedef void (*mesh_count_fn)(uint32_t node, const char *name,
+			      const struct counters *c, void *arg);
+void mesh_each(const struct mesh *m, mesh_count_fn fn, void *arg);
+/* "node03"; "node 2 (192.0.2.7:40123)" where it was never met. */
+void mesh_node_text(const struct mesh *m, uint32_t node, char *text,
+		    size_t size);
+
+#endif

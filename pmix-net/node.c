@@ -1,0 +1,545 @@
+#include <config.h>
+
+#include "node.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth.h"
+#include "buf.h"
+#include "census.h"
+#include "cleanup.h"
+#include "counters.h"
+#include "ctl.h"
+#include "fwd.h"
+#include "link_tcp.h"
+#include "local_address.h"
+#include "log.h"
+#include "mesh.h"
+#include "ports.h"
+#include "round.h"
+#include "table.h"
+
+static_assert(AUTH_KEY_LEN == NETCTL_KEY_LEN, "one key");
+
+struct node {
+	const struct options *o; /* borrowed */
+	struct loop *loop;	 /* borrowed */
+	struct round *round;
+	struct buf_pool pool;
+	struct flow *flow;
+	struct fwd *fwd;
+	struct ports *ports;
+	struct auth auth;
+	struct table *table;	/* NULL: not known yet, or only one node */
+	struct link_host *host; /* until the mesh has it; NULL: one node */
+	struct mesh *mesh;
+	struct census *census;
+	struct ctl *ctl;
+	struct counters counts;
+	struct round_job sync;
+	struct loop_timer *idle_timer, *grace_timer, *child_timer, *leave_timer;
+	bool leaving;
+};
+
+static bool is_alone(const struct node *n)
+{
+	return rankset_count(&n->o->ranks) == n->o->nranks;
+}
+
+/* -- what the census wants ------------------------------------------------ */
+
+static void sync_soon(void *arg)
+{
+	struct node *n = arg;
+
+	round_want(n->round, &n->sync);
+}
+
+static void on_sync(struct round_job *job)
+{
+	struct node *n =
+		(struct node *)((char *)job - offsetof(struct node, sync));
+
+	census_sync(n->census);
+}
+
+static void reach(uint32_t node, void *arg)
+{
+	mesh_reach(((struct node *)arg)->mesh, node);
+}
+
+static int send_state(uint32_t node, const char *text, size_t len, void *arg)
+{
+	return mesh_send(((struct node *)arg)->mesh, node, WIRE_STATE, text,
+			 len);
+}
+
+static void send_ack(uint32_t node, void *arg)
+{
+	mesh_send(((struct node *)arg)->mesh, node, WIRE_ACK, NULL, 0);
+}
+
+static void send_bye(uint32_t node, void *arg)
+{
+	mesh_send(((struct node *)arg)->mesh, node, WIRE_BYE, NULL, 0);
+}
+
+static void set_timer(enum census_timer which, int64_t ms, void *arg)
+{
+	struct node *n = arg;
+
+	loop_timer_set(which == CENSUS_GRACE ? n->grace_timer : n->child_timer,
+		       ms);
+}
+
+static void on_grace(void *arg)
+{
+	census_timeout(((struct node *)arg)->census, CENSUS_GRACE);
+}
+
+static void on_child(void *arg)
+{
+	census_timeout(((struct node *)arg)->census, CENSUS_CHILD);
+}
+
+static void on_all(enum netctl_state state, void *arg)
+{
+	struct node *n = arg;
+
+	log_info("all tasks are %s", state == NETCTL_READY ? "ready" : "done");
+	ctl_tell_all(n->ctl, state);
+}
+
+static void on_lost(uint32_t rank, const char *text, void *arg)
+{
+	struct node *n = arg;
+
+	log_err("%s", text);
+	ctl_tell_lost(n->ctl, rank, text);
+}
+
+static void on_handed_over(void *arg)
+{
+	mesh_leave(((struct node *)arg)->mesh);
+}
+
+static void node_text(uint32_t node, char *text, size_t size, void *arg)
+{
+	mesh_node_text(((struct node *)arg)->mesh, node, text, size);
+}
+
+static const struct census_ops census_ops = {
+	.soon = sync_soon,
+	.reach = reach,
+	.send_state = send_state,
+	.send_ack = send_ack,
+	.send_bye = send_bye,
+	.timer = set_timer,
+	.all = on_all,
+	.lost = on_lost,
+	.handed_over = on_handed_over,
+	.node_text = node_text,
+};
+
+/* -- what links bring ----------------------------------------------------- */
+
+static void on_link_up(uint32_t node, void *arg)
+{
+	struct node *n = arg;
+	char text[160];
+
+	mesh_node_text(n->mesh, node, text, sizeof(text));
+	log_debug("link to %s is up", text);
+	census_up(n->census, node);
+}
+
+static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
+		      size_t len, struct errmsg *err, void *arg)
+{
+	struct node *n = arg;
+	int r = 0;
+
+	switch (type) {
+	case WIRE_STATE:
+		return census_recv(n->census, node, (const char *)data, len,
+				   err);
+	case WIRE_BYE:
+		r = census_bye(n->census, node);
+		mesh_gone(n->mesh, node);
+		return r;
+	case WIRE_ACK:
+		census_ack(n->census, node);
+		return 0;
+	case WIRE_OPEN:
+	case WIRE_FRAMES:
+		break;
+	}
+	return -EPROTO;
+}
+
+static void on_link_broken(uint32_t node, const char *why, void *arg)
+{
+	struct node *n = arg;
+	char text[160];
+
+	mesh_node_text(n->mesh, node, text, sizeof(text));
+	log_warn("link to %s broke: %s", text, why);
+	census_broken(n->census, node, why);
+}
+
+static void on_unreachable(uint32_t node, const char *why, void *arg)
+{
+	struct node *n = arg;
+	char text[160];
+
+	mesh_node_text(n->mesh, node, text, sizeof(text));
+	log_warn("%s cannot be reached: %s", text, why);
+	census_unreachable(n->census, node);
+}
+
+static void on_left(void *arg)
+{
+	loop_stop(((struct node *)arg)->loop, 0);
+}
+
+/* One that hung up may be a peer that another connection won over. */
+static void on_stranger(const char *who, int code, const char *why, void *arg)
+{
+	struct node *n = arg;
+
+	count(&n->counts, COUNT_STRANGER);
+	log_limited(code == -ECONNRESET ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+		    "refused a connection from %s: %s", who, why);
+}
+
+static const struct mesh_ops mesh_ops = {
+	.up = on_link_up,
+	.control = on_control,
+	.broken = on_link_broken,
+	.unreachable = on_unreachable,
+	.left = on_left,
+	.stranger = on_stranger,
+};
+
+/* -- what helpers say ----------------------------------------------------- */
+
+static int on_hello(uint32_t rank, int port_fd, struct errmsg *err, void *arg)
+{
+	struct node *n = arg;
+
+	if (n->leaving) {
+		if (port_fd >= 0)
+			close(port_fd);
+		return errmsg_say(err, -ESHUTDOWN, "vmstep-net: the last helper of this node has left, and so do we");
+	}
+	log_info("helper of vm[%" PRIu32 "] said hello, %s", rank,
+		 port_fd < 0 ? "without a port" : "with a port");
+	return port_fd < 0 ? 0 : ports_open(n->ports, rank, port_fd, err);
+}
+
+static int check_table(const struct node *n, const struct netctl *msg,
+		       const struct table *t, struct errmsg *err)
+{
+	if (msg->table.node >= msg->table.nnodes ||
+	    !table_is(t, msg->table.node, &n->o->ranks))
+		return errmsg_say(err, -EINVAL, "vmstep-net: the table of nodes gives this node, %" PRIu32 " of %" PRIu32 ", other ranks than --ranks", msg->table.node, msg->table.nnodes);
+	return 0;
+}
+
+static void set_auth(struct node *n, const struct netctl *msg)
+{
+	memcpy(n->auth.key, msg->table.key, sizeof(n->auth.key));
+	n->auth.node = msg->table.node;
+	n->auth.nnodes = msg->table.nnodes;
+	snprintf(n->auth.name, sizeof(n->auth.name), "%s", n->o->node);
+}
+
+static int join_nodes(struct node *n, const struct netctl *msg,
+		      struct errmsg *err)
+{
+	int r;
+
+	set_auth(n, msg);
+	r = mesh_start(n->mesh, TAKE_PTR(n->host), n->table, msg->table.node,
+		       err);
+	if (r == 0 &&
+	    census_start(n->census, msg->table.node, msg->table.nnodes) < 0)
+		r = errmsg_set(err, -ENOMEM, "states of the step");
+	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh);
+	log_info("node %" PRIu32 " of %" PRIu32, msg->table.node,
+		 msg->table.nnodes);
+	return r;
+}
+
+static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
+		    void *arg)
+{
+	struct node *n = arg;
+	struct table *t = NULL;
+	int r;
+
+	if (!n->host)
+		return errmsg_say(err, -EALREADY, "vmstep-net: a table of nodes, but %s", n->table ? "there is one" : "all tasks are on this node");
+	if (msg->table.nranks != n->o->nranks)
+		return errmsg_say(err, -EINVAL, "vmstep-net: the table of nodes is for %" PRIu32 " tasks, this step has %" PRIu32, msg->table.nranks, n->o->nranks);
+	r = table_read(fd, msg->table.nnodes, msg->table.nranks, &t, err);
+	if (r == 0)
+		r = check_table(n, msg, t, err);
+	if (r < 0) {
+		table_free(t);
+		return r;
+	}
+	n->table = t;
+	return join_nodes(n, msg, err);
+}
+
+static void on_state(uint32_t rank, enum netctl_state state, void *arg)
+{
+	struct node *n = arg;
+	char why[NETCTL_TEXT_LEN];
+
+	snprintf(why, sizeof(why), "vm[%" PRIu32 "]@%.64s: its VM could not be started or was lost", rank, n->o->node);
+	if (census_state(n->census, rank, state, why) < 0)
+		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
+}
+
+static void on_helper_closed(uint32_t rank, bool over, void *arg)
+{
+	struct node *n = arg;
+	char why[NETCTL_TEXT_LEN];
+
+	ports_close(n->ports, rank);
+	if (over)
+		return;
+	snprintf(why, sizeof(why), "vm[%" PRIu32 "]@%.64s: its helper ended before its VM was done", rank, n->o->node);
+	log_info("%s", why);
+	if (census_state(n->census, rank, NETCTL_FAILED, why) < 0)
+		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
+}
+
+static void on_all_closed(void *arg)
+{
+	struct node *n = arg;
+
+	n->leaving = true;
+	log_info("the last helper has left");
+	loop_timer_set(n->leave_timer, NODE_HAND_OVER_MS);
+	census_leave(n->census);
+}
+
+static void on_hand_over_timeout(void *arg)
+{
+	struct node *n = arg;
+
+	log_warn("nobody took over in time what this node knows of the step");
+	mesh_leave(n->mesh);
+}
+
+static void log_port(const struct port *p, void *arg)
+{
+	char text[512];
+
+	log_info("%s port of vm[%" PRIu32 "]: %s", p->ops->kind, p->rank,
+		 counters_text(&p->counts, text, sizeof(text)));
+}
+
+static void on_port_closing(const struct port *p, const char *why, void *arg)
+{
+	if (*why)
+		log_info("port of vm[%" PRIu32 "] closed: %s", p->rank, why);
+	log_port(p, arg);
+}
+
+static void on_refused(const char *why, void *arg)
+{
+	log_limited(LOG_LEVEL_WARN, "refused a helper: %s", why);
+}
+
+static const struct ctl_ops ctl_ops = {
+	.hello = on_hello,
+	.table = on_table,
+	.state = on_state,
+	.closed = on_helper_closed,
+	.all_closed = on_all_closed,
+	.refused = on_refused,
+};
+
+static void on_idle(void *arg)
+{
+	struct node *n = arg;
+
+	if (ctl_was_used(n->ctl))
+		return;
+	log_warn("no helper came within %d s", NODE_FIRST_HELPER_MS / 1000);
+	loop_stop(n->loop, 0);
+}
+
+/* -- life ----------------------------------------------------------------- */
+
+static int make_timers(struct node *n, struct errmsg *err)
+{
+	if (loop_timer_add(n->loop, NODE_FIRST_HELPER_MS, on_idle, n,
+			   &n->idle_timer) < 0 ||
+	    loop_timer_add(n->loop, -1, on_grace, n, &n->grace_timer) < 0 ||
+	    loop_timer_add(n->loop, -1, on_child, n, &n->child_timer) < 0 ||
+	    loop_timer_add(n->loop, -1, on_hand_over_timeout, n,
+			   &n->leave_timer) < 0)
+		return errmsg_set(err, -ENOMEM, "timers");
+	return 0;
+}
+
+static int make_fwd(struct node *n, struct errmsg *err)
+{
+	const struct fwd_conf conf = {
+		.net = n->o->net,
+		.mtu = n->o->mtu,
+		.nranks = n->o->nranks,
+		.local = &n->o->ranks,
+		.flow = n->flow,
+	};
+
+	return fwd_new(&conf, &n->fwd, err);
+}
+
+static int make_ports(struct node *n, struct errmsg *err)
+{
+	const struct ports_env env = {
+		.loop = n->loop,
+		.round = n->round,
+		.pool = &n->pool,
+		.flow = n->flow,
+		.fwd = n->fwd,
+		.closing = on_port_closing,
+		.arg = n,
+	};
+
+	return ports_new(&env, rankset_count(&n->o->ranks), &n->ports, err);
+}
+
+static int make_mesh(struct node *n, struct errmsg *err)
+{
+	const struct mesh_env env = {
+		.loop = n->loop,
+		.round = n->round,
+		.pool = &n->pool,
+		.flow = n->flow,
+		.fwd = n->fwd,
+		.auth = &n->auth,
+		.ops = &mesh_ops,
+		.arg = n,
+	};
+
+	return mesh_new(&env, &n->mesh, err);
+}
+
+/* With all tasks on this node there are no links and nothing listens. */
+static int make_host(struct node *n, struct errmsg *err)
+{
+	const struct link_env env = mesh_link_env(n->mesh);
+	struct sockaddr_storage sa;
+	int r;
+
+	if (is_alone(n))
+		return census_start(n->census, 0, 1);
+	r = local_address(n->o->device, n->o->bind, n->o->node, &sa, err);
+	if (r == 0)
+		r = link_tcp_listen(&env, &sa, n->o->ports, &n->host, err);
+	if (r == 0)
+		log_info("listening for other nodes at %s", n->host->address);
+	return r;
+}
+
+static int make_ctl(struct node *n, struct errmsg *err)
+{
+	const struct ctl_conf conf = {
+		.loop = n->loop,
+		.fd = n->o->ctl_fd,
+		.local = &n->o->ranks,
+		.nranks = n->o->nranks,
+		.link = n->host ? n->host->address : "",
+	};
+
+	return ctl_new(&conf, &ctl_ops, n, &n->ctl, err);
+}
+
+int node_new(const struct options *o, struct loop *loop, struct node **ret,
+	     struct errmsg *err)
+{
+	struct node *n = calloc(1, sizeof(*n));
+	int r;
+
+	if (!n)
+		return errmsg_set(err, -ENOMEM, "node");
+	n->o = o;
+	n->loop = loop;
+	n->sync.fn = on_sync;
+	r = round_new(loop, &n->round, err);
+	if (r == 0)
+		r = make_timers(n, err);
+	if (r == 0)
+		r = flow_new(loop, n->round, &n->flow, err);
+	if (r == 0)
+		r = make_fwd(n, err);
+	if (r == 0)
+		r = make_ports(n, err);
+	if (r == 0)
+		r = census_new(o->nranks, &census_ops, n, &n->census, err);
+	if (r == 0)
+		r = make_mesh(n, err);
+	if (r == 0)
+		r = make_host(n, err);
+	if (r == 0)
+		r = make_ctl(n, err);
+	if (r < 0) {
+		node_free(n);
+		return r;
+	}
+	*ret = n;
+	return 0;
+}
+
+void node_free(struct node *n)
+{
+	if (!n)
+		return;
+	ctl_free(n->ctl);
+	mesh_free(n->mesh);
+	link_host_free(n->host);
+	census_free(n->census);
+	ports_free(n->ports);
+	fwd_free(n->fwd);
+	flow_free(n->flow);
+	loop_timer_free(n->leave_timer);
+	loop_timer_free(n->child_timer);
+	loop_timer_free(n->grace_timer);
+	loop_timer_free(n->idle_timer);
+	if (n->round)
+		round_forget(n->round, &n->sync);
+	round_free(n->round);
+	buf_pool_done(&n->pool);
+	table_free(n->table);
+	auth_forget(&n->auth);
+	free(n);
+}
+
+static void log_link(uint32_t node, const char *name, const struct counters *c,
+		     void *arg)
+{
+	char text[512];
+
+	log_info("link to %s: %s", name, counters_text(c, text, sizeof(text)));
+}
+
+void node_log_counters(const struct node *n)
+{
+	char text[512];
+
+	ports_each(n->ports, log_port, NULL);
+	mesh_each(n->mesh, log_link, NULL);
+	log_info("vmstep-net: %s", counters_text(&n->counts, text, sizeof(text)));
+}

@@ -1,0 +1,32 @@
+/* node.h - this node's part of the step's network, put together
+ *
+ * Joins the parts: what helpers say (ctl) becomes ports, the table of nodes
+ * and states; what links bring goes to the forwarder (fwd) and the census.
+ *
+ *	helpers -- ctl -- node -- census -- mesh -- link (tcp)
+ *	                   |                 |
+ *	QEMU ----------- port ---- fwd ------+
+ *
+ * Owns:    all of these. Borrows the options and the loop.
+ */
+#ifndef VMSTEP_NODE_H
+#define VMSTEP_NODE_H
+
+#include "errmsg.h"
+#include "loop.h"
+#include "options.h"
+
+#define NODE_FIRST_HELPER_MS 30000 /* without one, the loop is stopped */
+#define NODE_HAND_OVER_MS    1000  /* what we know, when the last has left */
+
+struct node;
+
+/* Takes o->ctl_fd. After its last helper has left, the loop is stopped. */
+int node_new(const struct options *o, struct loop *loop, struct node **ret,
+	     struct errmsg *err);
+void node_free(struct node *n); /* NULL is fine */
+
+/* One line for each port and link. */
+void node_log_counters(const struct node *n);
+
+#endif

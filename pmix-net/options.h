@@ -1,0 +1,29 @@
+/* options.h - vmstep-net's command line; vmstep-helper writes it */
+#ifndef VMSTEP_OPTIONS_H
+#define VMSTEP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "errmsg.h"
+#include "link_tcp.h"
+#include "rankset.h"
+
+struct options {
+	int ctl_fd;
+	struct addr_net net;
+	unsigned int mtu;
+	struct rankset ranks; /* of this node */
+	uint32_t nranks;
+	const char *node; /* this and what follows: borrowed from argv */
+	const char *bind, *device, *log;
+	struct port_range ports;
+	bool verbose;
+};
+
+/* -EINVAL with words that name option, value and cure. */
+int options_parse(struct options *o, int argc, char **argv, struct errmsg *err);
+void options_done(struct options *o);
+
+#endif

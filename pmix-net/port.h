@@ -1,0 +1,59 @@
+/* port.h - one guest's Ethernet port
+ *
+ * What every kind of port has in common; the kinds are port_stream.h and, to
+ * come, vhost-user. A port gives its guest's frames to the forwarder and takes
+ * what the forwarder has for the guest.
+ *
+ * Owns:    its descriptors and queue (PORT_QUEUE_BYTES at most).
+ * Borrows: what is in struct port_env, and its entry in the forwarder.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_PORT_H
+#define VMSTEP_PORT_H
+
+#include <stdint.h>
+
+#include "buf.h"
+#include "counters.h"
+#include "flow.h"
+#include "fwd.h"
+#include "loop.h"
+#include "round.h"
+
+#define PORT_QUEUE_BYTES (1024 * 1024) /* of frames for the guest */
+
+struct port;
+
+struct port_ops {
+	const char *kind;
+	void (*free)(struct port *p);
+};
+
+struct port {
+	const struct port_ops *ops;
+	uint32_t rank;
+	struct counters counts;
+	struct inlet in;   /* from the guest */
+	struct outlet out; /* to it */
+};
+
+struct port_env {
+	struct loop *loop;
+	struct round *round;
+	struct buf_pool *pool;
+	struct flow *flow;
+	struct fwd *fwd;
+	/* The guest's end is gone, or broke the rules: @why says which. The
+	 * port does nothing any more and may be freed from here on. */
+	void (*ended)(struct port *p, const char *why, void *arg);
+	void *arg;
+};
+
+/* Leaves the forwarder first; NULL is fine. */
+static inline void port_free(struct port *p)
+{
+	if (p)
+		p->ops->free(p);
+}
+
+#endif

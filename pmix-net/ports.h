@@ -1,0 +1,38 @@
+/* ports.h - the ports of this node's guests
+ *
+ * Owns:    the ports. Borrows what is in struct ports_env.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_PORTS_H
+#define VMSTEP_PORTS_H
+
+#include "errmsg.h"
+#include "port.h"
+
+struct ports;
+
+struct ports_env {
+	struct loop *loop;
+	struct round *round;
+	struct buf_pool *pool;
+	struct flow *flow;
+	struct fwd *fwd;
+	/* A port closes, for the log; "" where its helper wanted it to. */
+	void (*closing)(const struct port *p, const char *why, void *arg);
+	void *arg;
+};
+
+/* Room for @max of them. */
+int ports_new(const struct ports_env *env, size_t max, struct ports **ret,
+	      struct errmsg *err);
+void ports_free(struct ports *ps); /* NULL is fine; closes them all */
+
+/* A port of @rank over @fd, owned from now on, also on failure; see
+ * port_stream_new(). */
+int ports_open(struct ports *ps, uint32_t rank, int fd, struct errmsg *err);
+void ports_close(struct ports *ps, uint32_t rank); /* none is fine */
+
+void ports_each(const struct ports *ps,
+		void (*fn)(const struct port *p, void *arg), void *arg);
+
+#endif

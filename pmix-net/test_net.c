@@ -1,0 +1,716 @@
+#include <config.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "auth.h"
+#include "link.h"
+#include "port.h"
+#include "tcp_socket.h"
+#include "test_frame.h"
+#include "test_step.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+static struct step s;
+static uint8_t frame[WIRE_FRAME_MAX], got[WIRE_FRAME_MAX];
+
+static size_t broadcast_from(uint32_t rank)
+{
+	test_frame(frame, 0, rank, 100);
+	memcpy(frame, test_broadcast, ADDR_MAC_LEN);
+	return 100;
+}
+
+static void send_frame(uint32_t from, uint32_t to, size_t len)
+{
+	step_put(&s, from, frame, test_frame(frame, to, from, len));
+}
+
+/* -- the helpers' side ---------------------------------------------------- */
+
+static void one_node_opens_no_port_to_the_world(void **state)
+{
+	step_begin(&s, 1, 2);
+	assert_string_equal(s.nodes[0].address, "");
+	send_frame(0, 1, 60);
+	step_expect_frame(&s, 1, frame, 60);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	step_say_all(&s, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+static void nothing_is_left_of_its_privileges(void **state)
+{
+	step_begin(&s, 1, 1);
+	assert_int_equal(step_status(&s, 0, "NoNewPrivs:"), 1);
+	assert_int_equal(step_status(&s, 0, "CapEff:"), 0);
+	assert_int_equal(step_status(&s, 0, "CapPrm:"), 0);
+	step_end(&s);
+}
+
+static void refuse(const struct netctl *msg, const char *why)
+{
+	int ctl = step_connect(&s, 0);
+	struct netctl lost;
+
+	step_send(ctl, msg, -1);
+	lost = step_expect(ctl, NETCTL_LOST);
+	assert_int_equal(lost.lost.rank, UINT32_MAX);
+	assert_non_null(strstr(lost.lost.text, why));
+	step_expect_end(ctl);
+	close(ctl);
+}
+
+static void odd_helpers_are_refused_by_name(void **state)
+{
+	const struct netctl right = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_HELLO,
+		.hello = { 1, 2 },
+	};
+	struct netctl msg;
+
+	step_begin(&s, 1, 2);
+	msg = right;
+	msg.version++;
+	refuse(&msg, "version");
+	msg = right;
+	msg.hello.nranks = 3;
+	refuse(&msg, "3 tasks");
+	msg = right;
+	msg.hello.rank = 2;
+	refuse(&msg, "not of this node");
+	refuse(&right, "already");
+	msg = right;
+	msg.type = NETCTL_STATE;
+	refuse(&msg, "before HELLO");
+	msg.type = 99;
+	refuse(&msg, "before HELLO");
+	step_say_all(&s, NETCTL_READY); /* and the others noticed nothing */
+	step_expect_all(&s, NETCTL_READY);
+	step_end(&s);
+}
+
+static void a_message_of_the_wrong_size_is_refused(void **state)
+{
+	int ctl;
+
+	step_begin(&s, 1, 1);
+	ctl = step_connect(&s, 0);
+	assert_int_equal(send(ctl, "hello", 5, 0), 5);
+	step_expect(ctl, NETCTL_LOST);
+	step_expect_end(ctl);
+	close(ctl);
+	step_end(&s);
+}
+
+static void a_wrong_table_is_refused(void **state)
+{
+	struct netctl lost;
+
+	step_start(&s, 2, 1);
+	step_hello(&s);
+	step_table_to(&s, 1, s.key);
+	s.nnodes = 1; /* and now one that lacks a node */
+	step_table_to(&s, 0, s.key);
+	s.nnodes = 2;
+	lost = step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	assert_non_null(strstr(lost.lost.text, "table of nodes"));
+	step_end(&s);
+}
+
+static void a_helper_that_dies_early_fails_the_step(void **state)
+{
+	struct netctl lost;
+
+	step_begin(&s, 2, 2);
+	step_say(&s, 0, NETCTL_READY);
+	close(s.ranks[3].ctl);
+	s.ranks[3].ctl = -1;
+	for (uint32_t r = 0; r < 3; r++) {
+		lost = step_expect(s.ranks[r].ctl, NETCTL_LOST);
+		assert_int_equal(lost.lost.rank, 3);
+		assert_non_null(strstr(lost.lost.text, "vm[3]@node1: "));
+	}
+	step_end(&s);
+}
+
+static void who_comes_late_hears_what_holds(void **state)
+{
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_HELLO,
+		.hello = { 1, 2 },
+	};
+
+	step_begin(&s, 1, 2);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	close(s.ranks[1].ctl);
+	step_wait_log(&s, 0, "vm[1]@node0: its helper ended");
+	s.ranks[1].ctl = step_connect(&s, 0);
+	step_send(s.ranks[1].ctl, &msg, -1);
+	step_expect(s.ranks[1].ctl, NETCTL_WELCOME);
+	msg = step_expect(s.ranks[1].ctl, NETCTL_ALL);
+	assert_int_equal(msg.all.state, NETCTL_READY);
+	step_end(&s);
+}
+
+/* -- frames --------------------------------------------------------------- */
+
+static void frames_reach_their_rank_here_and_there(void **state)
+{
+	static const size_t lens[] = { 14, 60, 1514, 9018 };
+
+	step_begin(&s, 3, 2);
+	for (size_t i = 0; i < 4; i++)
+		for (uint32_t to = 1; to < 6; to++) {
+			send_frame(0, to, lens[i]);
+			step_expect_frame(&s, to, frame, lens[i]);
+		}
+	send_frame(5, 4, 60);
+	step_expect_frame(&s, 4, frame, 60);
+	step_end(&s);
+}
+
+static void who_has_is_answered_at_once(void **state)
+{
+	size_t len;
+
+	step_begin(&s, 2, 1);
+	step_put(&s, 0, frame, test_arp(frame, 0, 1, 0x0a000001, 0x0a000002));
+	len = step_get(&s, 0, got, sizeof(got));
+	assert_int_equal(len, 60);
+	assert_int_equal(got[21], 2);
+	assert_int_equal(got[27], 1); /* ...:01 */
+	assert_false(step_has_frame(&s, 1, 50));
+	step_end(&s);
+}
+
+static void a_broadcast_comes_once_to_everyone_else(void **state)
+{
+	size_t len;
+
+	step_begin(&s, 4, 2);
+	len = broadcast_from(3);
+	step_put(&s, 3, frame, len);
+	for (uint32_t r = 0; r < 8; r++)
+		if (r != 3)
+			step_expect_frame(&s, r, frame, len);
+	for (uint32_t r = 0; r < 8; r++)
+		assert_false(step_has_frame(&s, r, 5));
+	step_end(&s);
+}
+
+/* All nodes call each other in the same moment: one link a pair survives, and
+ * nothing that was sent is lost. */
+static void all_may_connect_at_once(void **state)
+{
+	bool seen[16][16] = { 0 };
+	size_t len;
+
+	for (int round = 0; round < 3; round++) {
+		step_begin(&s, 16, 1);
+		memset(seen, 0, sizeof(seen));
+		for (uint32_t r = 0; r < 16; r++) {
+			len = broadcast_from(r);
+			step_put(&s, r, frame, len);
+		}
+		for (uint32_t r = 0; r < 16; r++)
+			for (int i = 0; i < 15; i++) {
+				step_get(&s, r, got, sizeof(got));
+				assert_false(seen[r][got[11]]);
+				seen[r][got[11]] = true;
+			}
+		step_say_all(&s, NETCTL_READY);
+		step_expect_all(&s, NETCTL_READY);
+		step_end(&s);
+	}
+}
+
+/* -- the step's states ---------------------------------------------------- */
+
+static void ready_and_done_hold_when_all_have_said_so(void **state)
+{
+	step_begin(&s, 3, 1);
+	step_say(&s, 0, NETCTL_READY);
+	step_say(&s, 2, NETCTL_READY);
+	assert_false(step_has_frame(&s, 0, 50));
+	step_say(&s, 1, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	step_say_all(&s, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+static void nodes_leave_in_any_order(void **state)
+{
+	step_begin(&s, 20, 1); /* a tree of three levels */
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	for (uint32_t n = 0; n < 19; n++) { /* parents before children */
+		step_say(&s, n, NETCTL_DONE);
+		step_leave(&s, n);
+		if (n % 3 == 0)
+			step_wait_end(&s, n);
+	}
+	step_say(&s, 19, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+static void a_node_that_is_killed_is_a_loss(void **state)
+{
+	struct netctl lost;
+
+	for (uint32_t dead = 0; dead < 3; dead++) {
+		step_begin(&s, 4, 1);
+		step_say_all(&s, NETCTL_READY);
+		step_expect_all(&s, NETCTL_READY);
+		step_kill(&s, dead);
+		step_expect_end(s.ranks[dead].ctl);
+		for (uint32_t r = 0; r < 4; r++) {
+			if (r == dead)
+				continue;
+			lost = step_expect(s.ranks[r].ctl, NETCTL_LOST);
+			assert_int_equal(lost.lost.rank, UINT32_MAX);
+			assert_non_null(strstr(lost.lost.text, "network"));
+		}
+		step_end(&s);
+	}
+}
+
+/* -- strangers ------------------------------------------------------------ */
+
+static int dial(uint32_t node)
+{
+	struct errmsg err;
+	int fd = tcp_connect(s.nodes[node].address, &err);
+	struct pollfd p = { fd, POLLOUT, 0 };
+
+	assert_true(fd >= 0);
+	assert_int_equal(poll(&p, 1, STEP_WAIT_MS), 1);
+	return fd;
+}
+
+static void expect_silence_and_end(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	assert_int_equal(poll(&p, 1, STEP_WAIT_MS), 1);
+	assert_true(recv(fd, got, sizeof(got), 0) <= 0);
+	close(fd);
+}
+
+static void garbage_is_not_answered(void **state)
+{
+	int fd;
+
+	step_begin(&s, 2, 1);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	fd = dial(0);
+	memset(frame, 'x', 4096);
+	assert_int_equal(send(fd, frame, 4096, MSG_NOSIGNAL), 4096);
+	expect_silence_and_end(fd);
+	step_wait_log(&s, 0, "does not speak");
+	send_frame(0, 1, 60);
+	step_expect_frame(&s, 1, frame, 60);
+	step_end(&s);
+}
+
+static void strangers_are_bounded_in_number(void **state)
+{
+	int fds[LINK_PENDING_MAX + 6];
+
+	step_begin(&s, 2, 1);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	for (int i = 0; i < LINK_PENDING_MAX + 6; i++)
+		fds[i] = dial(0);
+	for (int i = 0; i < 6; i++)
+		expect_silence_and_end(fds[i]);
+	for (int i = 6; i < LINK_PENDING_MAX + 6; i++)
+		close(fds[i]);
+	step_wait_log(&s, 0, "too many");
+	step_end(&s);
+}
+
+static void a_wrong_key_is_refused(void **state)
+{
+	uint8_t wrong[NETCTL_KEY_LEN] = { 1 };
+
+	step_start(&s, 2, 1);
+	step_hello(&s);
+	step_table_to(&s, 0, s.key);
+	step_table_to(&s, 1, wrong);
+	step_wait_log(&s, 0, "it does not hold the step's key");
+	send_frame(1, 0, 60);
+	assert_false(step_has_frame(&s, 0, 100));
+	step_end(&s);
+}
+
+static void who_calls_before_the_table_waits(void **state)
+{
+	step_start(&s, 2, 1);
+	step_hello(&s);
+	step_table_to(&s, 1, s.key);
+	send_frame(1, 0, 60);
+	assert_false(step_has_frame(&s, 0, 100));
+	step_table_to(&s, 0, s.key);
+	step_expect_frame(&s, 0, frame, 60);
+	step_end(&s);
+}
+
+/* -- a peer that holds the key, and lies ---------------------------------- */
+
+static void read_exactly(int fd, void *data, size_t len)
+{
+	for (size_t n = 0; n < len;) {
+		struct pollfd p = { fd, POLLIN, 0 };
+		ssize_t r;
+
+		assert_int_equal(poll(&p, 1, STEP_WAIT_MS), 1);
+		r = recv(fd, (uint8_t *)data + n, len - n, 0);
+		assert_true(r > 0);
+		n += (size_t)r;
+	}
+}
+
+static void write_message(int fd, uint32_t type, const void *data, uint32_t len)
+{
+	uint8_t header[8];
+
+	wire_put32(header, type);
+	wire_put32(header + 4, len);
+	assert_int_equal(send(fd, header, 8, MSG_NOSIGNAL), 8);
+	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
+}
+
+/* We are node 1: it has no process of its own. */
+static int begin_as_node_1(void)
+{
+	struct auth a = { .node = 1, .nnodes = 2, .name = "liar" };
+	uint8_t proof[WIRE_PROOF], want[WIRE_PROOF];
+	struct wire_hello ours, theirs;
+	int fd;
+
+	step_start(&s, 2, 1);
+	step_hello(&s);
+	step_leave(&s, 1);
+	step_wait_end(&s, 1);
+	step_table_to(&s, 0, s.key);
+	memcpy(a.key, s.key, sizeof(a.key));
+	fd = dial(0);
+	assert_int_equal(auth_hello(&a, &ours, NULL), 0);
+	assert_int_equal(send(fd, &ours, sizeof(ours), 0), sizeof(ours));
+	read_exactly(fd, &theirs, sizeof(theirs));
+	assert_int_equal(auth_check_hello(&a, &theirs, 0, NULL), 0);
+	assert_int_equal(
+		auth_proof(&a, AUTH_DIALLER, &ours, &theirs, proof, NULL), 0);
+	assert_int_equal(send(fd, proof, sizeof(proof), 0), sizeof(proof));
+	read_exactly(fd, proof, sizeof(proof));
+	assert_int_equal(
+		auth_proof(&a, AUTH_ACCEPTOR, &ours, &theirs, want, NULL), 0);
+	assert_memory_equal(proof, want, sizeof(want));
+	write_message(fd, WIRE_OPEN, NULL, 0);
+	return fd;
+}
+
+static size_t batch_of(uint8_t *batch, uint32_t to, uint32_t from)
+{
+	wire_put32(batch, 60);
+	return 4 + test_frame(batch + 4, to, from, 60);
+}
+
+static void what_a_peer_sends_is_checked(void **state)
+{
+	uint8_t batch[256];
+	size_t len;
+	int fd = begin_as_node_1();
+
+	len = batch_of(batch, 0, 1);
+	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
+	step_expect_frame(&s, 0, batch + 4, 60);
+	len = batch_of(batch, 0, 0); /* rank 0 is not of node 1 */
+	len += batch_of(batch + len, 1, 1); /* is not for node 0 */
+	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
+	assert_false(step_has_frame(&s, 0, 50));
+	close(fd);
+	step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	step_end(&s);
+}
+
+static void a_bad_message_ends_the_link_only(void **state)
+{
+	static const struct {
+		uint32_t type;
+		const char *data;
+		uint32_t len;
+	} bad[] = {
+		{ 77, "", 0 },
+		{ WIRE_OPEN, "", 0 },
+		{ WIRE_STATE, "ready 2\n", 8 },
+		{ WIRE_STATE, "nonsense", 8 },
+		{ WIRE_FRAMES, "\0\0\0\x0ehalf", 8 },
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		int fd = begin_as_node_1();
+
+		write_message(fd, bad[i].type, bad[i].data, bad[i].len);
+		step_expect(s.ranks[0].ctl, NETCTL_LOST);
+		close(fd);
+		step_end(&s);
+	}
+}
+
+static void a_message_that_is_too_long_ends_the_link(void **state)
+{
+	uint8_t header[8];
+	int fd = begin_as_node_1();
+
+	wire_put32(header, WIRE_FRAMES);
+	wire_put32(header + 4, WIRE_PAYLOAD_MAX + 1);
+	assert_int_equal(send(fd, header, 8, MSG_NOSIGNAL), 8);
+	step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	close(fd);
+	step_end(&s);
+}
+
+static void a_bye_is_acked_and_no_loss(void **state)
+{
+	uint8_t header[8] = { 0 };
+	int fd = begin_as_node_1();
+
+	write_message(fd, WIRE_STATE, "ready 1\ndone 1\n", 15);
+	write_message(fd, WIRE_BYE, "", 0);
+	while (wire_get32(header) != WIRE_ACK) { /* states may come first */
+		read_exactly(fd, header, sizeof(header));
+		read_exactly(fd, got, wire_get32(header + 4));
+	}
+	close(fd);
+	step_say(&s, 0, NETCTL_READY);
+	step_say(&s, 0, NETCTL_DONE);
+	assert_int_equal(step_expect(s.ranks[0].ctl, NETCTL_ALL).all.state,
+			 NETCTL_READY);
+	assert_int_equal(step_expect(s.ranks[0].ctl, NETCTL_ALL).all.state,
+			 NETCTL_DONE);
+	step_end(&s);
+}
+
+/* -- load ----------------------------------------------------------------- */
+
+/* A guest that sends numbered frames and checks the numbers of those it gets,
+ * whenever its socket lets it. No more are on their way than the queues take,
+ * so that losing nothing does not depend on how busy this machine is (what
+ * happens when they are full, test_stream.c and test_fwd.c say). */
+struct guest {
+	uint32_t rank, to;
+	const struct guest *peer; /* NULL: nobody reads what we send */
+	uint64_t sent, received, frames;
+	uint8_t out[65536], in[65536];
+	size_t out_at, out_len, in_len;
+};
+
+#define LOAD_LEN    1500u
+#define LOAD_WINDOW (PORT_QUEUE_BYTES / 2 / LOAD_LEN)
+
+static bool may_send(const struct guest *g)
+{
+	return g->sent < g->frames &&
+	       (!g->peer || g->sent - g->peer->received < LOAD_WINDOW);
+}
+
+static void fill(struct guest *g)
+{
+	g->out_at = g->out_len = 0;
+	while (may_send(g) && g->out_len + 4 + LOAD_LEN <= sizeof(g->out)) {
+		uint8_t *p = g->out + g->out_len;
+
+		wire_put32(p, LOAD_LEN);
+		test_frame(p + 4, g->to, g->rank, LOAD_LEN);
+		memcpy(p + 18, &g->sent, sizeof(g->sent));
+		g->sent++;
+		g->out_len += 4 + LOAD_LEN;
+	}
+}
+
+static void check(struct guest *g)
+{
+	size_t at = 0;
+	uint64_t number;
+
+	while (g->in_len - at >= 4 + LOAD_LEN) {
+		assert_int_equal(wire_get32(g->in + at), LOAD_LEN);
+		memcpy(&number, g->in + at + 18, sizeof(number));
+		assert_int_equal(number, g->received);
+		g->received++;
+		at += 4 + LOAD_LEN;
+	}
+	memmove(g->in, g->in + at, g->in_len - at);
+	g->in_len -= at;
+}
+
+static void move(struct guest *g, short events)
+{
+	int fd = s.ranks[g->rank].qemu;
+	ssize_t n;
+
+	if (g->out_at == g->out_len)
+		fill(g);
+	if ((events & POLLOUT) && g->out_at < g->out_len) {
+		n = send(fd, g->out + g->out_at, g->out_len - g->out_at,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		g->out_at += n > 0 ? (size_t)n : 0;
+	}
+	if (events & POLLIN) {
+		n = recv(fd, g->in + g->in_len, sizeof(g->in) - g->in_len,
+			 MSG_DONTWAIT);
+		g->in_len += n > 0 ? (size_t)n : 0;
+		check(g);
+	}
+}
+
+static bool has_more(const struct guest *g)
+{
+	return may_send(g) || g->out_at < g->out_len;
+}
+
+/* Until the first two have all that they send each other. */
+static void exchange(struct guest *const *gs, int n)
+{
+	struct pollfd p[3];
+	short events;
+
+	while (gs[0]->received < gs[1]->frames ||
+	       gs[1]->received < gs[0]->frames) {
+		for (int i = 0; i < n; i++) {
+			events = has_more(gs[i]) ? POLLIN | POLLOUT : POLLIN;
+			p[i] = (struct pollfd){ s.ranks[gs[i]->rank].qemu,
+						events, 0 };
+		}
+		if (poll(p, (nfds_t)n, STEP_WAIT_MS) == 0)
+			fail_msg("frames were lost");
+		for (int i = 0; i < n; i++)
+			move(gs[i], p[i].revents);
+	}
+}
+
+static void flood(uint32_t nnodes, uint32_t per_node, uint64_t bytes)
+{
+	static struct guest a, b;
+	struct guest *const gs[] = { &a, &b };
+
+	step_begin(&s, nnodes, per_node);
+	a = (struct guest){ 0, 1, &b, .frames = bytes / LOAD_LEN };
+	b = (struct guest){ 1, 0, &a, .frames = bytes / LOAD_LEN };
+	exchange(gs, 2);
+	assert_int_equal(a.received, b.frames);
+	assert_int_equal(b.received, a.frames);
+	step_end(&s);
+}
+
+static void a_gigabyte_both_ways_comes_in_order(void **state)
+{
+	const uint64_t bytes = SANITIZED ? 100000000 : 1000000000;
+
+	flood(1, 2, bytes);
+	flood(2, 1, bytes);
+}
+
+/* Rank 0 floods rank 2, which never reads; ranks 1 and 3 of the same nodes
+ * talk over the same link meanwhile. */
+static void one_that_does_not_read_stops_nobody(void **state)
+{
+	static struct guest flooder, a, b;
+	struct guest *const gs[] = { &a, &b, &flooder };
+
+	step_begin(&s, 2, 2);
+	flooder = (struct guest){ 0, 2, NULL, .frames = UINT64_MAX };
+	a = (struct guest){ 1, 3, &b, .frames = 50000 };
+	b = (struct guest){ 3, 1, &a, .frames = 50000 };
+	exchange(gs, 3);
+	assert_int_equal(a.received, b.frames);
+	assert_int_equal(b.received, a.frames);
+	assert_true(flooder.sent > 10000);
+	for (uint32_t n = 0; n < 2 && !SANITIZED; n++)
+		assert_true(step_status(&s, n, "VmRSS:") < 24 * 1024);
+	step_end(&s);
+}
+
+static void an_idle_step_uses_no_cpu(void **state)
+{
+	long before[3], wakes[3];
+
+	step_begin(&s, 3, 1);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	poll(NULL, 0, 200);
+	for (uint32_t n = 0; n < 3; n++) {
+		before[n] = step_cpu_ticks(&s, n);
+		wakes[n] = step_status(&s, n, "voluntary_ctxt_switches:");
+	}
+	poll(NULL, 0, 1000);
+	for (uint32_t n = 0; n < 3; n++) {
+		assert_int_equal(step_cpu_ticks(&s, n), before[n]);
+		assert_int_equal(step_status(&s, n, "voluntary_ctxt_switches:"),
+				 wakes[n]);
+	}
+	step_end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_node_opens_no_port_to_the_world),
+		cmocka_unit_test(nothing_is_left_of_its_privileges),
+		cmocka_unit_test(odd_helpers_are_refused_by_name),
+		cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
+		cmocka_unit_test(a_wrong_table_is_refused),
+		cmocka_unit_test(a_helper_that_dies_early_fails_the_step),
+		cmocka_unit_test(who_comes_late_hears_what_holds),
+		cmocka_unit_test(frames_reach_their_rank_here_and_there),
+		cmocka_unit_test(who_has_is_answered_at_once),
+		cmocka_unit_test(a_broadcast_comes_once_to_everyone_else),
+		cmocka_unit_test(all_may_connect_at_once),
+		cmocka_unit_test(ready_and_done_hold_when_all_have_said_so),
+		cmocka_unit_test(nodes_leave_in_any_order),
+		cmocka_unit_test(a_node_that_is_killed_is_a_loss),
+		cmocka_unit_test(garbage_is_not_answered),
+		cmocka_unit_test(strangers_are_bounded_in_number),
+		cmocka_unit_test(a_wrong_key_is_refused),
+		cmocka_unit_test(who_calls_before_the_table_waits),
+		cmocka_unit_test(what_a_peer_sends_is_checked),
+		cmocka_unit_test(a_bad_message_ends_the_link_only),
+		cmocka_unit_test(a_message_that_is_too_long_ends_the_link),
+		cmocka_unit_test(a_bye_is_acked_and_no_loss),
+		cmocka_unit_test(a_gigabyte_both_ways_comes_in_order),
+		cmocka_unit_test(one_that_does_not_read_stops_nobody),
+		cmocka_unit_test(an_idle_step_uses_no_cpu),
+	};
+
+	return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+}

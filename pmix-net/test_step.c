@@ -1,0 +1,417 @@
+#include <config.h>
+
+#include "test_step.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "addr.h"
+#include "link_wire.h"
+#include "loop.h"
+
+#ifndef VMSTEP_NET
+#define VMSTEP_NET "./vmstep-net"
+#endif
+
+/* -- processes ------------------------------------------------------------ */
+
+static void ranks_text(const struct step *s, uint32_t node, char *text,
+		       size_t size)
+{
+	uint32_t first = node * s->per_node;
+
+	snprintf(text, size, "%" PRIu32 "-%" PRIu32, first,
+		 first + s->per_node - 1);
+}
+
+static int listen_for_helpers(const struct step_node *n)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", n->socket);
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	assert_int_equal(listen(fd, 128), 0);
+	return fd;
+}
+
+static void exec_net(const struct step *s, uint32_t node, int fd)
+{
+	const char *program = getenv("VMSTEP_NET");
+	char ctl[32], ranks[64], nranks[32], name[32], log[128];
+	char text[48];
+
+	ranks_text(s, node, text, sizeof(text));
+	snprintf(ctl, sizeof(ctl), "--ctl=%d", fd);
+	snprintf(ranks, sizeof(ranks), "--ranks=%s", text);
+	snprintf(nranks, sizeof(nranks), "--nranks=%" PRIu32, s->nranks);
+	snprintf(name, sizeof(name), "--node=node%" PRIu32, node);
+	snprintf(log, sizeof(log), "--log=%s", s->nodes[node].log);
+	/* it is not dumpable, so a leak checker could not stop it */
+	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
+	dup2(open("/dev/null", O_RDWR), STDERR_FILENO);
+	execl(program ? program : VMSTEP_NET, "vmstep-net", ctl, ranks, nranks,
+	      name, log, "--bind=127.0.0.1", (char *)NULL);
+	_exit(127);
+}
+
+static void start_node(struct step *s, uint32_t node)
+{
+	struct step_node *n = &s->nodes[node];
+	int fd;
+
+	snprintf(n->dir, sizeof(n->dir), "/tmp/vmstep-net-test.XXXXXX");
+	assert_non_null(mkdtemp(n->dir));
+	snprintf(n->socket, sizeof(n->socket), "%s/net.sock", n->dir);
+	snprintf(n->log, sizeof(n->log), "%s/net.log", n->dir);
+	fd = listen_for_helpers(n);
+	n->pid = fork();
+	assert_true(n->pid >= 0);
+	if (n->pid == 0)
+		exec_net(s, node, fd);
+	close(fd);
+}
+
+void step_start(struct step *s, uint32_t nnodes, uint32_t per_node)
+{
+	memset(s, 0, sizeof(*s));
+	s->nnodes = nnodes;
+	s->per_node = per_node;
+	s->nranks = nnodes * per_node;
+	assert_true(nnodes <= STEP_NODES_MAX && s->nranks <= STEP_RANKS_MAX);
+	for (size_t i = 0; i < sizeof(s->key); i++)
+		s->key[i] = (uint8_t)(i * 7 + 1);
+	for (uint32_t r = 0; r < s->nranks; r++)
+		s->ranks[r] = (struct step_rank){ -1, -1 };
+	for (uint32_t n = 0; n < nnodes; n++)
+		start_node(s, n);
+}
+
+void step_wait_end(struct step *s, uint32_t node)
+{
+	struct step_node *n = &s->nodes[node];
+	int64_t until = loop_now_ms() + STEP_WAIT_MS;
+	int status = -1;
+	pid_t pid;
+
+	while ((pid = waitpid(n->pid, &status, WNOHANG)) == 0 &&
+	       loop_now_ms() < until)
+		poll(NULL, 0, 2);
+	if (pid != n->pid)
+		fail_msg("vmstep-net of node %" PRIu32 " does not end", node);
+	n->pid = 0;
+	if (status)
+		fail_msg("vmstep-net of node %" PRIu32 " ended with %#x: see %s", node, (unsigned int)status, n->log);
+}
+
+void step_kill(struct step *s, uint32_t node)
+{
+	assert_int_equal(kill(s->nodes[node].pid, SIGKILL), 0);
+	assert_int_equal(waitpid(s->nodes[node].pid, NULL, 0),
+			 s->nodes[node].pid);
+	s->nodes[node].pid = 0;
+}
+
+static void close_end(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void step_leave(struct step *s, uint32_t node)
+{
+	for (uint32_t i = 0; i < s->per_node; i++) {
+		struct step_rank *r = &s->ranks[node * s->per_node + i];
+
+		close_end(&r->ctl);
+		close_end(&r->qemu);
+	}
+}
+
+void step_end(struct step *s)
+{
+	for (uint32_t n = 0; n < s->nnodes; n++)
+		step_leave(s, n);
+	for (uint32_t n = 0; n < s->nnodes; n++) {
+		if (s->nodes[n].pid)
+			step_wait_end(s, n);
+		unlink(s->nodes[n].socket);
+		unlink(s->nodes[n].log);
+		rmdir(s->nodes[n].dir);
+	}
+}
+
+/* -- the helpers ---------------------------------------------------------- */
+
+int step_connect(const struct step *s, uint32_t node)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s",
+		 s->nodes[node].socket);
+	assert_int_equal(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	return fd;
+}
+
+void step_send(int ctl, const struct netctl *msg, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (fd >= 0) {
+		m.msg_control = &control;
+		m.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	assert_int_equal(sendmsg(ctl, &m, MSG_NOSIGNAL), sizeof(*msg));
+}
+
+static bool readable(int fd, int ms)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+struct netctl step_expect(int ctl, enum netctl_type type)
+{
+	struct netctl msg = { 0 };
+
+	if (!readable(ctl, STEP_WAIT_MS))
+		fail_msg("no message of type %d from vmstep-net", (int)type);
+	assert_int_equal(recv(ctl, &msg, sizeof(msg), 0), sizeof(msg));
+	assert_int_equal(msg.version, NETCTL_VERSION);
+	assert_int_equal(msg.type, type);
+	return msg;
+}
+
+void step_expect_end(int ctl)
+{
+	char byte;
+
+	assert_true(readable(ctl, STEP_WAIT_MS));
+	assert_true(recv(ctl, &byte, 1, 0) <= 0);
+}
+
+static void hello(struct step *s, uint32_t rank)
+{
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_HELLO,
+		.hello = { rank, s->nranks },
+	};
+	struct step_node *n = &s->nodes[rank / s->per_node];
+	struct step_rank *r = &s->ranks[rank];
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv),
+			 0);
+	r->ctl = step_connect(s, rank / s->per_node);
+	r->qemu = sv[0];
+	step_send(r->ctl, &msg, sv[1]);
+	close(sv[1]);
+	msg = step_expect(r->ctl, NETCTL_WELCOME);
+	snprintf(n->address, sizeof(n->address), "%s", msg.welcome.link);
+}
+
+void step_hello(struct step *s)
+{
+	for (uint32_t r = 0; r < s->nranks; r++)
+		hello(s, r);
+}
+
+void step_table_to(struct step *s, uint32_t node, const uint8_t *key)
+{
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_TABLE,
+		.table = { .node = node,
+			   .nnodes = s->nnodes,
+			   .nranks = s->nranks },
+	};
+	int fd = memfd_create("table", MFD_CLOEXEC);
+	char ranks[48];
+
+	for (uint32_t n = 0; n < s->nnodes; n++) {
+		ranks_text(s, n, ranks, sizeof(ranks));
+		dprintf(fd, "%s %s\n", s->nodes[n].address, ranks);
+	}
+	memcpy(msg.table.key, key, sizeof(msg.table.key));
+	step_send(s->ranks[node * s->per_node].ctl, &msg, fd);
+	close(fd);
+}
+
+void step_table(struct step *s)
+{
+	for (uint32_t n = 0; n < s->nnodes && s->nnodes > 1; n++)
+		step_table_to(s, n, s->key);
+}
+
+void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node)
+{
+	step_start(s, nnodes, per_node);
+	step_hello(s);
+	step_table(s);
+}
+
+void step_say(struct step *s, uint32_t rank, enum netctl_state state)
+{
+	const struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_STATE,
+		.state = { state },
+	};
+
+	step_send(s->ranks[rank].ctl, &msg, -1);
+}
+
+void step_say_all(struct step *s, enum netctl_state state)
+{
+	for (uint32_t r = 0; r < s->nranks; r++)
+		if (s->ranks[r].ctl >= 0)
+			step_say(s, r, state);
+}
+
+void step_expect_all(struct step *s, enum netctl_state state)
+{
+	for (uint32_t r = 0; r < s->nranks; r++)
+		if (s->ranks[r].ctl >= 0)
+			assert_int_equal(
+				step_expect(s->ranks[r].ctl, NETCTL_ALL)
+					.all.state,
+				state);
+}
+
+/* -- the guests ----------------------------------------------------------- */
+
+void step_put(struct step *s, uint32_t rank, const void *frame, size_t len)
+{
+	uint8_t prefix[4];
+
+	wire_put32(prefix, (uint32_t)len);
+	assert_int_equal(send(s->ranks[rank].qemu, prefix, 4, MSG_NOSIGNAL), 4);
+	assert_int_equal(send(s->ranks[rank].qemu, frame, len, MSG_NOSIGNAL),
+			 len);
+}
+
+static void read_all(int fd, uint8_t *data, size_t len)
+{
+	while (len) {
+		ssize_t n;
+
+		if (!readable(fd, STEP_WAIT_MS))
+			fail_msg("no frame came");
+		n = recv(fd, data, len, 0);
+		assert_true(n > 0);
+		data += n;
+		len -= (size_t)n;
+	}
+}
+
+size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size)
+{
+	uint8_t prefix[4];
+	size_t len;
+
+	read_all(s->ranks[rank].qemu, prefix, 4);
+	len = wire_get32(prefix);
+	assert_true(len <= size);
+	read_all(s->ranks[rank].qemu, frame, len);
+	return len;
+}
+
+void step_expect_frame(struct step *s, uint32_t rank, const uint8_t *frame,
+		       size_t len)
+{
+	static uint8_t got[WIRE_FRAME_MAX];
+
+	assert_int_equal(step_get(s, rank, got, sizeof(got)), len);
+	assert_memory_equal(got, frame, len);
+}
+
+bool step_has_frame(struct step *s, uint32_t rank, int ms)
+{
+	return readable(s->ranks[rank].qemu, ms);
+}
+
+/* -- looking at the processes --------------------------------------------- */
+
+static bool log_has(const char *path, const char *text)
+{
+	char line[2048];
+	FILE *f = fopen(path, "r");
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, text);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+void step_wait_log(struct step *s, uint32_t node, const char *text)
+{
+	int64_t until = loop_now_ms() + STEP_WAIT_MS;
+
+	while (!log_has(s->nodes[node].log, text)) {
+		if (loop_now_ms() > until)
+			fail_msg("no '%s' in %s", text, s->nodes[node].log);
+		poll(NULL, 0, 2);
+	}
+}
+
+long step_status(const struct step *s, uint32_t node, const char *name)
+{
+	char path[64], line[256];
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", s->nodes[node].pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, name, strlen(name)) == 0)
+			value = strtol(line + strlen(name), NULL, 10);
+	fclose(f);
+	return value;
+}
+
+long step_cpu_ticks(const struct step *s, uint32_t node)
+{
+	char path[64];
+	long user = -1, system = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", s->nodes[node].pid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*d (vmstep-net) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system), 2);
+	fclose(f);
+	return user + system;
+}

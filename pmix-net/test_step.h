@@ -1,0 +1,78 @@
+/* test_step.h - a step of real vmstep-net processes on 127.0.0.1
+ *
+ * The test plays every helper (lib/netctl.h) and every QEMU (-netdev stream).
+ * Whatever goes wrong fails the cmocka test that runs.
+ */
+#ifndef VMSTEP_TEST_STEP_H
+#define VMSTEP_TEST_STEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "netctl.h"
+
+#define STEP_NODES_MAX 32
+#define STEP_RANKS_MAX 64
+#define STEP_WAIT_MS   10000 /* for anything that has to happen */
+
+struct step_node {
+	pid_t pid; /* 0: none */
+	char dir[64], socket[96], log[96];
+	char address[NETCTL_TEXT_LEN]; /* as WELCOME says it */
+};
+
+struct step_rank {
+	int ctl;  /* to its vmstep-net; -1: closed */
+	int qemu; /* the guest's end of its port; -1: closed */
+};
+
+struct step {
+	uint32_t nnodes, per_node, nranks;
+	struct step_node nodes[STEP_NODES_MAX];
+	struct step_rank ranks[STEP_RANKS_MAX];
+	uint8_t key[NETCTL_KEY_LEN];
+};
+
+/* Start the processes. Rank r is on node r / @per_node. */
+void step_start(struct step *s, uint32_t nnodes, uint32_t per_node);
+/* Every helper's HELLO, with a port, and its WELCOME. */
+void step_hello(struct step *s);
+/* TABLE to every node, or to one, with @key. */
+void step_table(struct step *s);
+void step_table_to(struct step *s, uint32_t node, const uint8_t *key);
+/* All of the above. */
+void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node);
+/* Close what is open; every process that was not killed ends well. */
+void step_end(struct step *s);
+
+int step_connect(const struct step *s, uint32_t node);
+void step_send(int ctl, const struct netctl *msg, int fd); /* fd -1: none */
+/* The next message, of @type. */
+struct netctl step_expect(int ctl, enum netctl_type type);
+void step_expect_end(int ctl); /* it was closed */
+void step_say(struct step *s, uint32_t rank, enum netctl_state state);
+void step_say_all(struct step *s, enum netctl_state state);
+void step_expect_all(struct step *s, enum netctl_state state);
+
+void step_leave(struct step *s, uint32_t node); /* its helpers close */
+void step_kill(struct step *s, uint32_t node);	/* -9 */
+/* Its process ends by itself, with status 0. */
+void step_wait_end(struct step *s, uint32_t node);
+
+/* Frames at the guests' ends. */
+void step_put(struct step *s, uint32_t rank, const void *frame, size_t len);
+/* The next frame's length. */
+size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size);
+void step_expect_frame(struct step *s, uint32_t rank, const uint8_t *frame,
+		       size_t len);
+bool step_has_frame(struct step *s, uint32_t rank, int ms);
+
+/* Wait until @node's log has @text. */
+void step_wait_log(struct step *s, uint32_t node, const char *text);
+/* A line of /proc/PID/status, as in "VmRSS:", as a number. */
+long step_status(const struct step *s, uint32_t node, const char *name);
+long step_cpu_ticks(const struct step *s, uint32_t node);
+
+#endif

@@ -1,0 +1,139 @@
+/* vmstep-net - the Ethernet forwarder: one a node and job step
+ *
+ * Started by the node's first vmstep-helper, which hands it a listening socket
+ * for the helpers (lib/netctl.h). Runs as the user, single-threaded, with
+ * stdio at /dev/null; ends when the last helper has left. doc/net.md describes
+ * what it says to helpers and to other nodes.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "loop.h"
+#include "node.h"
+#include "options.h"
+
+/* Nothing is held that this process was not given on purpose. */
+static int keep_only(int ctl_fd, struct errmsg *err)
+{
+	if (fcntl(ctl_fd, F_SETFD, FD_CLOEXEC) < 0)
+		return errmsg_set(err, -errno, "--ctl=%d", ctl_fd);
+	if ((ctl_fd > 3 && close_range(3, (unsigned int)ctl_fd - 1, 0) < 0) ||
+	    close_range((unsigned int)ctl_fd + 1, ~0u, 0) < 0)
+		return errmsg_set(err, -errno, "close inherited descriptors");
+	return 0;
+}
+
+/* Others of the same user may not look into the key or the frames. */
+static int drop_privileges(struct errmsg *err)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return errmsg_set(err, -errno, "PR_SET_DUMPABLE");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return errmsg_set(err, -errno, "PR_SET_NO_NEW_PRIVS");
+	if (syscall(SYS_capset, &header, none) < 0)
+		return errmsg_set(err, -errno, "capset");
+	return 0;
+}
+
+/* A socket for each link of a large step. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("the limit of open files stays where it is: %m");
+}
+
+/* -1 where none is wanted. */
+static int open_log(const struct options *o, int *ret, struct errmsg *err)
+{
+	char tag[128];
+
+	*ret = -1;
+	if (o->log) {
+		*ret = open(o->log,
+			    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC |
+				    O_NOFOLLOW,
+			    0600);
+		if (*ret < 0)
+			return errmsg_set(err, -errno, "%s", o->log);
+	}
+	snprintf(tag, sizeof(tag), "net@%s", o->node);
+	log_setup(tag, STDERR_FILENO, LOG_LEVEL_WARN);
+	log_to_file(*ret, o->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	return 0;
+}
+
+static void on_usr1(const struct signalfd_siginfo *si, void *arg)
+{
+	node_log_counters(arg);
+}
+
+/* The step's signals are for its tasks: the network stays as long as they. */
+static int set_signals(struct loop *l, struct node *n, struct errmsg *err)
+{
+	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	return loop_signal(l, SIGUSR1, on_usr1, n, err);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct loop *loop = NULL;
+	struct node *node = NULL;
+	struct errmsg err = { "" };
+	int log_fd = -1, r;
+
+	r = options_parse(&o, argc, argv, &err);
+	if (r == 0)
+		r = keep_only(o.ctl_fd, &err);
+	if (r == 0)
+		r = open_log(&o, &log_fd, &err);
+	if (r == 0)
+		r = drop_privileges(&err);
+	if (r == 0) {
+		raise_descriptors();
+		r = loop_new(&loop, &err);
+	}
+	if (r == 0)
+		r = node_new(&o, loop, &node, &err);
+	if (r == 0)
+		r = set_signals(loop, node, &err);
+	if (r == 0) {
+		r = loop_run(loop);
+		errmsg_set(&err, r, "event loop");
+		node_log_counters(node);
+	}
+	if (r < 0)
+		log_err("%s", err.text);
+
+	node_free(node);
+	loop_free(loop);
+	options_done(&o);
+	if (log_fd >= 0)
+		close(log_fd);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
