@@ -1,0 +1,75 @@
+#include <config.h>
+
+#include "disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "cleanup.h"
+
+#define QEMU_IMG_TIMEOUT_MS (60 * 1000)
+
+int disk_anonymous(const char *dir, struct errmsg *err)
+{
+	char path[PATH_MAX];
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return fd;
+	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+		return errmsg_set(err, -errno, "run directory %s", dir);
+	snprintf(path, sizeof(path), "%s/vmstep-XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return errmsg_set(err, -errno, "run directory %s", dir);
+	unlink(path);
+	return fd;
+}
+
+/* qemu-img of the same installation as QEMU. */
+static void find_qemu_img(const char *qemu, char *ret, size_t size)
+{
+	const char *slash = strrchr(qemu, '/');
+
+	if (slash) {
+		snprintf(ret, size, "%.*s/qemu-img", (int)(slash - qemu), qemu);
+		if (access(ret, X_OK) == 0)
+			return;
+	}
+	snprintf(ret, size, "qemu-img");
+}
+
+int disk_overlay(const struct image *image, const char *rundir,
+		 const char *qemu, struct errmsg *err)
+{
+	_cleanup_close_ int fd = disk_anonymous(rundir, err);
+	char tool[PATH_MAX], path[64];
+	const char *argv[] = { tool,
+			       "create",
+			       "-q",
+			       "-f",
+			       "qcow2",
+			       "-F",
+			       image->kind == IMAGE_RAW ? "raw" : "qcow2",
+			       "-b",
+			       image->path,
+			       path,
+			       NULL };
+	int r;
+
+	if (fd < 0)
+		return fd;
+	find_qemu_img(qemu, tool, sizeof(tool));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	r = child_run(argv, fd, QEMU_IMG_TIMEOUT_MS, err);
+	if (r < 0)
+		return errmsg_prefix(err, r, "overlay of %s in %s", image->path,
+				     rundir);
+	return TAKE_FD(fd);
+}

@@ -1,0 +1,22 @@
+/* disk.h - a guest's disks: private, and without a name in any directory
+ *
+ * The image itself is never written. What the guest writes goes to a qcow2
+ * overlay that has no name (O_TMPFILE, or unlinked at once where the file
+ * system has no such files): QEMU gets its descriptor, and it is gone with the
+ * last process that holds it, however that ends.
+ */
+#ifndef VMSTEP_DISK_H
+#define VMSTEP_DISK_H
+
+#include "errmsg.h"
+#include "image.h"
+
+/* An anonymous file of the user's in @dir; its descriptor or -errno. */
+int disk_anonymous(const char *dir, struct errmsg *err);
+
+/* An overlay above @image (a qcow2 or raw one) in @rundir, made by qemu-img,
+ * which is looked for beside @qemu, then in PATH. Its descriptor or -errno. */
+int disk_overlay(const struct image *image, const char *rundir,
+		 const char *qemu, struct errmsg *err);
+
+#endif

@@ -1,0 +1,56 @@
+# vmstep-helper: one a task; builds QEMU's arguments and owns the QEMU child.
+pkglibexec_PROGRAMS += %D%/vmstep-helper
+
+# All but main(), so that tests link it, too.
+noinst_LTLIBRARIES += %D%/libhelper.la
+%C%_libhelper_la_SOURCES = \
+	%D%/accel.c %D%/accel.h \
+	%D%/child.c %D%/child.h \
+	%D%/console.c %D%/console.h \
+	%D%/disk.c %D%/disk.h \
+	%D%/guest.c %D%/guest.h \
+	%D%/image.c %D%/image.h \
+	%D%/net.c %D%/net.h \
+	%D%/pin.c %D%/pin.h \
+	%D%/plan.c %D%/plan.h \
+	%D%/qemu.c %D%/qemu.h \
+	%D%/qmp.c %D%/qmp.h \
+	%D%/seed.c %D%/seed.h \
+	%D%/spec.c %D%/spec.h \
+	%D%/sshkey.c %D%/sshkey.h \
+	%D%/task.c %D%/task.h \
+	%D%/tty.c %D%/tty.h \
+	%D%/vm.c %D%/vm.h \
+	%D%/wireup.c %D%/wireup.h
+%C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
+	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)
+helper_libs = %D%/libhelper.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \
+	$(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS) -lpthread
+
+%C%_vmstep_helper_SOURCES = %D%/vmstep-helper.c
+%C%_vmstep_helper_LDADD = $(helper_libs)
+
+if HAVE_CMOCKA
+UNIT_TESTS += \
+	%D%/test_child \
+	%D%/test_console \
+	%D%/test_image \
+	%D%/test_qemu \
+	%D%/test_qmp \
+	%D%/test_spec \
+	%D%/test_sshkey
+%C%_test_child_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_child_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_console_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_sshkey_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+endif

@@ -1,0 +1,58 @@
+/* qemu.h - QEMU's command line, and the process
+ *
+ * struct qemu_plan says what the machine is made of; qemu_args() turns it into
+ * arguments. Descriptors are named by the numbers QEMU gets them under, so a
+ * dry run prints just what would be run.
+ */
+#ifndef VMSTEP_QEMU_H
+#define VMSTEP_QEMU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "errmsg.h"
+#include "option.h"
+#include "spec.h"
+#include "task.h"
+
+#define QEMU_DISKS_MAX 24
+#define AGENT_PORT     "org.vmstep.agent.0"
+
+/* Our descriptors for what QEMU is given, -1 where there is none. */
+enum qemu_fd {
+	QEMU_FD_QMP,
+	QEMU_FD_CONSOLE,
+	QEMU_FD_AGENT,
+	QEMU_FD_NET,
+	QEMU_FD_SEED,
+	QEMU_FD_DISK, /* and up */
+	QEMU_FD_COUNT = QEMU_FD_DISK + QEMU_DISKS_MAX,
+};
+
+struct qemu_plan {
+	const struct task *task;
+	const struct spec *spec;
+	bool kvm;
+	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
+	unsigned int n_disks;
+	int fd[QEMU_FD_COUNT]; /* owned; QEMU's ends */
+};
+
+void qemu_plan_init(struct qemu_plan *p);
+void qemu_plan_done(struct qemu_plan *p);
+/* QEMU has them: close ours, so that their ends are seen. */
+void qemu_plan_close_fds(struct qemu_plan *p);
+
+/* The path of QEMU: @name where it has a slash, else found in PATH. To be
+ * freed; NULL with @err. */
+char *qemu_find(const char *name, struct errmsg *err);
+
+/* argv, its last element not NULL. */
+int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret);
+
+/* Start it, stopped (-S). Its stderr comes out of *ret_stderr. */
+int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,
+	       int *ret_stderr, struct errmsg *err);
+
+#endif

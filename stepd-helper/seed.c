@@ -1,0 +1,346 @@
+#include <config.h>
+
+#include "seed.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "disk.h"
+#include "sshkey.h"
+
+#define AGENT_PATH PKGLIBEXECDIR "/vmstep-agent"
+#define HOSTS_MAX  4096 /* as in guest.c: more lines are left out */
+
+/* -- texts ----------------------------------------------------------------- */
+
+/* Each line of @text indented, as a YAML block scalar wants it. */
+static void put_block(FILE *f, const char *indent, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		fprintf(f, "%s%.*s\n", indent, (int)n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
+{
+	/* another instance-id for each VM: cloud-init then does its work
+	 * even where the image has booted before */
+	fprintf(f, "instance-id: vmstep-%s-%u\n", t->step, t->rank);
+	fprintf(f, "local-hostname: %s\n", s->hostname);
+}
+
+static void put_network_config(FILE *f, const struct task *t,
+			       const struct spec *s)
+{
+	char mac[18], ip[INET_ADDRSTRLEN];
+
+	addr_mac_text(t->rank, mac);
+	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
+	fprintf(f, "version: 2\n");
+	if (s->net == NET_NONE)
+		return;
+	fprintf(f,
+		"ethernets:\n"
+		"  vmstep0:\n"
+		"    match:\n"
+		"      macaddress: \"%s\"\n"
+		"    addresses: [%s/%d]\n"
+		"    mtu: %u\n",
+		mac, ip, s->cidr.prefix, s->mtu);
+}
+
+static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
+{
+	if (s->net == NET_NONE || t->ranks > HOSTS_MAX)
+		return;
+	for (uint32_t r = 0; r < t->ranks; r++) {
+		_cleanup_free_ char *name =
+			task_expand(t, r, s->hostname_pattern, NULL);
+		char ip[INET_ADDRSTRLEN];
+
+		addr_ip_text(addr_ip(&s->cidr, r), ip);
+		if (name)
+			fprintf(f, "      %s %s\n", ip, name);
+	}
+}
+
+/* The agent is on the seed itself. It is started as soon as cloud-init runs
+ * commands at all, long before the system is up. */
+static void put_bootcmd(FILE *f)
+{
+	fputs("bootcmd:\n"
+	      "  - - sh\n"
+	      "    - -c\n"
+	      "    - |\n"
+	      "      set -e\n"
+	      "      [ ! -e /run/vmstep/agent ] || exit 0\n"
+	      "      mkdir -p /run/vmstep/seed\n"
+	      "      mount -t iso9660 -o ro /dev/disk/by-label/cidata /run/vmstep/seed ||\n"
+	      "      mount -t iso9660 -o ro \"$(blkid -L cidata)\" /run/vmstep/seed\n"
+	      "      cp /run/vmstep/seed/vmstep-agent /run/vmstep/agent\n"
+	      "      chmod 755 /run/vmstep/agent\n"
+	      "      umount /run/vmstep/seed\n"
+	      "      modprobe -q virtio_console || true\n"
+	      "      if command -v systemd-run >/dev/null; then\n"
+	      "        systemd-run --quiet --no-block --unit=vmstep-agent --property=DefaultDependencies=no /run/vmstep/agent\n"
+	      "      else\n"
+	      "        /run/vmstep/agent --daemon\n"
+	      "      fi\n",
+	      f);
+}
+
+static void put_ssh(FILE *f, const struct sshkey *user,
+		    const struct sshkey *host)
+{
+	fprintf(f, "disable_root: false\n"
+		   "ssh_deletekeys: true\n"
+		   "ssh_genkeytypes: [ed25519]\n"
+		   "ssh_keys:\n"
+		   "  ed25519_private: |\n");
+	put_block(f, "    ", host->priv);
+	fprintf(f, "  ed25519_public: %s vmstep\n", host->pub);
+	fprintf(f,
+		"users:\n"
+		"  - default\n"
+		"  - name: root\n"
+		"    lock_passwd: true\n"
+		"    ssh_authorized_keys:\n"
+		"      - %s vmstep\n",
+		user->pub);
+	fprintf(f, "write_files:\n"
+		   "  - path: /root/.ssh/id_ed25519\n"
+		   "    permissions: '0600'\n"
+		   "    content: |\n");
+	put_block(f, "      ", user->priv);
+	fprintf(f,
+		"  - path: /etc/ssh/ssh_known_hosts\n"
+		"    content: |\n"
+		"      * %s\n",
+		host->pub);
+}
+
+static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
+			 const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err)
+{
+	struct sshkey user, host;
+	int r;
+
+	r = sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh user", &user, err);
+	if (r == 0)
+		r = sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh host", &host,
+				  err);
+	if (r < 0)
+		return r;
+	fprintf(f,
+		"#cloud-config\n"
+		"preserve_hostname: false\n"
+		"hostname: %s\n",
+		s->hostname);
+	if (*s->domain)
+		fprintf(f, "fqdn: %s.%s\n", s->hostname, s->domain);
+	put_bootcmd(f);
+	put_ssh(f, &user, &host);
+	fprintf(f, "  - path: /etc/hosts\n"
+		   "    append: true\n"
+		   "    content: |\n"
+		   "      # vmstep begin\n");
+	put_hosts(f, t, s);
+	fprintf(f, "      # vmstep end\n");
+	explicit_bzero(&user, sizeof(user));
+	explicit_bzero(&host, sizeof(host));
+	return 0;
+}
+
+/* -- the image ------------------------------------------------------------- */
+
+static int archive_error(struct archive *a, struct errmsg *err)
+{
+	return errmsg_say(err, -EIO, "cloud-init seed: libarchive: %s",
+			  archive_error_string(a));
+}
+
+static int put_file(struct archive *a, const char *name, mode_t mode,
+		    const void *bytes, size_t size, struct errmsg *err)
+{
+	struct archive_entry *e = archive_entry_new();
+	int r = 0;
+
+	if (!e)
+		return errmsg_set(err, -ENOMEM, "cloud-init seed");
+	archive_entry_set_pathname(e, name);
+	archive_entry_set_filetype(e, AE_IFREG);
+	archive_entry_set_perm(e, mode);
+	archive_entry_set_size(e, (la_int64_t)size);
+	if (archive_write_header(a, e) != ARCHIVE_OK ||
+	    archive_write_data(a, bytes, size) != (la_ssize_t)size)
+		r = archive_error(a, err);
+	archive_entry_free(e);
+	return r;
+}
+
+typedef int (*text_fn)(FILE *f, const struct task *t, const struct spec *s,
+		       const uint8_t *key, struct errmsg *err);
+
+static int meta_data(FILE *f, const struct task *t, const struct spec *s,
+		     const uint8_t *key, struct errmsg *err)
+{
+	put_meta_data(f, t, s);
+	return 0;
+}
+
+static int network_config(FILE *f, const struct task *t, const struct spec *s,
+			  const uint8_t *key, struct errmsg *err)
+{
+	put_network_config(f, t, s);
+	return 0;
+}
+
+static int put_texts(struct archive *a, const struct task *t,
+		     const struct spec *s, const uint8_t *key,
+		     struct errmsg *err)
+{
+	static const struct {
+		const char *name;
+		text_fn fn;
+	} files[] = {
+		{ "meta-data", meta_data },
+		{ "network-config", network_config },
+		{ "user-data", put_user_data },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		_cleanup_free_ char *text = NULL;
+		size_t size;
+		FILE *f = open_memstream(&text, &size);
+		int r;
+
+		if (!f)
+			return errmsg_set(err, -ENOMEM, "cloud-init seed");
+		r = files[i].fn(f, t, s, key, err);
+		if (fclose(f) != 0 && r == 0)
+			r = errmsg_set(err, -ENOMEM, "cloud-init seed");
+		if (r == 0)
+			r = put_file(a, files[i].name, 0600, text, size, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int put_agent(struct archive *a, struct errmsg *err)
+{
+	_cleanup_close_ int fd = open(AGENT_PATH, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *bytes = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errmsg_set(err, -errno, "agent %s", AGENT_PATH);
+	bytes = malloc((size_t)st.st_size);
+	if (!bytes || read(fd, bytes, (size_t)st.st_size) != st.st_size)
+		return errmsg_set(err, -EIO, "agent %s", AGENT_PATH);
+	return put_file(a, "vmstep-agent", 0755, bytes, (size_t)st.st_size,
+			err);
+}
+
+static int write_iso(int fd, const struct task *t, const struct spec *s,
+		     const uint8_t *key, struct errmsg *err)
+{
+	struct archive *a = archive_write_new();
+	int r = 0;
+
+	if (!a)
+		return errmsg_set(err, -ENOMEM, "cloud-init seed");
+	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
+	    archive_write_set_options(
+		    a, "volume-id=cidata,rockridge=useful,joliet") !=
+		    ARCHIVE_OK ||
+	    archive_write_open_fd(a, fd) != ARCHIVE_OK)
+		r = archive_error(a, err);
+	if (r == 0)
+		r = put_texts(a, t, s, key, err);
+	if (r == 0)
+		r = put_agent(a, err);
+	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
+		r = archive_error(a, err);
+	archive_write_free(a);
+	return r;
+}
+
+int seed_make(const struct task *t, const struct spec *s,
+	      const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err)
+{
+	_cleanup_close_ int fd = disk_anonymous(t->step_dir, err);
+	char path[64];
+	int r;
+
+	if (fd < 0)
+		return errmsg_prefix(err, fd, "cloud-init seed");
+	r = write_iso(fd, t, s, key, err);
+	if (r < 0)
+		return r;
+	/* QEMU looks for a descriptor that is read-only, as the disk is */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	r = open(path, O_RDONLY | O_CLOEXEC);
+	return r >= 0 ? r : errmsg_set(err, -errno, "cloud-init seed");
+}
+
+/* -- the key of a step on one node ----------------------------------------- */
+
+static int read_key(const char *path, uint8_t key[NETCTL_KEY_LEN])
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -errno;
+	return read(fd, key, NETCTL_KEY_LEN) == NETCTL_KEY_LEN ? 0 : -EIO;
+}
+
+/* Whole from its first moment: written under another name, then linked. */
+static int make_key(const char *dir, uint32_t rank, const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	uint8_t key[NETCTL_KEY_LEN];
+	char own[4096];
+	int r = 0;
+
+	snprintf(own, sizeof(own), "%s/key.%u", dir, rank);
+	fd = open(own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (getrandom(key, sizeof(key), 0) != sizeof(key) ||
+	    write(fd, key, sizeof(key)) != sizeof(key))
+		r = -EIO;
+	else if (link(own, path) < 0 && errno != EEXIST)
+		r = -errno;
+	unlink(own);
+	explicit_bzero(key, sizeof(key));
+	return r;
+}
+
+int seed_local_key(const struct task *t, uint8_t key[NETCTL_KEY_LEN],
+		   struct errmsg *err)
+{
+	char path[4096];
+	int r;
+
+	snprintf(path, sizeof(path), "%s/key", t->step_dir);
+	r = read_key(path, key);
+	if (r == -ENOENT) {
+		r = make_key(t->step_dir, t->rank, path);
+		if (r == 0)
+			r = read_key(path, key);
+	}
+	return r < 0 ? errmsg_set(err, r, "the step's key %s", path) : 0;
+}

@@ -1,0 +1,421 @@
+#include <config.h>
+
+#include "spec.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "value.h"
+
+/* Where Slurm does not count memory, a guest gets this much. */
+#define MEM_UNCOUNTED (1ull << 30)
+#define MEM_LEAST     (64ull << 20)
+
+/* The one value of @id for this rank in *ret (to be freed), or a copy of
+ * @dflt, which may be NULL. */
+static int one_value(const struct task *t, enum option_id id, const char *dflt,
+		     char **ret, struct errmsg *err)
+{
+	struct strings vals = { 0 };
+	int r = option_values(&t->options, id, t->rank, &vals, err);
+
+	*ret = NULL;
+	if (r == 0 && (vals.n || dflt)) {
+		*ret = strdup(vals.n ? vals.v[0] : dflt);
+		if (!*ret)
+			r = errmsg_set(err, -ENOMEM, "options");
+	}
+	strings_done(&vals);
+	return r;
+}
+
+static int expanded_value(const struct task *t, enum option_id id,
+			  const char *dflt, char **ret, struct errmsg *err)
+{
+	_cleanup_free_ char *raw = NULL;
+	int r = one_value(t, id, dflt, &raw, err);
+
+	*ret = NULL;
+	if (r < 0 || !raw)
+		return r;
+	*ret = task_expand(t, t->rank, raw, err);
+	if (!*ret)
+		return errmsg_prefix(err, -EINVAL, "--vm-%s",
+				     option_defs[id].name);
+	return 0;
+}
+
+static int word_value(const struct task *t, enum option_id id, int *ret,
+		      struct errmsg *err)
+{
+	const struct option_def *def = &option_defs[id];
+	_cleanup_free_ char *text = NULL;
+	int r = one_value(t, id, def->words[0], &text, err);
+
+	return r < 0 ? r : value_word(text, def->words, ret, err);
+}
+
+static int flag_value(const struct task *t, enum option_id id, bool *ret,
+		      struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = one_value(t, id, "no", &text, err);
+
+	return r < 0 ? r : value_bool(text, ret, err);
+}
+
+static int uint_value(const struct task *t, enum option_id id, const char *dflt,
+		      unsigned int *ret, struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long n;
+	int r = one_value(t, id, dflt, &text, err);
+
+	if (r == 0)
+		r = value_uint(text, 1, UINT_MAX, &n, err);
+	if (r == 0)
+		*ret = (unsigned int)n;
+	return r;
+}
+
+static int resolve_cpus(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	char dflt[16];
+	int r;
+
+	snprintf(dflt, sizeof(dflt), "%u", t->cpus);
+	r = uint_value(t, OPT_CPUS, dflt, &s->cpus, err);
+	if (r == 0 && s->cpus > t->cpus)
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-cpus=%u: the task has %u; ask for fewer, or give it more by --cpus-per-task",
+			s->cpus, t->cpus);
+	return r;
+}
+
+static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	uint64_t most = t->mem_bytes ? t->mem_bytes : UINT64_MAX;
+	char have[16], reserve[16], want[16];
+	int r = one_value(t, OPT_MEM, NULL, &text, err);
+
+	if (r < 0)
+		return r;
+	value_size_text(t->mem_bytes, have);
+	value_size_text(t->mem_reserve, reserve);
+	if (t->mem_bytes) {
+		if (t->mem_bytes < t->mem_reserve + MEM_LEAST)
+			return errmsg_say(
+				err, -ERANGE,
+				"the task has %s of memory on %s, too little for a VM and the %s the site keeps back for QEMU: give the step more by --mem or --mem-per-cpu",
+				have, t->node, reserve);
+		most = t->mem_bytes - t->mem_reserve;
+	}
+	s->mem_given = text != NULL;
+	s->mem_bytes = t->mem_bytes ? most : MEM_UNCOUNTED;
+	if (text) {
+		r = value_size_pct(text,
+				   t->mem_bytes ? t->mem_bytes : MEM_UNCOUNTED,
+				   &s->mem_bytes, err);
+		if (r < 0)
+			return errmsg_prefix(err, r, "--vm-mem");
+	}
+	value_size_text(s->mem_bytes, want);
+	if (s->mem_bytes > most) {
+		char can[16];
+
+		value_size_text(most, can);
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-mem=%s: the task has %s on %s and the site keeps %s back for QEMU; ask for %s or less, or give the step more by --mem",
+			want, have, t->node, reserve, can);
+	}
+	if (s->mem_bytes < MEM_LEAST)
+		return errmsg_say(err, -ERANGE,
+				  "--vm-mem=%s: a VM needs 64M at the least",
+				  want);
+	s->mem_bytes &= ~((1ull << 20) - 1); /* QEMU counts in MiB */
+	return 0;
+}
+
+static int resolve_net(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	_cleanup_free_ char *cidr = NULL;
+	int r = word_value(t, OPT_NET, &s->net, err);
+
+	if (r == 0)
+		r = one_value(t, OPT_NET_CIDR, "10.0.0.0/8", &cidr, err);
+	if (r == 0)
+		r = addr_net_parse(cidr, &s->cidr, err);
+	if (r == 0)
+		r = uint_value(t, OPT_NET_MTU, "9000", &s->mtu, err);
+	if (r < 0)
+		return r;
+	if (t->ranks > addr_net_ranks(&s->cidr))
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-net-cidr=%s has room for %u guests, the step has %u: name a larger network",
+			cidr, addr_net_ranks(&s->cidr), t->ranks);
+	return 0;
+}
+
+/* The node's own domain: of its host name, else as its resolver has it. No
+ * question goes to a name server: nothing here may wait. */
+static void node_domain(char *domain, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char host[256], line[512], word[256];
+	const char *dot;
+
+	domain[0] = '\0';
+	if (gethostname(host, sizeof(host) - 1) == 0) {
+		host[sizeof(host) - 1] = '\0';
+		dot = strchr(host, '.');
+		snprintf(domain, size, "%s", dot ? dot + 1 : "");
+	}
+	f = domain[0] ? NULL : fopen("/etc/resolv.conf", "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "domain %255s", word) == 1 ||
+		    sscanf(line, "search %255s", word) == 1)
+			snprintf(domain, size, "%s", word);
+	if (domain[0] && value_hostname(domain, NULL) < 0)
+		domain[0] = '\0';
+}
+
+static int resolve_names(const struct task *t, struct spec *s,
+			 struct errmsg *err)
+{
+	char domain[256] = "";
+	int r;
+
+	r = one_value(t, OPT_HOSTNAME, "vm%t", &s->hostname_pattern, err);
+	if (r < 0)
+		return r;
+	if (t->ranks > 1 && !strstr(s->hostname_pattern, "%t"))
+		return errmsg_say(
+			err, -EINVAL,
+			"--vm-hostname=%s gives %u guests one name: put %%t into it",
+			s->hostname_pattern, t->ranks);
+	s->hostname = task_expand(t, t->rank, s->hostname_pattern, err);
+	if (!s->hostname)
+		return errmsg_prefix(err, -EINVAL, "--vm-hostname");
+	r = value_hostname(s->hostname, err);
+	if (r < 0)
+		return errmsg_prefix(err, r, "--vm-hostname=%s",
+				     s->hostname_pattern);
+	if (!optset_has(&t->options, OPT_DOMAIN))
+		node_domain(domain, sizeof(domain));
+	return one_value(t, OPT_DOMAIN, domain, &s->domain, err);
+}
+
+/* --vm-env=A,B --vm-env=C: one name each. */
+static int resolve_env(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	struct strings lists = { 0 };
+	int r = option_values(&t->options, OPT_ENV, t->rank, &lists, err);
+
+	for (size_t i = 0; i < lists.n && r == 0; i++)
+		for (const char *p = lists.v[i]; *p && r == 0;) {
+			size_t n = strcspn(p, ",");
+
+			r = strings_add(&s->env, p, n);
+			p += n + (p[n] == ',');
+		}
+	strings_done(&lists);
+	return r;
+}
+
+/* FILE or FILE,LEVEL */
+static int resolve_log(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	static const char *const levels[] = { "err", "warn", "info", "debug",
+					      NULL };
+	int r = expanded_value(t, OPT_LOG, NULL, &s->log, err);
+	char *comma = r == 0 && s->log ? strrchr(s->log, ',') : NULL;
+
+	s->log_level = LOG_LEVEL_DEBUG;
+	if (!comma)
+		return r;
+	*comma = '\0';
+	r = value_word(comma + 1, levels, &s->log_level, err);
+	return r < 0 ? errmsg_prefix(err, r, "--vm-log: level") : 0;
+}
+
+static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	int run, linger, exec, r;
+
+	r = word_value(t, OPT_RUN, &run, err);
+	if (r == 0)
+		r = word_value(t, OPT_LINGER, &linger, err);
+	if (r == 0)
+		r = word_value(t, OPT_WAIT, &s->wait, err);
+	if (r == 0)
+		r = word_value(t, OPT_EXEC, &exec, err); /* all are the agent */
+	if (r == 0)
+		r = one_value(t, OPT_USER, "root", &s->guest_user, err);
+	if (r == 0)
+		r = expanded_value(t, OPT_WORKDIR, NULL, &s->workdir, err);
+	if (r == 0)
+		r = uint_value(t, OPT_BOOT_TIMEOUT, "300", &s->boot_timeout_s,
+			       err);
+	if (r == 0)
+		r = uint_value(t, OPT_GRACE, "20", &s->grace_s, err);
+	if (r < 0)
+		return r;
+	s->run_head = run == 1;
+	s->linger = linger == 0;
+	return 0;
+}
+
+static int resolve_machine(const struct task *t, struct spec *s,
+			   struct errmsg *err)
+{
+	_cleanup_free_ char *init = NULL;
+	int r;
+
+	r = option_values(&t->options, OPT_IMAGE, t->rank, &s->images, err);
+	if (r == 0 && !s->images.n)
+		return errmsg_say(
+			err, -EINVAL,
+			"--vm-image names no image for task %u: give each task one, or a last one without ranks",
+			t->rank);
+	if (r == 0)
+		r = expanded_value(t, OPT_RUNDIR, t->rundir, &s->rundir, err);
+	if (r == 0)
+		r = one_value(t, OPT_CLOUD_INIT, "auto", &init, err);
+	if (r == 0)
+		r = expanded_value(t, OPT_KERNEL, NULL, &s->kernel, err);
+	if (r == 0)
+		r = expanded_value(t, OPT_INITRD, NULL, &s->initrd, err);
+	if (r == 0)
+		r = expanded_value(t, OPT_APPEND, NULL, &s->append, err);
+	if (r == 0)
+		r = word_value(t, OPT_ACCEL, &s->accel, err);
+	if (r == 0)
+		r = one_value(t, OPT_CPU, NULL, &s->cpu, err);
+	if (r == 0)
+		r = one_value(t, OPT_MACHINE, "q35", &s->machine, err);
+	if (r == 0)
+		r = word_value(t, OPT_BIND, &s->bind, err);
+	if (r == 0)
+		s->cloud_init = strcmp(init, "auto") == 0;
+	return r;
+}
+
+int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
+{
+	int r;
+
+	*ret = (struct spec){ 0 };
+	r = resolve_machine(t, ret, err);
+	if (r == 0)
+		r = resolve_cpus(t, ret, err);
+	if (r == 0)
+		r = resolve_mem(t, ret, err);
+	if (r == 0)
+		r = resolve_net(t, ret, err);
+	if (r == 0)
+		r = resolve_names(t, ret, err);
+	if (r == 0)
+		r = resolve_run(t, ret, err);
+	if (r == 0)
+		r = resolve_env(t, ret, err);
+	if (r == 0)
+		r = expanded_value(t, OPT_CONSOLE, NULL, &ret->console, err);
+	if (r == 0)
+		r = resolve_log(t, ret, err);
+	if (r == 0)
+		r = flag_value(t, OPT_VERBOSE, &ret->verbose, err);
+	if (r == 0)
+		r = flag_value(t, OPT_DRY_RUN, &ret->dry_run, err);
+	if (r < 0)
+		spec_done(ret);
+	return r;
+}
+
+void spec_done(struct spec *s)
+{
+	strings_done(&s->images);
+	strings_done(&s->env);
+	free(s->rundir);
+	free(s->kernel);
+	free(s->initrd);
+	free(s->append);
+	free(s->cpu);
+	free(s->machine);
+	free(s->hostname);
+	free(s->hostname_pattern);
+	free(s->domain);
+	free(s->guest_user);
+	free(s->workdir);
+	free(s->console);
+	free(s->log);
+	*s = (struct spec){ 0 };
+}
+
+/* -- the guest's environment ----------------------------------------------- */
+
+static int add_env(struct strings *env, const char *name, const char *value)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!value)
+		return 0;
+	if (asprintf(&text, "%s=%s", name, value) < 0) {
+		text = NULL;
+		return -ENOMEM;
+	}
+	return strings_add(env, text, strlen(text));
+}
+
+static int add_env_number(struct strings *env, const char *name, uint32_t n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%" PRIu32, n);
+	return add_env(env, name, text);
+}
+
+int spec_guest_env(const struct task *t, const struct spec *s,
+		   struct strings *ret)
+{
+	char ip[INET_ADDRSTRLEN];
+	int r = 0;
+
+	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
+	for (size_t i = 0; i < s->env.n && r == 0; i++)
+		r = add_env(ret, s->env.v[i], getenv(s->env.v[i]));
+	if (r == 0)
+		r = add_env_number(ret, "SLURM_PROCID", t->rank);
+	if (r == 0)
+		r = add_env_number(ret, "SLURM_NPROCS", t->ranks);
+	if (r == 0)
+		r = add_env_number(ret, "SLURM_LOCALID", t->local_id);
+	if (r == 0)
+		r = add_env_number(ret, "SLURM_NODEID", t->node_id);
+	if (r == 0)
+		r = add_env(ret, "SLURM_JOB_ID", getenv("SLURM_JOB_ID"));
+	if (r == 0)
+		r = add_env_number(ret, "SLURM_STEP_ID", t->stepid);
+	if (r == 0)
+		r = add_env_number(ret, "VMSTEP_RANK", t->rank);
+	if (r == 0)
+		r = add_env_number(ret, "VMSTEP_RANKS", t->ranks);
+	if (r == 0)
+		r = add_env(ret, "VMSTEP_STEP", t->step);
+	if (r == 0)
+		r = add_env(ret, "VMSTEP_NODE", t->node);
+	if (r == 0 && s->net != NET_NONE)
+		r = add_env(ret, "VMSTEP_IP", ip);
+	return r;
+}

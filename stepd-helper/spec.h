@@ -1,0 +1,60 @@
+/* spec.h - the options of this task's VM, with their types and defaults
+ *
+ * What is written here is what is run: lists by task and rank prefixes are
+ * resolved, %-words expanded, sizes compared with what Slurm gave.
+ */
+#ifndef VMSTEP_SPEC_H
+#define VMSTEP_SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "errmsg.h"
+#include "option.h"
+#include "task.h"
+
+enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+enum spec_bind { BIND_CORES, BIND_NONE };
+enum spec_net { NET_STREAM, NET_NONE };
+enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
+
+struct spec {
+	struct strings images; /* the boot disk or bundle, then more disks */
+	char *rundir;
+	bool cloud_init; /* auto: a seed for disks without our agent */
+	char *kernel, *initrd, *append; /* NULL where not given */
+	unsigned int cpus;
+	uint64_t mem_bytes;
+	bool mem_given;
+	int accel; /* enum spec_accel */
+	char *cpu; /* NULL: by accelerator */
+	char *machine;
+	int bind; /* enum spec_bind */
+	int net;  /* enum spec_net */
+	struct addr_net cidr;
+	unsigned int mtu;
+	char *hostname;		/* of this guest */
+	char *hostname_pattern; /* of all */
+	char *domain;		/* "" if unknown */
+	char *guest_user;
+	bool run_head; /* the command runs in rank 0 only */
+	bool linger;
+	int wait;	    /* enum spec_wait */
+	char *workdir;	    /* NULL: the guest user's home */
+	struct strings env; /* names, one each */
+	unsigned int boot_timeout_s, grace_s;
+	char *console; /* NULL: kept; "stdout", "off", or a file's path */
+	char *log;     /* NULL: none */
+	int log_level; /* enum log_level, of the file */
+	bool verbose, dry_run;
+};
+
+int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err);
+void spec_done(struct spec *s);
+
+/* What the guest's processes see of the step; "NAME=value" texts. */
+int spec_guest_env(const struct task *t, const struct spec *s,
+		   struct strings *ret);
+
+#endif

@@ -1,0 +1,47 @@
+/* task.h - what the plugin told this helper: its task, its step, the site
+ *
+ * Read once from the description (desc.h) and not changed afterwards.
+ */
+#ifndef VMSTEP_TASK_H
+#define VMSTEP_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "desc.h"
+#include "errmsg.h"
+#include "option.h"
+#include "rankset.h"
+
+struct task {
+	struct desc *desc;     /* owned; the texts below live in it */
+	struct optset options; /* owned */
+	const char *step;      /* "1234.0" */
+	const char *step_dir;  /* made by the plugin, the user's, 0700 */
+	const char *user;      /* the caller's name, "" if unknown */
+	const char *node;      /* Slurm's name of this node */
+	const char *argv0;     /* what the user wants to run */
+	uint32_t job, stepid;
+	uint32_t rank, ranks; /* this task's, and how many the step has */
+	uint32_t local_id, local_tasks;
+	uint32_t node_id;
+	uint32_t cpus;	    /* of this task */
+	uint64_t mem_bytes; /* of this task; 0: Slurm does not count it */
+	struct rankset local_ranks;		/* of this node */
+	const char *image_path, *rundir, *qemu; /* the site's */
+	const char *net_device, *net_port_range;
+	bool allow_tcg;
+	uint64_t mem_reserve;
+};
+
+/* From the inherited descriptor. The words of @err are for the user as they
+ * are; where the plugin refused the step, they are the plugin's. */
+int task_load(struct task *t, struct errmsg *err);
+void task_done(struct task *t);
+
+/* Expand %t %n %N %j %J %s %u and %% in @text for @rank of the step. To be
+ * freed; NULL with @err where another %-word stands there. */
+char *task_expand(const struct task *t, uint32_t rank, const char *text,
+		  struct errmsg *err);
+
+#endif

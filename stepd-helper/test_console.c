@@ -1,0 +1,227 @@
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cleanup.h"
+#include "console.h"
+
+struct fixture {
+	struct loop *loop;
+	struct loop_timer *tick;
+	struct console *c;
+	int guest; /* writes what the console reads */
+};
+
+static void on_tick(void *arg)
+{
+	loop_stop(arg, 0);
+}
+
+/* Let the loop run once. */
+static void spin(struct fixture *f)
+{
+	loop_timer_set(f->tick, 1);
+	assert_int_equal(loop_run(f->loop), 0);
+}
+
+static void start(struct fixture *f, int copy_fd)
+{
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv),
+			 0);
+	f->guest = sv[1];
+	assert_int_equal(console_new(f->loop, sv[0], copy_fd, &f->c, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	*state = f;
+	f->guest = -1;
+	return loop_new(&f->loop, NULL) < 0 ||
+			       loop_timer_add(f->loop, -1, on_tick, f->loop,
+					      &f->tick) < 0
+		       ? -1
+		       : 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->guest >= 0)
+		close(f->guest);
+	console_free(f->c);
+	loop_timer_free(f->tick);
+	loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+static void say(struct fixture *f, const char *text)
+{
+	assert_int_equal(write(f->guest, text, strlen(text)), strlen(text));
+}
+
+static void assert_tail(struct fixture *f, unsigned int lines, const char *want)
+{
+	_cleanup_free_ char *tail = console_tail(f->c, lines);
+
+	if (!want) {
+		assert_null(tail);
+		return;
+	}
+	assert_non_null(tail);
+	assert_string_equal(tail, want);
+}
+
+static void test_bad_fd(void **state)
+{
+	struct fixture *f = *state;
+	struct console *c = NULL;
+	struct errmsg err;
+	int fd = dup(0);
+
+	close(fd);
+	assert_true(console_new(f->loop, fd, -1, &c, &err) < 0);
+	assert_null(c);
+	assert_non_null(strstr(err.text, "console"));
+	console_free(NULL);
+}
+
+static void test_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, -1);
+	console_drain(f->c);
+	assert_tail(f, 5, NULL);
+	say(f, "\n\r\n\033[0m\n");
+	console_drain(f->c);
+	assert_tail(f, 5, NULL);
+}
+
+static void test_lines(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, -1);
+	say(f, "one\ntwo\nthree\n\n");
+	spin(f);
+	assert_tail(f, 1, "three");
+	assert_tail(f, 2, "two\nthree");
+	assert_tail(f, 9, "one\ntwo\nthree");
+	say(f, "four");
+	spin(f);
+	assert_tail(f, 1, "four"); /* though its line has not ended */
+}
+
+static void test_clean(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, -1);
+	say(f, "\033[2J\033[1;31mred\033[0m\r\n\x01 a\tb\x7f \a\xc3\xa4\033");
+	console_drain(f->c);
+	assert_tail(f, 9, "red\n a\tb \xc3\xa4");
+	say(f, "cok\n");
+	console_drain(f->c);
+	assert_tail(f, 1, " a\tb \xc3\xa4ok"); /* ESC c: reset */
+}
+
+static void test_ring(void **state)
+{
+	struct fixture *f = *state;
+	char line[32], last[32] = "";
+
+	start(f, -1);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(line, sizeof(line), "line %d\n", i);
+		say(f, line);
+		if (i % 100 == 0)
+			console_drain(f->c);
+	}
+	console_drain(f->c);
+	snprintf(last, sizeof(last), "line 4998\nline 4999");
+	assert_tail(f, 2, last);
+	{
+		_cleanup_free_ char *all = console_tail(f->c, 100000);
+
+		assert_in_range(strlen(all), CONSOLE_KEEP - 100, CONSOLE_KEEP);
+	}
+}
+
+static void test_copy(void **state)
+{
+	struct fixture *f = *state;
+	int copy = memfd_create("copy", MFD_CLOEXEC);
+	char buf[64] = "";
+
+	start(f, dup(copy));
+	say(f, "\033[1mas it is\033[0m\r\n");
+	spin(f);
+	assert_int_equal(pread(copy, buf, sizeof(buf) - 1, 0), 18);
+	assert_string_equal(buf, "\033[1mas it is\033[0m\r\n");
+	close(copy);
+}
+
+static void test_full_disk(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, open("/dev/full", O_WRONLY | O_CLOEXEC));
+	say(f, "words\n");
+	spin(f);
+	say(f, "more\n");
+	spin(f);
+	assert_tail(f, 2, "words\nmore");
+}
+
+static void test_end(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, -1);
+	say(f, "last words");
+	close(TAKE_FD(f->guest));
+	spin(f);
+	spin(f); /* the end is seen once, not for ever */
+	console_drain(f->c);
+	assert_tail(f, 1, "last words");
+}
+
+#define TEST(text, fn)                          \
+	{                                       \
+		text, fn, setup, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST("a descriptor that is none is refused", test_bad_fd),
+		TEST("nothing said, nothing shown", test_nothing),
+		TEST("the last lines, empty ones at the end left out",
+		     test_lines),
+		TEST("without escapes and control bytes", test_clean),
+		TEST("of a long run the end is kept", test_ring),
+		TEST("the copy has every byte", test_copy),
+		TEST("a full disk ends nothing", test_full_disk),
+		TEST("what was said before the end is there after it",
+		     test_end),
+	};
+
+	return cmocka_run_group_tests_name("console", tests, NULL, NULL);
+}

@@ -1,0 +1,358 @@
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cleanup.h"
+#include "qemu.h"
+
+struct fixture {
+	struct task t;
+	struct spec s;
+	struct qemu_plan p;
+	struct strings args;
+	struct errmsg err;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->t.rank = 0x1234;
+	f->s.cpus = 2;
+	f->s.mem_bytes = 512ull << 20;
+	f->s.machine = (char *)(uintptr_t) "q35";
+	f->s.hostname = (char *)(uintptr_t) "vm0";
+	f->s.mtu = 9000;
+	qemu_plan_init(&f->p);
+	f->p.task = &f->t;
+	f->p.spec = &f->s;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	qemu_plan_done(&f->p);
+	strings_done(&f->args);
+	free(f);
+	return 0;
+}
+
+static void make(struct fixture *f)
+{
+	strings_done(&f->args);
+	assert_int_equal(qemu_args(&f->p, "/usr/bin/qemu", &f->args), 0);
+	for (size_t i = 0; i < f->args.n; i++)
+		assert_non_null(f->args.v[i]);
+}
+
+/* Is there @option with @value after it (NULL: any)? How often? */
+static int count(struct fixture *f, const char *option, const char *value)
+{
+	int n = 0;
+
+	for (size_t i = 1; i < f->args.n; i++)
+		if (strcmp(f->args.v[i], option) == 0)
+			n += !value || (i + 1 < f->args.n &&
+					strcmp(f->args.v[i + 1], value) == 0);
+	return n;
+}
+
+static int mentions(struct fixture *f, const char *text)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < f->args.n; i++)
+		n += strstr(f->args.v[i], text) != NULL;
+	return n;
+}
+
+static void assert_option(struct fixture *f, const char *option,
+			  const char *value)
+{
+	if (count(f, option, value) != 1)
+		fail_msg("no %s %s", option, value ? value : "");
+}
+
+/* -- finding it ------------------------------------------------------------ */
+
+static void test_not_found(void **state)
+{
+	struct fixture *f = *state;
+
+	setenv("PATH", "/nonexistent:/proc", 1);
+	assert_null(qemu_find("qemu-system-x86_64", &f->err));
+	assert_non_null(strstr(
+		f->err.text,
+		"qemu-system-x86_64 is not installed on this node (not in PATH /nonexistent:/proc)"));
+	assert_null(qemu_find("/nonexistent/qemu", &f->err));
+	assert_non_null(strstr(f->err.text, "qemu=/nonexistent/qemu"));
+	assert_non_null(strstr(f->err.text, "No such file"));
+}
+
+static void test_found(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL;
+
+	setenv("PATH", "/nonexistent::/bin", 1);
+	a = qemu_find("sh", &f->err);
+	assert_string_equal(a, "/bin/sh");
+	b = qemu_find("/bin/sh", &f->err);
+	assert_string_equal(b, "/bin/sh");
+	setenv("PATH", "", 1);
+	c = qemu_find("sh", &f->err);
+	assert_non_null(c);
+	setenv("PATH", "/usr/bin:/bin", 1);
+}
+
+/* -- arguments ------------------------------------------------------------- */
+
+static void test_machine(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_string_equal(f->args.v[0], "/usr/bin/qemu");
+	assert_option(f, "-name", "vm0,debug-threads=on");
+	assert_option(f, "-machine", "q35");
+	assert_option(f, "-smp", "2,sockets=1,cores=2,threads=1");
+	assert_option(f, "-m", "512M");
+	assert_option(f, "-S", NULL);
+	assert_option(f, "-nodefaults", NULL);
+	assert_option(f, "-no-user-config", NULL);
+	assert_option(f, "-display", "none");
+	assert_int_equal(mentions(f, "spawn=deny"), 1);
+	assert_int_equal(mentions(f, "elevateprivileges=deny"), 1);
+	assert_int_equal(mentions(f, "resourcecontrol=deny"), 1);
+	assert_int_equal(mentions(f, "obsolete=deny"), 1);
+}
+
+static void test_accel(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(count(f, "-accel", "kvm"), 0);
+	assert_int_equal(mentions(f, "tcg,"), 1);
+	assert_option(f, "-cpu", "max");
+	f->p.kvm = true;
+	make(f);
+	assert_option(f, "-accel", "kvm");
+	assert_option(f, "-cpu", "host");
+	f->s.cpu = (char *)(uintptr_t) "qemu64";
+	make(f);
+	assert_option(f, "-cpu", "qemu64");
+}
+
+static void test_comma(void **state)
+{
+	struct fixture *f = *state;
+
+	/* a name cannot become an option of QEMU's */
+	f->s.hostname = (char *)(uintptr_t) "a,process=b,,";
+	make(f);
+	assert_option(f, "-name", "a,,process=b,,,,,debug-threads=on");
+}
+
+static void test_net(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(count(f, "-netdev", NULL), 1);
+	assert_int_equal(mentions(f, "mac=52:54:00:00:12:34"), 1);
+	assert_int_equal(mentions(f, "host_mtu=9000"), 1);
+	f->s.net = NET_NONE;
+	make(f);
+	assert_int_equal(count(f, "-netdev", NULL), 0);
+	assert_int_equal(mentions(f, "virtio-net"), 0);
+}
+
+static void test_disks(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(count(f, "-blockdev", NULL), 0);
+	f->p.n_disks = 2;
+	make(f);
+	assert_int_equal(count(f, "-blockdev", NULL), 2);
+	assert_int_equal(count(f, "-add-fd", NULL), 2);
+	assert_int_equal(mentions(f, "node-name=disk0,read-only=off"), 1);
+	assert_int_equal(mentions(f, "drive=disk1"), 1);
+	assert_int_equal(mentions(f, "driver=raw"), 0);
+	assert_int_equal(mentions(f, "cidata"), 0);
+	f->p.fd[QEMU_FD_SEED] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	make(f);
+	assert_int_equal(
+		mentions(f, "driver=raw,node-name=cidata,read-only=on"), 1);
+}
+
+static void test_kernel(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(count(f, "-kernel", NULL), 0);
+	f->p.kernel = strdup("/b/k");
+	make(f);
+	assert_option(f, "-kernel", "/b/k");
+	assert_int_equal(count(f, "-initrd", NULL), 0);
+	assert_int_equal(count(f, "-append", NULL), 0);
+	f->p.initrd = strdup("/b/i");
+	f->p.append = strdup("console=ttyS0 a,b");
+	make(f);
+	assert_option(f, "-initrd", "/b/i");
+	assert_option(f, "-append", "console=ttyS0 a,b");
+	f->p.append[0] = '\0';
+	make(f);
+	assert_int_equal(count(f, "-append", NULL), 0);
+}
+
+/* Does QEMU take what we say? It is asked to quit at once. */
+static void test_qemu_takes_them(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *qemu = qemu_find("qemu-system-x86_64", NULL);
+
+	if (!qemu)
+		skip();
+	make(f);
+	/* the devices it is built with, and no typing error among options */
+	for (size_t i = 1; i + 1 < f->args.n; i++) {
+		char command[512];
+
+		if (strcmp(f->args.v[i], "-device") != 0)
+			continue;
+		snprintf(command, sizeof(command),
+			 "%s -device %.*s,help >/dev/null 2>&1", qemu,
+			 (int)strcspn(f->args.v[i + 1], ","), f->args.v[i + 1]);
+		if (system(command) != 0)
+			fail_msg("%s", command);
+	}
+}
+
+/* -- process --------------------------------------------------------------- */
+
+/* A QEMU that tells of its arguments and descriptors on its stderr. */
+static void fake_qemu(struct fixture *f, const char *script, char path[64])
+{
+	FILE *file;
+
+	snprintf(path, 64, "/tmp/vmstep-test-XXXXXX");
+	close(mkstemp(path));
+	file = fopen(path, "we");
+	fprintf(file, "#!/bin/sh\n%s\n", script);
+	fclose(file);
+	chmod(path, 0700);
+}
+
+static void start(struct fixture *f, const char *script, char *out, size_t size)
+{
+	char path[64];
+	int fd, status;
+	size_t len = 0;
+	ssize_t n;
+	pid_t pid;
+
+	fake_qemu(f, script, path);
+	if (qemu_start(&f->p, path, &pid, &fd, &f->err) < 0)
+		fail_msg("%s", f->err.text);
+	while ((n = read(fd, out + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	out[len] = '\0';
+	close(fd);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(path);
+}
+
+static void test_start_fails(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid = -7;
+	int fd = -7;
+
+	assert_int_equal(qemu_start(&f->p, "/nonexistent", &pid, &fd, &f->err),
+			 -ENOENT);
+	assert_string_equal(f->err.text,
+			    "exec /nonexistent: No such file or directory");
+	assert_int_equal(pid, -7);
+	assert_int_equal(fd, -7);
+}
+
+static void test_start(void **state)
+{
+	struct fixture *f = *state;
+	char out[8192];
+
+	f->p.fd[QEMU_FD_QMP] = open("/", O_RDONLY | O_CLOEXEC);
+	f->p.fd[QEMU_FD_DISK + 1] = open("/tmp", O_RDONLY | O_CLOEXEC);
+	start(f,
+	      "list=$(for i in 0 1 2 3 4 5 6 7 8 9; do echo $i $(readlink /proc/$$/fd/$i); done); echo \"$list\" >&2; echo \"$@\" >&2",
+	      out, sizeof(out));
+	assert_non_null(strstr(out, "0 /dev/null\n1 /dev/null\n2 pipe:"));
+	assert_non_null(strstr(out, "\n3 /\n"));
+	assert_non_null(strstr(out, "\n9 /tmp\n"));
+	assert_non_null(strstr(out, "socket,id=qmp,fd=3"));
+	assert_non_null(strstr(out, "-name vm0"));
+}
+
+static void test_close_fds(void **state)
+{
+	struct fixture *f = *state;
+	int p[2];
+	char byte;
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	f->p.fd[QEMU_FD_DISK] = p[1];
+	qemu_plan_close_fds(&f->p);
+	assert_int_equal(f->p.fd[QEMU_FD_DISK], -1);
+	assert_int_equal(read(p[0], &byte, 1), 0);
+	close(p[0]);
+}
+
+#define TEST(text, fn)                          \
+	{                                       \
+		text, fn, setup, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST("a QEMU that is not there is said with where it was looked for",
+		     test_not_found),
+		TEST("a name is looked up in PATH, a path is taken",
+		     test_found),
+		TEST("a machine: stopped, sandboxed, without defaults",
+		     test_machine),
+		TEST("KVM or TCG, and the CPU model that goes with it",
+		     test_accel),
+		TEST("a comma in a host name stays in it", test_comma),
+		TEST("one network card, or none", test_net),
+		TEST("overlays are qcow2, the seed is raw and read-only",
+		     test_disks),
+		TEST("a kernel, its RAM disk and words where there are any",
+		     test_kernel),
+		TEST("QEMU knows every device we name", test_qemu_takes_them),
+		TEST("a QEMU that cannot be run is said", test_start_fails),
+		TEST("it gets its descriptors by number, and stderr back",
+		     test_start),
+		TEST("our copies are closed", test_close_fds),
+	};
+
+	return cmocka_run_group_tests_name("qemu", tests, NULL, NULL);
+}

@@ -1,0 +1,374 @@
+#include <config.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "spec.h"
+
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+
+struct fixture {
+	struct task t;
+	struct spec s;
+	struct errmsg err;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->t = (struct task){
+		.step = "12.0",
+		.step_dir = "/run/vmstep/1000/12.0",
+		.user = "alice",
+		.node = "node07",
+		.argv0 = "hostname",
+		.job = 12,
+		.rank = 3,
+		.ranks = 8,
+		.local_id = 1,
+		.local_tasks = 2,
+		.node_id = 1,
+		.cpus = 4,
+		.mem_bytes = 2 * GIB,
+		.image_path = "/images",
+		.rundir = "/scratch/%u",
+		.qemu = "qemu-system-x86_64",
+		.net_device = "",
+		.net_port_range = "",
+		.allow_tcg = true,
+		.mem_reserve = 256 * MIB,
+	};
+	*state = f;
+	return optset_add(&f->t.options, OPT_IMAGE, "debian", "--vm-image",
+			  NULL);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	spec_done(&f->s);
+	optset_done(&f->t.options);
+	free(f);
+	return 0;
+}
+
+static void give(struct fixture *f, enum option_id id, const char *text)
+{
+	optset_clear(&f->t.options, id);
+	assert_int_equal(optset_add(&f->t.options, id, text, "--vm-x", NULL),
+			 0);
+}
+
+static void resolve(struct fixture *f)
+{
+	spec_done(&f->s);
+	if (spec_resolve(&f->t, &f->s, &f->err) < 0)
+		fail_msg("%s", f->err.text);
+}
+
+static void refused(struct fixture *f, int code, const char *words)
+{
+	spec_done(&f->s);
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), code);
+	if (!strstr(f->err.text, words))
+		fail_msg("'%s' has no '%s'", f->err.text, words);
+	assert_null(f->s.machine); /* nothing is left half resolved */
+}
+
+/* -- refused --------------------------------------------------------------- */
+
+static void test_no_image(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_IMAGE, "0-2:debian");
+	refused(f, -EINVAL, "no image for task 3");
+}
+
+static void test_too_many_cpus(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_CPUS, "5");
+	refused(f, -ERANGE, "--vm-cpus=5: the task has 4; ask for fewer");
+}
+
+static void test_too_much_memory(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_MEM, "2G");
+	refused(f, -ERANGE, "--vm-mem=2G: the task has 2G on node07");
+	assert_non_null(strstr(f->err.text, "1.8G or less"));
+	give(f, OPT_MEM, "100%");
+	refused(f, -ERANGE, "--vm-mem=2G");
+	give(f, OPT_MEM, "63M");
+	refused(f, -ERANGE, "a VM needs 64M at the least");
+	f->t.mem_bytes = 300 * MIB;
+	optset_clear(&f->t.options, OPT_MEM);
+	refused(f, -ERANGE,
+		"the task has 300M of memory on node07, too little");
+	f->t.mem_reserve = 1ull << 61;
+	refused(f, -ERANGE, "too little");
+}
+
+static void test_small_network(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_NET_CIDR, "10.0.0.0/29");
+	refused(f, -ERANGE,
+		"--vm-net-cidr=10.0.0.0/29 has room for 6 guests, the step has 8");
+	f->t.ranks = 6;
+	resolve(f);
+	give(f, OPT_NET_CIDR, "10.0.0.0/8");
+	f->t.ranks = RANK_MAX + 2;
+	refused(f, -ERANGE, "name a larger network");
+}
+
+static void test_bad_names(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_HOSTNAME, "one");
+	refused(f, -EINVAL, "--vm-hostname=one gives 8 guests one name");
+	f->t.user = "a_b";
+	give(f, OPT_HOSTNAME, "%u-%t");
+	refused(f, -EINVAL, "--vm-hostname=%u-%t: 'a_b-3' is not a host name");
+	f->t.step = "12.0+1";
+	give(f, OPT_HOSTNAME, "%J-%t");
+	refused(f, -EINVAL, "is not a host name");
+}
+
+static void test_bad_words(void **state)
+{
+	struct fixture *f = *state;
+	static const enum option_id expanded[] = {
+		OPT_RUNDIR, OPT_KERNEL, OPT_WORKDIR, OPT_CONSOLE, OPT_LOG,
+	};
+
+	for (size_t i = 0; i < sizeof(expanded) / sizeof(*expanded); i++) {
+		char words[64];
+
+		give(f, expanded[i], "a%x");
+		snprintf(words, sizeof(words), "--vm-%s: 'a%%x'",
+			 option_defs[expanded[i]].name);
+		refused(f, -EINVAL, words);
+		give(f, expanded[i], "a%");
+		refused(f, -EINVAL, "% is followed by one of");
+		optset_clear(&f->t.options, expanded[i]);
+	}
+	give(f, OPT_LOG, "file,loud");
+	refused(f, -EINVAL, "--vm-log: level: 'loud' is none of err, warn");
+}
+
+/* -- resolved -------------------------------------------------------------- */
+
+static void test_defaults(void **state)
+{
+	struct fixture *f = *state;
+
+	resolve(f);
+	assert_int_equal(f->s.images.n, 1);
+	assert_string_equal(f->s.images.v[0], "debian");
+	assert_string_equal(f->s.rundir, "/scratch/alice");
+	assert_true(f->s.cloud_init);
+	assert_null(f->s.kernel);
+	assert_int_equal(f->s.cpus, 4);
+	assert_true(f->s.mem_bytes == 1792 * MIB);
+	assert_false(f->s.mem_given);
+	assert_int_equal(f->s.accel, ACCEL_AUTO);
+	assert_null(f->s.cpu);
+	assert_string_equal(f->s.machine, "q35");
+	assert_int_equal(f->s.bind, BIND_CORES);
+	assert_int_equal(f->s.net, NET_STREAM);
+	assert_int_equal(f->s.cidr.base, 0x0a000000);
+	assert_int_equal(f->s.mtu, 9000);
+	assert_string_equal(f->s.hostname, "vm3");
+	assert_string_equal(f->s.hostname_pattern, "vm%t");
+	assert_non_null(f->s.domain);
+	assert_string_equal(f->s.guest_user, "root");
+	assert_false(f->s.run_head);
+	assert_true(f->s.linger);
+	assert_int_equal(f->s.wait, WAIT_ALL);
+	assert_null(f->s.workdir);
+	assert_int_equal(f->s.boot_timeout_s, 300);
+	assert_int_equal(f->s.grace_s, 20);
+	assert_null(f->s.console);
+	assert_null(f->s.log);
+	assert_false(f->s.verbose || f->s.dry_run);
+}
+
+static void test_given(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_IMAGE, "3:a;b");
+	give(f, OPT_CPUS, "1,2,3,4");
+	give(f, OPT_MEM, "25%");
+	give(f, OPT_ACCEL, "tcg");
+	give(f, OPT_BIND, "none");
+	give(f, OPT_NET, "none");
+	give(f, OPT_HOSTNAME, "%u-%j-%t");
+	give(f, OPT_DOMAIN, "example.org");
+	give(f, OPT_RUN, "head");
+	give(f, OPT_LINGER, "none");
+	give(f, OPT_WAIT, "agent");
+	give(f, OPT_WORKDIR, "/w/%t%%%N%n%s%J");
+	give(f, OPT_CONSOLE, "2:x");
+	give(f, OPT_LOG, "l,%t,warn");
+	give(f, OPT_VERBOSE, "yes");
+	give(f, OPT_CLOUD_INIT, "none");
+	resolve(f);
+	assert_string_equal(f->s.images.v[0], "a");
+	assert_int_equal(f->s.cpus, 4);
+	assert_true(f->s.mem_bytes == 512 * MIB);
+	assert_true(f->s.mem_given);
+	assert_int_equal(f->s.accel, ACCEL_TCG);
+	assert_int_equal(f->s.bind, BIND_NONE);
+	assert_int_equal(f->s.net, NET_NONE);
+	assert_string_equal(f->s.hostname, "alice-12-3");
+	assert_string_equal(f->s.domain, "example.org");
+	assert_true(f->s.run_head);
+	assert_false(f->s.linger);
+	assert_int_equal(f->s.wait, WAIT_AGENT);
+	assert_string_equal(f->s.workdir, "/w/3%node071012.0");
+	assert_null(f->s.console); /* rank 2's */
+	assert_string_equal(f->s.log, "l,3");
+	assert_int_equal(f->s.log_level, 1);
+	assert_true(f->s.verbose);
+	assert_false(f->s.cloud_init);
+}
+
+static void test_memory(void **state)
+{
+	struct fixture *f = *state;
+
+	/* whole MiB, as QEMU counts */
+	f->t.mem_bytes = GIB + 12345;
+	resolve(f);
+	assert_true(f->s.mem_bytes == 768 * MIB);
+	/* where Slurm does not count, a guest gets 1 GiB, or what it asks */
+	f->t.mem_bytes = 0;
+	resolve(f);
+	assert_true(f->s.mem_bytes == GIB);
+	give(f, OPT_MEM, "9T");
+	resolve(f);
+	assert_true(f->s.mem_bytes == 9ull << 40);
+	give(f, OPT_MEM, "50%");
+	resolve(f);
+	assert_true(f->s.mem_bytes == 512 * MIB);
+}
+
+static void test_one_rank_any_name(void **state)
+{
+	struct fixture *f = *state;
+
+	f->t.rank = 0;
+	f->t.ranks = 1;
+	give(f, OPT_HOSTNAME, "one");
+	resolve(f);
+	assert_string_equal(f->s.hostname, "one");
+}
+
+static void test_env_names(void **state)
+{
+	struct fixture *f = *state;
+
+	optset_add(&f->t.options, OPT_ENV, "A,B", "--vm-env", NULL);
+	optset_add(&f->t.options, OPT_ENV, "C", "--vm-env", NULL);
+	resolve(f);
+	assert_int_equal(f->s.env.n, 3);
+	assert_string_equal(f->s.env.v[1], "B");
+	assert_string_equal(f->s.env.v[2], "C");
+}
+
+/* -- the guest's environment ----------------------------------------------- */
+
+static bool has(const struct strings *env, const char *entry)
+{
+	size_t name = strcspn(entry, "=");
+
+	for (size_t i = 0; i < env->n; i++)
+		if (entry[name] ? strcmp(env->v[i], entry) == 0
+				: strncmp(env->v[i], entry, name) == 0 &&
+					  env->v[i][name] == '=')
+			return true;
+	return false;
+}
+
+static void test_guest_env(void **state)
+{
+	struct fixture *f = *state;
+	struct strings env = { 0 };
+
+	setenv("NAMED", "e=1 ,x", 1);
+	setenv("EMPTY", "", 1);
+	setenv("SLURM_JOB_ID", "12", 1);
+	setenv("PMIX_SERVER_URI", "x", 1);
+	give(f, OPT_ENV, "NAMED,EMPTY,MISSING");
+	resolve(f);
+	assert_int_equal(spec_guest_env(&f->t, &f->s, &env), 0);
+	assert_true(has(&env, "NAMED=e=1 ,x"));
+	assert_true(has(&env, "EMPTY="));
+	assert_true(has(&env, "SLURM_PROCID=3"));
+	assert_true(has(&env, "SLURM_NPROCS=8"));
+	assert_true(has(&env, "SLURM_LOCALID=1"));
+	assert_true(has(&env, "SLURM_NODEID=1"));
+	assert_true(has(&env, "SLURM_JOB_ID=12"));
+	assert_true(has(&env, "SLURM_STEP_ID=0"));
+	assert_true(has(&env, "VMSTEP_RANK=3"));
+	assert_true(has(&env, "VMSTEP_RANKS=8"));
+	assert_true(has(&env, "VMSTEP_IP=10.0.0.4"));
+	assert_true(has(&env, "VMSTEP_NODE=node07"));
+	assert_false(has(&env, "PATH"));
+	assert_false(has(&env, "PMIX_SERVER_URI"));
+	assert_false(has(&env, "MISSING"));
+	strings_done(&env);
+	give(f, OPT_NET, "none");
+	resolve(f);
+	assert_int_equal(spec_guest_env(&f->t, &f->s, &env), 0);
+	assert_false(has(&env, "VMSTEP_IP"));
+	strings_done(&env);
+}
+
+#define TEST(text, fn)                          \
+	{                                       \
+		text, fn, setup, teardown, NULL \
+	}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST("a task that no image is named for is refused",
+		     test_no_image),
+		TEST("more CPUs than the task has are refused",
+		     test_too_many_cpus),
+		TEST("so is more memory, or too little of it",
+		     test_too_much_memory),
+		TEST("a network too small for the step is refused",
+		     test_small_network),
+		TEST("names that are none, or all guests', are refused",
+		     test_bad_names),
+		TEST("unknown %-words are refused", test_bad_words),
+		TEST("what is not said has its default", test_defaults),
+		TEST("what is said counts, for this rank", test_given),
+		TEST("memory: whole MiB, counted by Slurm or not", test_memory),
+		TEST("one guest may have any name", test_one_rank_any_name),
+		TEST("lists of variables become one list", test_env_names),
+		TEST("the guest sees what is named, and not the host's PATH",
+		     test_guest_env),
+	};
+
+	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
+}
