@@ -1,0 +1,53 @@
+# vmstep-agent is linked statically: it has to run in any Linux guest. All but
+# its main() is in libagent, for the tests.
+pkglibexec_PROGRAMS += %D%/vmstep-agent
+noinst_LTLIBRARIES += %D%/libagent.la
+
+%C%_libagent_la_SOURCES = \
+	%D%/agent.h \
+	%D%/account.c %D%/account.h \
+	%D%/command.c %D%/command.h \
+	%D%/hostsfile.c %D%/hostsfile.h \
+	%D%/netconf.c %D%/netconf.h \
+	%D%/netlink.c %D%/netlink.h \
+	%D%/param.c %D%/param.h \
+	%D%/port.c %D%/port.h \
+	%D%/power.c %D%/power.h \
+	%D%/proc.c %D%/proc.h \
+	%D%/procio.c %D%/procio.h \
+	%D%/rpc.c %D%/rpc.h \
+	%D%/session.c %D%/session.h \
+	%D%/spawn.c %D%/spawn.h \
+	%D%/start.c %D%/start.h \
+	%D%/sysinfo.c %D%/sysinfo.h
+%C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+
+%C%_vmstep_agent_SOURCES = %D%/vmstep-agent.c
+%C%_vmstep_agent_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+%C%_vmstep_agent_LDADD = %D%/libagent.la lib/libprog.la lib/libcore.la
+if SANITIZE
+%C%_vmstep_agent_LDADD += $(JANSSON_LIBS)
+else
+%C%_vmstep_agent_LDADD += $(JANSSON_STATIC_LIBS)
+%C%_vmstep_agent_LDFLAGS = -all-static
+endif
+
+# test_agent runs the real agent, over a unix socket and without a VM.
+if HAVE_CMOCKA
+UNIT_TESTS += \
+	%D%/test_account \
+	%D%/test_agent \
+	%D%/test_hostsfile \
+	%D%/test_rpc
+AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
+AGENT_TEST_LIBS = %D%/libagent.la lib/libprog.la lib/libcore.la \
+	$(JANSSON_LIBS) $(CMOCKA_LIBS)
+%C%_test_account_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_account_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_agent_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_agent_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_hostsfile_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_rpc_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_rpc_LDADD = $(AGENT_TEST_LIBS)
+endif

@@ -1,0 +1,335 @@
+#include <config.h>
+
+#include "rpc.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "cleanup.h"
+
+struct rpc_call {
+	LIST_ENTRY(rpc_call) next;
+	struct rpc *rpc; /* NULL: who asked is gone */
+	json_t *id;	 /* owned; NULL: a notification, nothing is answered */
+};
+
+struct request {
+	LIST_ENTRY(request) next;
+	json_int_t id;
+	rpc_reply_fn fn;
+};
+
+struct rpc {
+	const struct rpc_method *methods; /* borrowed */
+	rpc_send_fn send;
+	void *arg;
+	LIST_HEAD(, rpc_call) calls;
+	unsigned int n_calls;
+	LIST_HEAD(, request) requests;
+	json_int_t last_id;
+};
+
+struct rpc *rpc_new(const struct rpc_method *methods, rpc_send_fn send,
+		    void *arg)
+{
+	struct rpc *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->methods = methods;
+	r->send = send;
+	r->arg = arg;
+	return r;
+}
+
+void rpc_forget(struct rpc *r)
+{
+	struct rpc_call *call;
+	struct request *req;
+
+	while ((call = LIST_FIRST(&r->calls))) {
+		LIST_REMOVE(call, next);
+		call->rpc = NULL;
+	}
+	r->n_calls = 0;
+	while ((req = LIST_FIRST(&r->requests))) {
+		LIST_REMOVE(req, next);
+		free(req);
+	}
+}
+
+void rpc_free(struct rpc *r)
+{
+	if (!r)
+		return;
+	rpc_forget(r);
+	free(r);
+}
+
+/* -- out ------------------------------------------------------------------- */
+
+/* @msg is stolen, and may be NULL: no memory for it. */
+static int send_json(struct rpc *r, json_t *msg)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!msg)
+		return -ENOMEM;
+	text = json_dumps(msg, JSON_COMPACT | JSON_ENSURE_ASCII);
+	json_decref(msg);
+	return text ? r->send(text, strlen(text), r->arg) : -ENOMEM;
+}
+
+/* @member, "result" or "error", is @value (stolen). */
+static int send_answer(struct rpc *r, json_t *id, const char *member,
+		       json_t *value)
+{
+	return send_json(r, json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id",
+				      id, member, value));
+}
+
+static int send_error(struct rpc *r, json_t *id, enum rpc_error code,
+		      const char *text, json_t *data)
+{
+	json_t *error =
+		json_pack("{s:i, s:s}", "code", (int)code, "message", text);
+
+	if (!error) /* not UTF-8: it repeats what the host said */
+		error = json_pack("{s:i, s:s}", "code", (int)code, "message",
+				  "unprintable");
+	if (data)
+		json_object_set_new(error, "data", data);
+	return send_answer(r, id, "error", error);
+}
+
+static void call_end(struct rpc_call *call)
+{
+	if (call->rpc) {
+		LIST_REMOVE(call, next);
+		call->rpc->n_calls--;
+	}
+	json_decref(call->id);
+	free(call);
+}
+
+void rpc_result(struct rpc_call *call, json_t *result)
+{
+	if (!result)
+		result = json_object();
+	if (call->rpc && call->id) {
+		int r = send_answer(call->rpc, call->id, "result", result);
+
+		if (r == -EMSGSIZE) /* there has to be an answer */
+			send_error(call->rpc, call->id, RPC_INTERNAL,
+				   "the result is too long for a message",
+				   NULL);
+	} else {
+		json_decref(result);
+	}
+	call_end(call);
+}
+
+static const char *error_name(enum rpc_error code)
+{
+	switch (code) {
+	case RPC_PARSE:
+	case RPC_INVALID_REQUEST:
+	case RPC_NO_METHOD:
+	case RPC_INVALID_PARAMS:
+	case RPC_INTERNAL:
+		break;
+	case RPC_E_TIMEOUT:
+		return "E_TIMEOUT";
+	case RPC_E_PERM:
+		return "E_PERM";
+	case RPC_E_NOTSUP:
+		return "E_NOTSUP";
+	case RPC_E_STATE:
+		return "E_STATE";
+	case RPC_E_BUSY:
+		return "E_BUSY";
+	case RPC_E_NOENT:
+		return "E_NOENT";
+	case RPC_E_FULL:
+		return "E_FULL";
+	case RPC_E_OS:
+		return "E_OS";
+	}
+	return NULL;
+}
+
+void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
+		 const char *what, const char *text)
+{
+	const char *name = error_name(code);
+	json_t *data = name ? json_pack("{s:s}", "name", name) : NULL;
+
+	if (data && error)
+		json_object_set_new(data, "errno", json_integer(error));
+	if (data && what)
+		json_object_set_new(data, "what", json_string(what));
+	if (call->rpc && call->id)
+		send_error(call->rpc, call->id, code, text, data);
+	else
+		json_decref(data);
+	call_end(call);
+}
+
+void rpc_fail(struct rpc_call *call, enum rpc_error code, const char *text)
+{
+	rpc_fail_os(call, code, 0, NULL, text);
+}
+
+enum rpc_error rpc_error_of(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ESRCH:
+		return RPC_E_NOENT;
+	case EPERM:
+	case EACCES:
+		return RPC_E_PERM;
+	case ENOSYS:
+	case EOPNOTSUPP:
+		return RPC_E_NOTSUP;
+	case EINVAL:
+		return RPC_INVALID_PARAMS;
+	case EBUSY:
+		return RPC_E_BUSY;
+	case EMFILE:
+	case ENOBUFS:
+		return RPC_E_FULL;
+	case ETIMEDOUT:
+		return RPC_E_TIMEOUT;
+	default:
+		return RPC_E_OS;
+	}
+}
+
+int rpc_notify(struct rpc *r, const char *method, json_t *params)
+{
+	return send_json(r, json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0",
+				      "method", method, "params", params));
+}
+
+int rpc_request(struct rpc *r, const char *method, json_t *params,
+		rpc_reply_fn fn)
+{
+	struct request *req = calloc(1, sizeof(*req));
+	int res;
+
+	if (!req) {
+		json_decref(params);
+		return -ENOMEM;
+	}
+	req->id = ++r->last_id;
+	req->fn = fn;
+	res = send_json(r, json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0",
+				     "id", req->id, "method", method, "params",
+				     params));
+	if (res < 0) {
+		free(req);
+		return res;
+	}
+	LIST_INSERT_HEAD(&r->requests, req, next);
+	return 0;
+}
+
+/* -- in -------------------------------------------------------------------- */
+
+static void on_reply(struct rpc *r, const json_t *msg)
+{
+	const json_t *id = json_object_get(msg, "id");
+	struct request *req;
+
+	for (req = LIST_FIRST(&r->requests); req; req = LIST_NEXT(req, next))
+		if (json_is_integer(id) && json_integer_value(id) == req->id)
+			break;
+	if (!req)
+		return; /* nothing can be said to that */
+	LIST_REMOVE(req, next);
+	req->fn(json_object_get(msg, "result"), r->arg);
+	free(req);
+}
+
+static const struct rpc_method *find_method(const struct rpc *r,
+					    const char *name)
+{
+	const struct rpc_method *m;
+
+	for (m = r->methods; m->name; m++)
+		if (strcmp(m->name, name) == 0)
+			return m;
+	return NULL;
+}
+
+static struct rpc_call *call_new(struct rpc *r, json_t *id)
+{
+	struct rpc_call *call = calloc(1, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	call->rpc = r;
+	call->id = json_incref(id);
+	LIST_INSERT_HEAD(&r->calls, call, next);
+	r->n_calls++;
+	return call;
+}
+
+static void on_request(struct rpc *r, const json_t *msg, const char *method)
+{
+	const struct rpc_method *m = find_method(r, method);
+	json_t *params = json_object_get(msg, "params");
+	json_t *id = json_object_get(msg, "id"), *none = NULL;
+	struct rpc_call *call;
+
+	if (r->n_calls >= RPC_CALLS) {
+		if (id)
+			send_error(r, id, RPC_E_BUSY,
+				   "too many requests wait for their answers",
+				   NULL);
+		return;
+	}
+	call = call_new(r, id);
+	if (!params)
+		params = none = json_object();
+	if (!call && id)
+		send_error(r, id, RPC_INTERNAL, "out of memory", NULL);
+	else if (call && !m)
+		rpc_fail(call, RPC_NO_METHOD, "no such method in this agent");
+	else if (call && !json_is_object(params))
+		rpc_fail(call, RPC_INVALID_PARAMS, "params: not an object");
+	else if (call)
+		m->fn(call, params, r->arg);
+	json_decref(none);
+}
+
+static bool is_id(const json_t *id)
+{
+	return !id || json_is_string(id) || json_is_number(id) ||
+	       json_is_null(id);
+}
+
+void rpc_receive(struct rpc *r, const char *text, size_t len)
+{
+	json_t *msg = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *method = json_object_get(msg, "method");
+	const char *version =
+		json_string_value(json_object_get(msg, "jsonrpc"));
+
+	if (!msg)
+		send_error(r, json_null(), RPC_PARSE, "not JSON", NULL);
+	else if (!version || strcmp(version, "2.0") != 0 ||
+		 !is_id(json_object_get(msg, "id")) ||
+		 (method && !json_is_string(method)))
+		send_error(r, json_null(), RPC_INVALID_REQUEST,
+			   "not a request of JSON-RPC 2.0", NULL);
+	else if (method)
+		on_request(r, msg, json_string_value(method));
+	else
+		on_reply(r, msg);
+	json_decref(msg);
+}

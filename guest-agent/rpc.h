@@ -1,0 +1,79 @@
+/* rpc.h - JSON-RPC 2.0 with the host: each request is answered exactly once
+ *
+ * Owns:    the calls that wait for their answer, and our own requests that
+ *          wait for the host's. Borrows the table of methods.
+ *
+ * What carries the texts is the caller's (session.c: the mux; a fuzz target:
+ * nothing). The host is not trusted: what does not parse or fit is answered by
+ * an error, and at most RPC_CALLS requests wait at once.
+ */
+#ifndef VMSTEP_RPC_H
+#define VMSTEP_RPC_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "errmsg.h"
+
+#define RPC_CALLS 64
+
+enum rpc_error {
+	RPC_PARSE = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_NO_METHOD = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL = -32603,
+	RPC_E_TIMEOUT = 4,
+	RPC_E_PERM = 6,
+	RPC_E_NOTSUP = 7,
+	RPC_E_STATE = 8,
+	RPC_E_BUSY = 9,
+	RPC_E_NOENT = 10,
+	RPC_E_FULL = 13,
+	RPC_E_OS = 14,
+};
+
+struct rpc;
+struct rpc_call; /* a request of the host's that is not answered yet */
+
+/* Answer @call, now or later, by rpc_result() or one of rpc_fail*(). @params is
+ * an object (an empty one where the request had none), borrowed. */
+typedef void (*rpc_method_fn)(struct rpc_call *call, const json_t *params,
+			      void *arg);
+struct rpc_method {
+	const char *name; /* NULL ends the table */
+	rpc_method_fn fn;
+};
+
+/* Send a text. What it returns, rpc_*() hand on. */
+typedef int (*rpc_send_fn)(const char *text, size_t len, void *arg);
+
+/* @arg goes to the methods and to @send. NULL without memory. */
+struct rpc *rpc_new(const struct rpc_method *methods, rpc_send_fn send,
+		    void *arg);
+void rpc_free(struct rpc *r); /* NULL is fine */
+
+void rpc_receive(struct rpc *r, const char *text, size_t len);
+/* The host is gone: calls that are still open are answered to nobody, our own
+ * requests are forgotten. */
+void rpc_forget(struct rpc *r);
+
+/* Each ends @call. @result (stolen) NULL means {}. */
+void rpc_result(struct rpc_call *call, json_t *result);
+void rpc_fail(struct rpc_call *call, enum rpc_error code, const char *text);
+/* With the errno (positive; 0: none) and what it is about ("user"; NULL) in the
+ * error's data. */
+void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
+		 const char *what, const char *text);
+
+/* @params are stolen, also on failure. */
+int rpc_notify(struct rpc *r, const char *method, json_t *params);
+/* @result is borrowed; NULL where the host answered with an error. */
+typedef void (*rpc_reply_fn)(const json_t *result, void *arg);
+int rpc_request(struct rpc *r, const char *method, json_t *params,
+		rpc_reply_fn fn);
+
+/* What an errno comes to where nothing more is known. */
+enum rpc_error rpc_error_of(int error);
+
+#endif

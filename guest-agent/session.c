@@ -1,0 +1,192 @@
+#include <config.h>
+
+#include "session.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "command.h"
+#include "log.h"
+#include "netconf.h"
+#include "port.h"
+#include "power.h"
+#include "proc.h"
+#include "sysinfo.h"
+
+/* All that the host may ask. */
+static const struct rpc_method methods[] = {
+	{ "net.configure", netconf_configure },
+	{ "proc.kill_all", proc_kill_all },
+	{ "proc.list", proc_list },
+	{ "proc.resize", proc_resize },
+	{ "proc.signal", proc_signal },
+	{ "proc.start", proc_start },
+	{ "sys.info", sysinfo_get },
+	{ "sys.time.set", sysinfo_set_time },
+	{ "task.echo", sysinfo_echo },
+	{ "vm.shutdown", power_shutdown },
+	{ 0 },
+};
+
+#define RETRY_MIN_MS 100
+#define RETRY_MAX_MS 5000
+
+struct session {
+	struct agent *agent;
+	const char *path; /* borrowed */
+	int fd;
+	struct loop_timer *retry;
+	int64_t retry_ms;
+	bool modprobed, waiting; /* said so */
+};
+
+static void try_open(void *arg);
+
+/* -- what the mux reports -------------------------------------------------- */
+
+static void on_welcome(const json_t *result, void *arg)
+{
+	const json_t *rank = json_object_get(result, "rank");
+	const json_t *ntasks = json_object_get(result, "ntasks");
+
+	if (json_is_integer(rank) && json_is_integer(ntasks))
+		log_info("the host calls this guest task %lld of %lld",
+			 (long long)json_integer_value(rank),
+			 (long long)json_integer_value(ntasks));
+}
+
+static void on_up(const struct mux_peer *peer, void *arg)
+{
+	struct session *s = arg;
+	int r;
+
+	r = rpc_request(s->agent->rpc, "agent.hello", sysinfo_hello(),
+			on_welcome);
+	if (r < 0)
+		log_warn("cannot say hello to the host: %s", strerror(-r));
+}
+
+static void on_down(const char *why, void *arg)
+{
+	struct session *s = arg;
+
+	log_limited(LOG_LEVEL_INFO, "the host is gone: %s", why);
+	rpc_forget(s->agent->rpc);
+}
+
+static void on_ctrl(const char *text, size_t len, void *arg)
+{
+	struct session *s = arg;
+
+	rpc_receive(s->agent->rpc, text, len);
+}
+
+static void drop_port(struct session *s)
+{
+	mux_free(TAKE_PTR(s->agent->mux));
+	if (s->fd >= 0)
+		close(TAKE_FD(s->fd));
+}
+
+static void on_closed(const char *why, void *arg)
+{
+	struct session *s = arg;
+
+	drop_port(s);
+	s->waiting = false;
+	loop_timer_set(s->retry, s->retry_ms = RETRY_MIN_MS);
+}
+
+static int send_text(const char *text, size_t len, void *arg)
+{
+	struct agent *a = arg;
+	int r = a->mux ? mux_ctrl(a->mux, text, len) : -ENOTCONN;
+
+	if (r == -ENOBUFS)
+		log_limited(LOG_LEVEL_WARN,
+			    "the host reads no answers: one is lost");
+	return r;
+}
+
+/* -- the port -------------------------------------------------------------- */
+
+static void on_modprobe(int wstatus, void *arg)
+{
+	try_open(arg);
+}
+
+/* Debian's kernel, for one, has the port's driver as a module, and nothing in
+ * an initramfs may have loaded it. */
+static bool modprobe(struct session *s)
+{
+	static const char *const argv[] = { "modprobe", "-q", "virtio_console",
+					    NULL };
+
+	if (s->modprobed || s->path || geteuid() != 0)
+		return false;
+	s->modprobed = true;
+	return command_run(s->agent->loop, argv, on_modprobe, s, NULL) == 0;
+}
+
+static void try_later(struct session *s, const char *why)
+{
+	if (!s->waiting)
+		log_info("%s; waiting for it", why);
+	s->waiting = true;
+	loop_timer_set(s->retry, s->retry_ms);
+	s->retry_ms =
+		s->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : s->retry_ms * 2;
+}
+
+static void try_open(void *arg)
+{
+	static const struct mux_ops ops = { on_up, on_down, on_ctrl,
+					    on_closed };
+	struct session *s = arg;
+	struct errmsg err;
+	int r = port_open(s->path, &s->fd, &err);
+
+	if (r == -ENOENT && modprobe(s))
+		return;
+	if (r == 0)
+		r = mux_new(s->agent->loop, s->fd, &ops, s, &s->agent->mux,
+			    &err);
+	if (r < 0) {
+		drop_port(s);
+		try_later(s, err.text);
+	}
+}
+
+int session_new(struct agent *a, const char *path, struct session **ret,
+		struct errmsg *err)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return errmsg_set(err, -ENOMEM, "session");
+	s->agent = a;
+	s->path = path;
+	s->fd = -1;
+	s->retry_ms = RETRY_MIN_MS;
+	a->rpc = rpc_new(methods, send_text, a);
+	if (!a->rpc || loop_timer_add(a->loop, 0, try_open, s, &s->retry) < 0) {
+		session_free(s);
+		return errmsg_set(err, -ENOMEM, "session");
+	}
+	*ret = s;
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	if (!s)
+		return;
+	drop_port(s);
+	loop_timer_free(s->retry);
+	rpc_free(TAKE_PTR(s->agent->rpc));
+	free(s);
+}

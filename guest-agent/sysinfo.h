@@ -1,0 +1,16 @@
+/* sysinfo.h - what the guest is, and its clock */
+#ifndef VMSTEP_SYSINFO_H
+#define VMSTEP_SYSINFO_H
+
+#include <jansson.h>
+
+#include "rpc.h"
+
+/* The parameters of agent.hello; NULL without memory. */
+json_t *sysinfo_hello(void);
+
+void sysinfo_get(struct rpc_call *call, const json_t *params, void *agent);
+void sysinfo_set_time(struct rpc_call *call, const json_t *params, void *agent);
+void sysinfo_echo(struct rpc_call *call, const json_t *params, void *agent);
+
+#endif
