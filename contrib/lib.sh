@@ -1,0 +1,127 @@
+# contrib/lib.sh - what quickstart and check share
+# shellcheck shell=bash disable=SC2034,SC2154
+
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '== %s\n' "$*"; }
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+need_root()
+{
+	[[ $EUID == 0 ]] ||
+		die "must be run as root: it installs packages and makes namespaces"
+}
+
+# Packages, by what they are for. Debian 12's names.
+packages_build=(
+	gcc make autoconf automake libtool pkg-config libc6-dev git
+	ca-certificates libslurm-dev libpmix-dev libjansson-dev libhwloc-dev
+	libssl-dev libarchive-dev libcmocka-dev
+)
+packages_run=(
+	slurmctld slurmd slurm-client munge libpmix2 iproute2 util-linux
+	procps psmisc qemu-system-x86 qemu-utils seabios openssh-client
+)
+packages_tiny=(busybox-static cpio zstd kmod iperf3 binutils apt-utils)
+packages_debian=(mmdebstrap e2fsprogs dosfstools mtools fdisk grub-pc-bin
+	grub-efi-amd64-bin grub-common xorriso ovmf)
+packages_check=(
+	clang clang-format libclang-rt-14-dev llvm shellcheck perl jq man-db
+	groff python3 expect xz-utils file
+)
+
+# Install what is missing of the packages named. Services that they bring are
+# not started: we need their programs only.
+install_packages()
+{
+	local missing=() p policy=/usr/sbin/policy-rc.d
+	for p in "$@"; do
+		[[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null) == ii* ]] ||
+			missing+=("$p")
+	done
+	((${#missing[@]})) || return 0
+	say "installing ${#missing[@]} packages"
+	export DEBIAN_FRONTEND=noninteractive
+	if [[ ! -e $policy ]]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+		# shellcheck disable=SC2064
+		trap "rm -f $policy" RETURN EXIT
+	fi
+	apt_get update
+	apt_get install -y --no-install-recommends "${missing[@]}"
+	rm -f $policy
+}
+
+apt_get()
+{
+	local log
+	log=$(mktemp)
+	if ! apt-get -q "$@" </dev/null >"$log" 2>&1; then
+		tail -20 "$log" >&2
+		rm -f "$log"
+		die "apt-get $1 failed"
+	fi
+	rm -f "$log"
+}
+
+# Can others read below this directory? Tests and jobs run as ordinary users.
+is_reachable()
+{
+	local dir=$1
+	while [[ $dir != / ]]; do
+		[[ $(stat -c %A "$dir") == *x ]] || return 1
+		dir=$(dirname "$dir")
+	done
+}
+
+# Where the build goes: build/ in the tree, or, if ordinary users cannot reach
+# the tree (a checkout in /root), a directory of this tree's own in /var/tmp.
+build_dir()
+{
+	if [[ -n ${VMSTEP_BUILD-} ]]; then
+		printf '%s\n' "$VMSTEP_BUILD"
+	elif is_reachable "$top"; then
+		printf '%s\n' "$top/build"
+	else
+		printf '/var/tmp/vmstep-build.%s\n' \
+			"$(printf %s "$top" | cksum | cut -d' ' -f1)"
+	fi
+}
+
+# build NAME [CONFIGURE-ARG...]: configure and make in $build/NAME, once
+# configured with those arguments again only when they change. Quiet unless
+# it fails. LOGS are kept there.
+build()
+{
+	local dir=$build/$1 log
+	shift
+	log=$dir/build.log
+	mkdir -p "$dir"
+	[[ -e $top/configure && $top/configure -nt $top/configure.ac ]] ||
+		logged "$log" "$top/autogen.sh"
+	if [[ ! -e $dir/Makefile || $(cat "$dir/args" 2>/dev/null) != "$*" ]]; then
+		(cd "$dir" && logged "$log" "$top/configure" "$@")
+		printf '%s' "$*" >"$dir/args"
+		(cd "$dir" && logged "$log" make clean)
+	fi
+	(cd "$dir" && logged "$log" make -j"$(nproc)")
+}
+
+# Run with its output in a file, shown only when it fails.
+logged()
+{
+	local log=$1
+	shift
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		tail -40 "$log" >&2
+		die "failed: $*"
+	fi
+}

@@ -1,0 +1,15 @@
+# Section files are plain man macros: nothing is generated.
+dist_man_MANS += \
+	%D%/vmstep.7 \
+	%D%/vmstep-options.7 \
+	%D%/vmstep.conf.5 \
+	%D%/vmstep-bundle.5 \
+	%D%/vmstep-helper.8 \
+	%D%/vmstep-net.8 \
+	%D%/vmstep-agent.8
+
+# minicluster and mkimage are run from the tree, so their pages stay here, too.
+EXTRA_DIST += \
+	README.md HACKING.md LICENSE \
+	%D%/minicluster.1 %D%/mkimage.1 \
+	%D%/description.md %D%/agent-port.md %D%/net.md

@@ -1,0 +1,1 @@
+EXTRA_DIST += %D%/vmstep.conf %D%/plugstack.conf.d/vmstep.conf

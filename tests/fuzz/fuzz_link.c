@@ -1,0 +1,284 @@
+/* fuzz_link.c - what another node, or a stranger, writes to a link
+ *
+ * Input: 1 byte, then what is written. Bit 0 of the byte: first prove the key,
+ * so that the rest are messages; else the rest is all there is. Bits 1 and up:
+ * how many bytes are written at a time (0: all). Behind the link are the real
+ * mesh, forwarder and census of node 0 of 3.
+ */
+#include <config.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "census.h"
+#include "link_tcp.h"
+#include "link_tcp_conn.h"
+#include "mesh.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct loop *loop;
+static struct loop_timer *stop;
+static struct buf_pool pool;
+
+static struct {
+	struct round *round;
+	struct flow *flow;
+	struct fwd *fwd;
+	struct table *table;
+	struct rankset local;
+	struct auth auth;
+	struct mesh *mesh;
+	struct link_host *host; /* the mesh's */
+	struct census *census;
+	struct round_job sync;
+} n;
+
+static void must(int r)
+{
+	if (r < 0)
+		abort();
+}
+
+static void on_stop(void *arg)
+{
+	loop_stop(loop, 0);
+}
+
+static void settle(void)
+{
+	for (int i = 0; i < 3; i++) {
+		loop_timer_set(stop, 0);
+		loop_run(loop);
+	}
+}
+
+/* -- the census ----------------------------------------------------------- */
+
+static void on_soon(void *arg)
+{
+	round_want(n.round, &n.sync);
+}
+
+static void on_sync(struct round_job *job)
+{
+	census_sync(n.census);
+}
+
+static void on_reach(uint32_t node, void *arg)
+{
+}
+
+static int on_send_state(uint32_t node, const char *text, size_t len, void *arg)
+{
+	return mesh_send(n.mesh, node, WIRE_STATE, text, len);
+}
+
+static void on_send_ack(uint32_t node, void *arg)
+{
+	mesh_send(n.mesh, node, WIRE_ACK, NULL, 0);
+}
+
+static void on_send_bye(uint32_t node, void *arg)
+{
+}
+
+static void on_timer(enum census_timer which, int64_t ms, void *arg)
+{
+}
+
+static void on_all(enum netctl_state state, void *arg)
+{
+}
+
+static void on_lost(uint32_t rank, const char *text, void *arg)
+{
+	if (strlen(text) >= NETCTL_TEXT_LEN)
+		abort();
+}
+
+static void on_handed_over(void *arg)
+{
+}
+
+static void node_text(uint32_t node, char *text, size_t size, void *arg)
+{
+	mesh_node_text(n.mesh, node, text, size);
+}
+
+static const struct census_ops census_ops = {
+	.soon = on_soon,
+	.reach = on_reach,
+	.send_state = on_send_state,
+	.send_ack = on_send_ack,
+	.send_bye = on_send_bye,
+	.timer = on_timer,
+	.all = on_all,
+	.lost = on_lost,
+	.handed_over = on_handed_over,
+	.node_text = node_text,
+};
+
+/* -- the mesh ------------------------------------------------------------- */
+
+static void on_up(uint32_t node, void *arg)
+{
+	census_up(n.census, node);
+}
+
+static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
+		      size_t len, struct errmsg *err, void *arg)
+{
+	int r = 0;
+
+	if (type == WIRE_STATE)
+		return census_recv(n.census, node, (const char *)data, len,
+				   err);
+	if (type == WIRE_BYE) {
+		r = census_bye(n.census, node);
+		mesh_gone(n.mesh, node);
+	} else {
+		census_ack(n.census, node);
+	}
+	return r;
+}
+
+static void on_broken(uint32_t node, const char *why, void *arg)
+{
+	census_broken(n.census, node, why);
+}
+
+static void on_unreachable(uint32_t node, const char *why, void *arg)
+{
+	census_unreachable(n.census, node);
+}
+
+static void on_left(void *arg)
+{
+}
+
+static void on_stranger(const char *who, int code, const char *why, void *arg)
+{
+}
+
+static const struct mesh_ops mesh_ops = {
+	.up = on_up,
+	.control = on_control,
+	.broken = on_broken,
+	.unreachable = on_unreachable,
+	.left = on_left,
+	.stranger = on_stranger,
+};
+
+/* -- a node --------------------------------------------------------------- */
+
+static void begin(void)
+{
+	static const char nodes[] = "a:1 0-1\nb:2 2-3\nc:3 4-5\n";
+	struct fwd_conf fwd = { { 0x0a000000, 8 }, 9000, 6, &n.local };
+	struct sockaddr_storage sa = { 0 };
+	struct mesh_env env = { .ops = &mesh_ops };
+	struct link_env link;
+
+	memset(&n, 0, sizeof(n));
+	n.sync.fn = on_sync;
+	n.auth = (struct auth){ .node = 0, .nnodes = 3, .name = "n0" };
+	must(rankset_add(&n.local, 0, 1));
+	must(table_parse(nodes, strlen(nodes), 3, 6, &n.table, NULL));
+	must(round_new(loop, &n.round, NULL));
+	must(flow_new(loop, n.round, &n.flow, NULL));
+	fwd.flow = n.flow;
+	must(fwd_new(&fwd, &n.fwd, NULL));
+	must(census_new(6, &census_ops, NULL, &n.census, NULL));
+	env.loop = loop;
+	env.round = n.round;
+	env.pool = &pool;
+	env.flow = n.flow;
+	env.fwd = n.fwd;
+	env.auth = &n.auth;
+	must(mesh_new(&env, &n.mesh, NULL));
+	link = mesh_link_env(n.mesh);
+	((struct sockaddr_in *)&sa)->sin_family = AF_INET;
+	((struct sockaddr_in *)&sa)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	must(link_tcp_listen(&link, &sa, (struct port_range){ 0, 0 }, &n.host,
+			     NULL));
+	must(mesh_start(n.mesh, n.host, n.table, 0, NULL));
+	fwd_set_table(n.fwd, n.table, 0, mesh_outlet, n.mesh);
+	must(census_start(n.census, 0, 3));
+}
+
+static void finish(void)
+{
+	mesh_free(n.mesh);
+	census_free(n.census);
+	fwd_free(n.fwd);
+	flow_free(n.flow);
+	round_forget(n.round, &n.sync);
+	round_free(n.round);
+	table_free(n.table);
+	rankset_done(&n.local);
+	if (pool.n_lent)
+		abort();
+}
+
+/* Be node 1, as far as the proof. */
+static void prove(int fd)
+{
+	const struct auth us = { .node = 1, .nnodes = 3, .name = "n1" };
+	const struct wire_header open = { .type = htobe32(WIRE_OPEN) };
+	struct wire_hello ours, theirs;
+	uint8_t proof[WIRE_PROOF];
+
+	must(auth_hello(&us, &ours, NULL));
+	must((int)send(fd, &ours, sizeof(ours), 0));
+	settle();
+	if (recv(fd, &theirs, sizeof(theirs), MSG_DONTWAIT) != sizeof(theirs))
+		abort();
+	must(auth_proof(&us, AUTH_DIALLER, &ours, &theirs, proof, NULL));
+	must((int)send(fd, proof, sizeof(proof), 0));
+	settle();
+	if (recv(fd, proof, sizeof(proof), MSG_DONTWAIT) != sizeof(proof))
+		abort();
+	must((int)send(fd, &open, sizeof(open), 0));
+}
+
+static void write_in_pieces(int fd, const uint8_t *data, size_t size)
+{
+	size_t piece = data[0] >> 1 ? data[0] >> 1 : size;
+
+	for (size_t at = 1; at < size; at += piece) {
+		size_t len = size - at < piece ? size - at : piece;
+
+		if (send(fd, data + at, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			return;
+		settle();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct tcp *t;
+	int sv[2];
+
+	if (size < 2 || size > 65536)
+		return 0;
+	if (!loop) {
+		must(loop_new(&loop, NULL));
+		must(loop_timer_add(loop, -1, on_stop, NULL, &stop));
+	}
+	begin();
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv));
+	must(tcp_new((struct tcp_host *)n.host, sv[1], false, LINK_PENDING_MS,
+		     &t));
+	if (data[0] & 1)
+		prove(sv[0]);
+	write_in_pieces(sv[0], data, size);
+	close(sv[0]);
+	settle();
+	finish();
+	return 0;
+}

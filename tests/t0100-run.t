@@ -1,0 +1,79 @@
+#!/bin/bash
+# A command in virtual machines behaves as a command on nodes: output, input,
+# status, signals' numbers, terminal.
+. "$(dirname "$0")/vm.sh"
+
+vm_cluster 2
+
+out=$(vrun -N2 -n4 --vm-image=tiny hostname | sort | tr '\n' ' ')
+is "srun -N2 -n4 prints each guest's host name once" "$out" "vm0 vm1 vm2 vm3 "
+diag "$(cat "$tmp/err")"
+clean "nothing stays after it"
+
+out=$(vrun -N2 -n2 --label --vm-image=tiny hostname | sort | tr '\n' ' ')
+is "--label labels guests' output" "$out" "0: vm0 1: vm1 "
+
+vrun -N2 -n2 -o out-%t -e err-%t --vm-image=tiny \
+	sh -c 'echo o $(hostname); echo e >&2'
+is "-o out-%t has standard output apart" \
+	"$(cat "$tmp/home/out-0" "$tmp/home/out-1" | tr '\n' ' ')" "o vm0 o vm1 "
+like "-e err-%t has standard error apart" "$(cat "$tmp/home/err-1")" "(^|[^a-z])e$"
+nok "and nothing else mixes" grep -q '^e' "$tmp/home/out-1"
+
+is "standard input reaches the guest" \
+	"$(echo hi | vrun -n1 --vm-image=tiny cat)" hi
+
+head -c 20000000 /dev/urandom >"$tmp/home/big"
+sum=$(sha256sum <"$tmp/home/big" | cut -d' ' -f1)
+is "20 MB of standard input arrive whole" \
+	"$(vrun -n1 --vm-image=tiny sha256sum <"$tmp/home/big" | cut -d' ' -f1)" \
+	"$sum"
+is "20 MB through both, in and out" \
+	"$(vrun -n1 --vm-image=tiny cat <"$tmp/home/big" | sha256sum | cut -d' ' -f1)" \
+	"$sum"
+
+is "standard output alone" \
+	"$(vrun -n1 --vm-image=tiny sh -c 'echo o; echo e >&2')" o
+like "standard error alone" "$(grep -v '^vmstep: ' "$tmp/err")" "^e$"
+
+status() { vrun -n1 --vm-image=tiny "$@" >/dev/null; echo $?; }
+is "exit 7 is status 7" "$(status sh -c 'exit 7')" 7
+is "death by SIGSEGV is 139" "$(status sh -c 'kill -SEGV $$')" 139
+is "an unknown command is 127" "$(status no-such-command)" 127
+like "and says so" "$(cat "$tmp/err")" "vm\[0\]@n1: .*no-such-command"
+is "a file that cannot be run is 126" "$(status /etc/passwd)" 126
+is "true is 0" "$(status true)" 0
+
+is "arguments arrive as they are" \
+	"$(vrun -n1 --vm-image=tiny printf '%s|' 'a b' '' "it's" $'tab\there' '*')" \
+	"a b||it's|$(printf 'tab\there')|*|"
+is "the guest has rank and size, not the host's PATH" \
+	"$(vrun -N2 -n2 --vm-image=tiny sh -c 'echo $SLURM_PROCID/$SLURM_NPROCS $PATH' |
+		sort | tail -1)" \
+	"1/2 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+is "--vm-env names more" \
+	"$(cd "$tmp/home" && as_user vm env A=1 B=2 srun -n1 --vm-image=tiny \
+		--vm-env=A sh -c 'echo $A-$B' 2>/dev/null)" "1-"
+is "--export=NAME does too" \
+	"$(cd "$tmp/home" && as_user vm env A=1 B=2 srun -n1 --export=B \
+		--vm-image=tiny sh -c 'echo $A-$B' 2>/dev/null)" "-2"
+is "--vm-workdir" "$(vrun -n1 --vm-image=tiny --vm-workdir=/etc pwd)" /etc
+is "home is the default" "$(vrun -n1 --vm-image=tiny pwd)" /root
+is "--vm-user" "$(vrun -n1 --vm-image=tiny --vm-user=nobody whoami)" nobody
+
+out=$(cd "$tmp/home" && script -qec "stty rows 31 cols 97
+	$top/contrib/minicluster --name vm-$$ run -u $test_user \
+	srun --pty -n1 --vm-image=tiny sh -c 'tty; stty size; exit 3'" /dev/null </dev/null)
+like "--pty is a terminal" "$out" "/dev/pts/"
+like "of the right size" "$out" "31 97"
+
+is "--vm-run=head runs once" \
+	"$(vrun -N2 -n4 --vm-run=head --vm-image=tiny \
+		sh -c 'ping -c1 -W5 vm3 >/dev/null && hostname')" vm0
+vrun -N2 -n2 --vm-image=tiny sh -c '
+	ping -c1 -W5 vm$((1 - SLURM_PROCID)) >/dev/null || exit 9
+	if [ $SLURM_PROCID = 0 ]; then sleep 2; ping -c1 -W5 vm1 >/dev/null; fi'
+is "two that ping each other and end at different times both succeed" $? 0
+clean "nothing stays after all that"
+
+done_testing

@@ -1,0 +1,115 @@
+#!/bin/bash
+# However a step ends, it ends soon, with the documented status, a message that
+# names task, node and cause, and nothing left behind.
+. "$(dirname "$0")/vm.sh"
+
+vm_cluster 2 --conf KillWait=5
+
+# start ARG...: a step in the background; $job its job, once guests run it
+start()
+{
+	rm -f "$tmp/out" "$tmp/err"
+	(cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" \
+		run -u "$test_user" srun -J victim "$@" >"$tmp/out" 2>"$tmp/err") &
+	srun_pid=$!
+	wait_for 60 running || diag "not running: $(cat "$tmp/err")"
+	job=$(vsh "squeue -h -n victim -o %A" | head -1)
+}
+running() { grep -q started "$tmp/out"; }
+ended() { wait "$srun_pid"; srun_status=$?; }
+in_seconds()
+{
+	local name=$1 limit=$2 from=$SECONDS
+	ended
+	if ((SECONDS - from <= limit)); then pass "$name"; else
+		fail "$name"
+		diag "took $((SECONDS - from)) s: $(cat "$tmp/err")"
+	fi
+}
+says() { like "and says so" "$(cat "$tmp/err")" "$1"; }
+
+# The process of $1 (a program's name) that serves rank 0, on its node.
+pid_of() { mc vm node n1 pgrep -o -f "$1" | head -1; }
+
+# ---- signals ----
+
+sleeper='echo started; trap "echo got-usr1" USR1; while :; do sleep 0.2; done'
+start -N2 -n2 --vm-image=tiny sh -c "$sleeper"
+vsh "scancel -s USR1 $job"
+ok "scancel -s USR1 reaches the command in the guest" \
+	wait_for 10 grep -q got-usr1 "$tmp/out"
+vsh "scancel $job"
+in_seconds "scancel ends the step in seconds" 15
+clean "scancel leaves nothing"
+
+start -n1 --vm-image=tiny sh -c 'trap "echo bye; exit 0" TERM; echo started
+	while :; do sleep 0.2; done'
+vsh "scancel $job"
+in_seconds "a command that heeds SIGTERM ends by itself" 15
+ok "and has its last word" grep -q bye "$tmp/out"
+
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 100'
+kill -INT $srun_pid
+wait_for 5 grep -q 'one more within' "$tmp/err"
+kill -INT $srun_pid
+in_seconds "two Ctrl-C end it" 15
+clean "two Ctrl-C leave nothing"
+
+# ---- what is killed ----
+
+start -N2 -n2 -K0 --vm-image=tiny sh -c 'echo started; sleep 30'
+mc vm node n1 kill -9 "$(pid_of qemu-system)"
+wait_for 10 grep -q 'QEMU was ended' "$tmp/err"
+vsh "scancel $job"
+ended
+says 'vm\[[01]\]@n[12]: error: QEMU was ended by signal 9'
+clean "kill -9 of QEMU leaves nothing"
+
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 30'
+mc vm node n1 kill -9 "$(pid_of qemu-system)"
+in_seconds "kill -9 of the only QEMU ends the step" 15
+is "with status 125" $srun_status 125
+
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 30'
+mc vm node n1 kill -9 "$(pid_of vmstep-helper)"
+in_seconds "kill -9 of the helper ends the step" 15
+is "Slurm reports the signal" $srun_status 137
+says 'vm\[0\]: vmstep-helper was ended by signal 9'
+clean "kill -9 of the helper leaves nothing"
+
+start -N2 -n4 --vm-image=tiny sh -c 'echo started; sleep 30'
+mc vm node n1 kill -9 "$(pid_of vmstep-net)"
+in_seconds "kill -9 of vmstep-net ends the step" 20
+is "with status 125" $srun_status 125
+says 'vm\[[0-3]\]@n[12]: error: .*vmstep-net'
+clean "kill -9 of vmstep-net leaves nothing"
+
+# ---- what the guest does ----
+
+vrun -n1 --vm-image=tiny sh -c 'poweroff -f' >/dev/null
+is "a guest that powers off by itself: 125" $? 125
+says 'vm\[0\]@n1: error: .*powered off before its command ended'
+vrun -n1 --vm-image=tiny sh -c 'reboot -f; sleep 9' >/dev/null
+is "a guest that reboots before its command ended: 125" $? 125
+vrun -n1 --vm-image=tiny --vm-boot-timeout=5 --vm-append=rdinit=/bin/cat true
+is "a boot that hangs: 124" $? 124
+says 'vm\[0\]@n1: error: boot timeout: waited 5 s'
+vrun -n1 --vm-image=tiny --vm-append=rdinit=/nonexistent true
+is "a kernel that panics: 125, not the whole time-out" $? 125
+says 'vm\[0\]@n1: error: .*reset itself'
+says 'console \| .*anic'
+is "vmboot waits for the power-off" \
+	"$(vrun -n1 --vm-image=tiny --vm-append='rdinit=/bin/busybox -- poweroff -f' \
+		--vm-console=stdout vmboot >/dev/null; echo $?)" 0
+vrun -N2 -n2 --vm-image=tiny sh -c 'exit $((SLURM_PROCID * 3))'
+is "srun's status is the highest" $? 3
+clean "all of these leave nothing"
+
+# ---- time limit ----
+
+start -n1 -t 1 --vm-image=tiny sh -c 'echo started; sleep 300'
+in_seconds "a time limit ends it" 110
+says 'TIME LIMIT'
+clean "a time limit leaves nothing"
+
+done_testing

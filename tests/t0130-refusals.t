@@ -1,0 +1,146 @@
+#!/bin/bash
+# Bad input: each with its exit status and a message that names thing, value
+# and cure; and nothing else suffers.
+. "$(dirname "$0")/vm.sh"
+
+vm_cluster 2
+
+# refused STATUS REGEX NAME SRUN-ARG...
+refused()
+{
+	local want=$1 regex=$2 name=$3
+	shift 3
+	vrun "$@" >"$tmp/out"
+	is "$name: status $want" $? "$want"
+	like "... and says why" "$(cat "$tmp/err")" "$regex"
+	[[ ! -s $tmp/out ]] || { fail "... but something ran"; diag "$(cat "$tmp/out")"; }
+}
+
+cd "$tmp/home" || exit 1
+: >empty.qcow2
+cp /etc/os-release text.qcow2
+qemu-img create -q -f qcow2 good.qcow2 64M
+qemu-img create -q -f qcow2 "$tmp/secret.qcow2" 64M
+qemu-img create -q -f qcow2 -F qcow2 -b "$tmp/secret.qcow2" over.qcow2
+chmod 600 "$tmp/secret.qcow2"
+cp good.qcow2 closed.qcow2
+chmod 600 closed.qcow2
+mkdir plain.d
+echo '0 hostname' >multi.conf
+
+refused 125 'vm\[0\]@n1: error: --vm-image: nosuch: no such image' \
+	"a missing image" -n1 --vm-image=nosuch hostname
+refused 125 'closed.qcow2: Permission denied' \
+	"an unreadable image" -n1 --vm-image=closed.qcow2 hostname
+refused 125 'plain.d is a directory without vm.conf' \
+	"a directory" -n1 --vm-image=./plain.d hostname
+refused 125 'empty.qcow2 is empty' "an empty image" \
+	-n1 --vm-image=empty.qcow2 hostname
+refused 125 'over.qcow2: .*secret.qcow2: Permission denied' \
+	"a backing file that the user may not read" -n1 --vm-image=over.qcow2 hostname
+refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say fmt=raw' \
+	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
+refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
+	-n1 --vm-image=tiny --vm-cpus=99 hostname
+refused 125 'wants 128M of memory at the least' "less memory than the bundle wants" \
+	-n1 --vm-image=tiny --vm-mem=64M hostname
+
+# Every option with a value that does not parse, from both places.
+bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
+	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
+	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z
+	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=)
+for option in "${bad[@]}"; do
+	name=${option%%=*} value=${option#*=}
+	var=VMSTEP_${name^^}
+	refused 255 "--vm-$name" "--vm-$option" -n1 --vm-image=tiny "--vm-$option" hostname
+	(cd "$tmp/home" && as_user vm env VMSTEP_IMAGE=tiny "${var//-/_}=$value" \
+		srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
+	is "$var=$value: status 255" $? 255
+	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
+done
+for option in save=x input=x output=x mounts=a:b mount-home scratch=1G firmware=uefi \
+	install=x io-cpus=1 numa=flat hugepages fam=1G display=vnc qemu=x \
+	qemu-arg=x outbound=user tftp=x publish=22 capture=x stats=x config=x \
+	restore=x net=vhost-user bind=numa; do
+	refused 255 "--vm-${option%%=*}: .*not in this version" \
+		"--vm-$option, which comes later" -n1 --vm-image=tiny "--vm-$option" hostname
+done
+refused 255 '--vm-mem needs --vm-image' "--vm-mem without an image" -n1 --vm-mem=1G hostname
+(cd "$tmp/home" && as_user vm env VMSTEP_MEM=1G srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
+is "VMSTEP_MEM without an image: status 255" $? 255
+
+refused 125 'add --mpi=pmix' "two nodes without PMIx" \
+	-N2 -n2 --mpi=none --vm-image=tiny hostname
+like "... by name on each node" "$(cat "$tmp/err")" 'vm\[1\]@n2'
+refused 125 '--vm-accel=kvm: ' "KVM where there is none" \
+	-n1 --vm-image=tiny --vm-accel=kvm hostname
+refused 125 '--multi-prog is not in this version' "--multi-prog" \
+	-n1 --vm-image=tiny --multi-prog multi.conf
+refused 125 'vm\[1\]@n2.*no such image' "an image that one node lacks" \
+	-N2 -n2 --vm-image='0:tiny' --vm-image='1:nosuch' hostname
+
+# ---- the site ----
+
+plain() { is "$1" "$(vrun -n1 hostname)" n1; }
+
+conf 'no_such_key = 1'
+refused 255 "unknown key 'no_such_key'" "an unknown key of vmstep.conf" \
+	-n1 --vm-image=tiny hostname
+plain "a step without VMs does not care"
+conf 'mem_reserve = much'
+refused 255 "mem_reserve" "a bad value in vmstep.conf" -n1 --vm-image=tiny hostname
+conf 'allow_users = nobody'
+refused 125 "user $test_user may not run VMs here" "a user who may not" \
+	-n1 --vm-image=tiny hostname
+conf 'allow_tcg = no'
+refused 125 "the site does not allow VMs without it" "TCG where it is not allowed" \
+	-n1 --vm-image=tiny hostname
+conf "qemu = /nonexistent/qemu"
+refused 125 'QEMU \(vmstep.conf: qemu=/nonexistent/qemu\)' "QEMU not installed" \
+	-n1 --vm-image=tiny hostname
+conf
+for what in optional required; do
+	sed -i "s/^[a-z]*/$what/; s/ config=.*/ nonsense/" "$tmp/plugstack.conf"
+	refused 255 "unknown argument 'nonsense'" "a bad plugstack argument ($what)" \
+		-n1 --vm-image=tiny hostname
+	plain "a step without VMs does not care ($what)"
+	sed -i "s# nonsense# config=$tmp/vmstep.conf#" "$tmp/plugstack.conf"
+done
+is "no node was drained" "$(vsh "sinfo -h -o %T" | sort -u)" idle
+
+# ---- nowhere to write ----
+
+mc vm node n1 mkdir -p "$tmp/full"
+mc vm node n1 mount -t tmpfs -o size=4k,mode=1777 none "$tmp/full"
+mc vm node n1 dd if=/dev/zero of="$tmp/full/x" bs=4k count=1 2>/dev/null
+refused 125 "overlay of .*good.qcow2 in $tmp/full" "a full run directory" \
+	-n1 --vm-image=good.qcow2 --vm-rundir="$tmp/full" hostname
+refused 125 'run directory /nonexistent' "a run directory that is not there" \
+	-n1 --vm-image=good.qcow2 --vm-rundir=/nonexistent hostname
+
+# ---- half installed ----
+
+mask() { mc vm node "$1" mount --bind /dev/null "$2"; }
+unmask() { mc vm node "$1" umount "$2"; }
+for what in optional required; do
+	sed -i "s/^[a-z]*/$what/" "$tmp/plugstack.conf"
+	mask n2 "$tmp/plugstack.conf"
+	vrun -N2 -n2 --vm-image=tiny hostname >"$tmp/out"
+	is "the plugin missing on one node ($what): 125" $? 125
+	nok "... and nothing ran on a host" grep -q '^n[12]' "$tmp/out"
+	like "... which is said by name" "$(cat "$tmp/err")" 'plugin is not loaded on this node'
+	unmask n2 "$tmp/plugstack.conf"
+done
+mask n2 "$libexec/vmstep-helper"
+vrun -N2 -n2 --vm-image=tiny --vm-boot-timeout=8 hostname >"$tmp/out"
+nok "the helper missing on one node: nothing ran" grep -q '^n[12]' "$tmp/out"
+unmask n2 "$libexec/vmstep-helper"
+mask ctl "$tmp/plugstack.conf"
+(cd "$tmp/home" && as_user vm env VMSTEP_IMAGE=tiny srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
+is "the plugin missing where srun is, VMSTEP_IMAGE set: 125" $? 125
+like "... and says so" "$(cat "$tmp/err")" 'srun did not load the vmstep plugin'
+unmask ctl "$tmp/plugstack.conf"
+
+clean "no refusal leaves anything"
+done_testing

@@ -1,0 +1,84 @@
+# tests/vm.sh - what the tests of VM steps share, on top of lib.sh
+#
+# They use what `make install` put into $VMSTEP_BUILD/inst and the images in
+# $VMSTEP_IMAGES (contrib/check makes both). Functions:
+#
+#	vm_cluster NODES [ARG...]  a minicluster "vm" with the plugin; ARGs go to
+#	                           minicluster up
+#	vrun ARG...                srun ARG... on it as the ordinary user; its
+#	                           stderr goes to $tmp/err, its status is kept
+#	vsh TEXT                   a shell script of that user on the login host
+#	leftovers                  prints what a step left: processes of ours,
+#	                           files, sockets; nothing when clean
+#	clean NAME                 a check that nothing is left, within 20 s
+#	conf LINE...               (re)write vmstep.conf with these lines added
+# shellcheck shell=bash disable=SC2034,SC2154
+
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+build=${VMSTEP_BUILD-$top/build/main}
+images=${VMSTEP_IMAGES-$top/build/images}
+libexec=$build/inst/libexec/vmstep
+plugin=$build/inst/lib/vmstep/vmstep.so
+# shellcheck disable=SC2034
+tiny=$images/tiny.vm
+runtime=/run/vmstep
+
+[[ -e $plugin ]] ||
+	skip_all "$plugin is not there: build and install first (contrib/check does)"
+[[ -e $tiny/vm.conf ]] ||
+	skip_all "$tiny is not there: contrib/mkimage tiny (contrib/check does)"
+
+conf()
+{
+	printf '%s\n' "runtime_dir = $runtime" "image_path = $images" \
+		"mem_reserve = 160M" "$@" >"$tmp/vmstep.conf"
+}
+
+vm_cluster()
+{
+	need_cluster
+	need qemu-system-x86_64 qemu-img
+	conf
+	printf 'optional %s config=%s\n' "$plugin" "$tmp/vmstep.conf" \
+		>"$tmp/plugstack.conf"
+	cluster_up vm "$1" --plugstack "$tmp/plugstack.conf" "${@:2}" ||
+		skip_all "no cluster"
+	mkdir -p "$tmp/home"
+	chown "$test_user" "$tmp/home"
+}
+
+# The working directory of jobs is one the user can write.
+vrun() { (cd "$tmp/home" && as_user vm srun "$@" 2>"$tmp/err"); }
+vsh() { (cd "$tmp/home" && as_user vm bash -c "$1"); }
+
+# Seen from inside the cluster's PID namespace, so only its own.
+ours()
+{
+	mc vm node ctl ps -eo pid,args --no-headers 2>/dev/null |
+		grep -E 'qemu-system|vmstep-|qemu-img'
+}
+
+leftovers()
+{
+	local n
+	ours
+	for n in $(mc vm node ctl sinfo -h -o %N -N); do
+		mc vm node "$n" find "$runtime" -mindepth 1 2>/dev/null |
+			sed "s/^/$n: /"
+	done
+	find /tmp /dev/shm -maxdepth 1 -user "$test_user" -name 'vmstep*'
+}
+
+is_clean() { [[ -z $(leftovers) ]]; }
+
+clean()
+{
+	if wait_for 20 is_clean; then
+		pass "$1"
+	else
+		fail "$1"
+		diag "$(leftovers)"
+	fi
+}
