@@ -77,7 +77,7 @@ is_reachable()
 {
 	local dir=$1
 	while [[ $dir != / ]]; do
-		[[ $(stat -c %A "$dir") == *x ]] || return 1
+		[[ $(stat -c %A "$dir") == *[xt] ]] || return 1
 		dir=$(dirname "$dir")
 	done
 }

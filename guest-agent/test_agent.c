@@ -595,8 +595,10 @@ static void test_clean(void **state)
 	struct fixture *f = *state;
 
 	check_shell(f, "ls /proc/self/fd | tr '\\n' ' '", "0 1 2 3 ", "", 0);
+	/* make's posix_spawn() leaves glibc's own signals 32 and 33 ignored */
 	check_shell(
-		f, "grep -E 'SigBlk|SigIgn' /proc/self/status | tr -d '\\t\\n'",
+		f,
+		"grep -E 'SigBlk|SigIgn' /proc/self/status | tr -d '\\t\\n' | sed s/180000000/000000000/",
 		"SigBlk:0000000000000000SigIgn:0000000000000000", "", 0);
 	check_shell(f, "umask; cat /proc/self/oom_score_adj", "0022\n0\n", "",
 		    0);

@@ -158,7 +158,7 @@ struct mux {
 
 	STAILQ_HEAD(, message) ctrl_out;
 	size_t ctrl_out_bytes;
-	char *ctrl_in; /* MUX_CTRL_MAX + 1 bytes, when needed */
+	char *ctrl_in; /* the message that is coming; NULL: none is */
 	size_t ctrl_in_len;
 
 	STAILQ_HEAD(, ping) pings;
@@ -171,6 +171,7 @@ struct mux {
 };
 
 static void pump(struct mux *m);
+static void port_broke(struct mux *m, int error);
 static void port_lost(struct mux *m, const char *why);
 
 static void enter(struct mux *m)
@@ -760,6 +761,7 @@ static bool frame_is_torn(struct mux *m)
 
 static void on_ctrl(struct mux *m, const struct frame *f, const uint8_t *p)
 {
+	bool whole = !m->ctrl_in && !(f->flags & FRAME_MORE);
 	_cleanup_free_ char *text = NULL;
 	size_t len;
 
@@ -768,7 +770,7 @@ static void on_ctrl(struct mux *m, const struct frame *f, const uint8_t *p)
 		return;
 	}
 	if (!m->ctrl_in)
-		m->ctrl_in = malloc(MUX_CTRL_MAX + 1);
+		m->ctrl_in = malloc((whole ? f->length : MUX_CTRL_MAX) + 1);
 	if (!m->ctrl_in) {
 		go_down(m, "out of memory for a control message");
 		return;
@@ -1173,7 +1175,7 @@ static void pump(struct mux *m)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN) {
-			port_lost(m, strerror(errno));
+			port_broke(m, errno);
 			return;
 		}
 		if (n <= 0) {
@@ -1200,6 +1202,14 @@ static void port_read(struct mux *m)
 		m->in_len += (size_t)n;
 		take_bytes(m);
 	}
+}
+
+/* Writing has failed; what the other end said before it went still counts. */
+static void port_broke(struct mux *m, int error)
+{
+	port_read(m);
+	if (!m->dead && !m->closed && !m->away_ms)
+		port_lost(m, strerror(error));
 }
 
 static void on_port(uint32_t events, void *arg)

@@ -142,9 +142,9 @@ static int set_named(struct site *s, const char *name, const char *value,
 				"key '%s' is not in this version (%s) yet; take it out",
 				name, PACKAGE_VERSION);
 		r = set_key(s, &site_keys[i], value, err);
-		return r < 0 && site_keys[i].kind != SITE_OPTION ?
-			       errmsg_prefix(err, r, "%s", name) :
-			       r;
+		return r < 0 && site_keys[i].kind != SITE_OPTION
+			       ? errmsg_prefix(err, r, "%s", name)
+			       : r;
 	}
 	return errmsg_say(err, -EINVAL,
 			  "unknown key '%s'; vmstep.conf(5) has the list",

@@ -508,6 +508,19 @@ static void test_close(void **state)
 	assert_int_equal(f->a.n[UP], 1);
 }
 
+/* It ends while there is something to write to it, too. */
+static void test_last_words(void **state)
+{
+	struct fixture *f = *state;
+
+	hand_send(f, (struct frame){ FRAME_CTRL, 0, 0, 4 }, "last");
+	close(TAKE_FD(f->port[1]));
+	mux_ctrl(f->a.mux, "too late", 8);
+	WAIT_FOR(f, f->a.n[CLOSED] == 1);
+	assert_int_equal(f->a.n[CTRL], 1);
+	assert_string_equal(f->a.ctrl, "last");
+}
+
 static void test_every_cut(void **state)
 {
 	struct fixture *f = *state;
@@ -1146,6 +1159,8 @@ int main(void)
 		HAND("a restart in the middle of a frame is noticed",
 		     test_torn_frame),
 		HAND("the port closes", test_close),
+		HAND("what was said before it closed is heard",
+		     test_last_words),
 		PAIR("two that start at once come up once", test_both_up),
 		PAIR("a restarted peer is a new life", test_peer_restarts),
 		PAIR("control messages up to the limit, and beyond",

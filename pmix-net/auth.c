@@ -42,14 +42,23 @@ int auth_check_hello(const struct auth *a, const struct wire_hello *h,
 	uint32_t said = be32toh(h->node);
 
 	if (memcmp(h->magic, WIRE_MAGIC, sizeof(h->magic)) != 0)
-		return errmsg_say(err, -EPROTO, "does not speak vmstep's link protocol");
+		return errmsg_say(err, -EPROTO,
+				  "does not speak vmstep's link protocol");
 	if (be32toh(h->version) != WIRE_VERSION)
-		return errmsg_say(err, -EPROTO, "speaks version %" PRIu32 " of the link protocol, we speak %d: install the same vmstep on all nodes", be32toh(h->version), WIRE_VERSION);
+		return errmsg_say(
+			err, -EPROTO,
+			"speaks version %" PRIu32
+			" of the link protocol, we speak %d: install the same vmstep on all nodes",
+			be32toh(h->version), WIRE_VERSION);
 	if (be32toh(h->nnodes) != a->nnodes || said >= a->nnodes ||
 	    said == a->node || (node != AUTH_ANY && said != node))
-		return errmsg_say(err, -EPROTO, "calls itself node %" PRIu32 " of %" PRIu32, said, be32toh(h->nnodes));
+		return errmsg_say(err, -EPROTO,
+				  "calls itself node %" PRIu32 " of %" PRIu32,
+				  said, be32toh(h->nnodes));
 	if (be32toh(h->payload_max) < WIRE_PAYLOAD_MAX)
-		return errmsg_say(err, -EPROTO, "takes messages up to %" PRIu32 " bytes only", be32toh(h->payload_max));
+		return errmsg_say(err, -EPROTO,
+				  "takes messages up to %" PRIu32 " bytes only",
+				  be32toh(h->payload_max));
 	return 0;
 }
 
@@ -70,7 +79,8 @@ int auth_proof(const struct auth *a, enum auth_role role,
 		       sizeof(a->key), (const unsigned char *)&in, sizeof(in),
 		       ret, WIRE_PROOF, &len) ||
 	    len != WIRE_PROOF)
-		return errmsg_say(err, -EIO, "libcrypto cannot compute HMAC-SHA256");
+		return errmsg_say(err, -EIO,
+				  "libcrypto cannot compute HMAC-SHA256");
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct census {
 	void *arg;
 	uint32_t nranks, nnodes, self; /* nnodes 0: not started */
 	struct roll roll;
+	struct rankset settled;	 /* nodes that left, their children told */
 	struct edge **edges;	 /* by node; NULL: no link */
 	unsigned int told_flags; /* what our tasks were told */
 	bool told_lost;
@@ -66,6 +67,12 @@ static bool lives(const struct census *c, uint32_t node)
 	       !rankset_has(&c->roll.sets[ROLL_MISSING], node);
 }
 
+/* Someone that lives, or left with nothing more to be done for its children. */
+static bool is_parent(const struct census *c, uint32_t node)
+{
+	return lives(c, node) || rankset_has(&c->settled, node);
+}
+
 static uint32_t lowest_living(const struct census *c, uint32_t from)
 {
 	while (from < c->nnodes && !lives(c, from))
@@ -79,7 +86,7 @@ static uint32_t parent_of(const struct census *c, uint32_t node)
 
 	while (n > 0) {
 		n = (n - 1) / CENSUS_FANOUT;
-		if (lives(c, n))
+		if (is_parent(c, n))
 			return n;
 	}
 	n = lowest_living(c, 0);
@@ -91,7 +98,10 @@ static uint32_t find_heir(const struct census *c)
 {
 	uint32_t parent = parent_of(c, c->self);
 
-	return parent != NOBODY ? parent : lowest_living(c, c->self + 1);
+	if (parent != NOBODY && lives(c, parent))
+		return parent;
+	parent = lowest_living(c, 0);
+	return parent < c->self ? parent : lowest_living(c, c->self + 1);
 }
 
 /* The next node from @from on that should have come to us and has not. */
@@ -167,7 +177,10 @@ static void grace_is_over(struct census *c)
 	if (node == NOBODY || node != first_unaccounted(c))
 		return;
 	c->ops.node_text(node, who, sizeof(who), c->arg);
-	snprintf(text, sizeof(text), "%s: the network between the step's nodes broke: it cannot be reached", who);
+	snprintf(
+		text, sizeof(text),
+		"%s: the network between the step's nodes broke: it cannot be reached",
+		who);
 	roll_say(&c->roll.lost, ROLL_NO_RANK, text);
 }
 
@@ -220,17 +233,17 @@ static int tell_text(const char *text, size_t len, void *arg)
 /* The parent gets everything, and something even if there is nothing, so that
  * it knows its child; a child gets everything once, and then what happens.
  * What ends the step is for everyone. */
-static void tell_edge(struct census *c, uint32_t node, bool is_parent)
+static void tell_edge(struct census *c, uint32_t node, bool to_parent)
 {
 	struct telling t = { c, node };
 	struct edge *e = c->edges[node];
-	bool full = is_parent || (e->child && (!e->greeted || c->leaving));
+	bool full = to_parent || (e->child && (!e->greeted || c->leaving));
 
 	if (roll_tell(&c->roll, &e->known,
 		      full ? ROLL_EVERYTHING : ROLL_EVENTS_ONLY, tell_text,
 		      &t) < 0)
 		return; /* out of memory: with the next news, then */
-	if (is_parent && !e->greeted && !t.any)
+	if (to_parent && !e->greeted && !t.any)
 		tell_text("", 0, &t);
 	e->greeted = true;
 }
@@ -249,25 +262,31 @@ static void tell_edges(struct census *c, uint32_t parent)
 /* -- leaving -------------------------------------------------------------- */
 
 /* Who leaves decides nothing any more: its heir would not know. It may go when
- * one that stays has ACKed all it knew; or when all is done, since then no one
- * waits for more than the news of that, as soon as its children have them. */
+ * one that stays has ACKed all it knew; or, when all is done, as soon as its
+ * children have that news, since nobody waits for any other.
+ */
 
-/* From here on BYE has been said to everyone: nothing may follow. */
+static bool may_go(const struct census *c)
+{
+	return all_done(c) && next_missed(c, 0) == NOBODY;
+}
+
+/* BYE is said to everyone now, and nothing may follow it. */
 static void over(struct census *c)
 {
 	c->handed_over = true;
-	c->ops.handed_over(c->arg);
+	c->ops.handed_over(c->nnodes && may_go(c), c->arg);
 }
 
 static void hand_over(struct census *c, uint32_t heir)
 {
 	struct edge *e = heir == NOBODY ? NULL : c->edges[heir];
 
-	if (heir == NOBODY || (all_done(c) && next_missed(c, 0) == NOBODY)) {
+	if (heir == NOBODY || may_go(c)) {
 		over(c);
 	} else if (e && !e->said_bye) { /* it was told everything just now */
 		e->said_bye = true;
-		c->ops.send_bye(heir, c->arg);
+		c->ops.send_bye(heir, false, c->arg);
 	}
 }
 
@@ -300,7 +319,7 @@ void census_sync(struct census *c)
 	if (up == NOBODY && !c->leaving)
 		decide(c);
 	tell_tasks(c);
-	if (up != NOBODY && !c->edges[up])
+	if (up != NOBODY && !c->edges[up] && !may_go(c) && lives(c, up))
 		c->ops.reach(up, c->arg);
 	tell_edges(c, up);
 	if (c->leaving)
@@ -350,7 +369,8 @@ int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
 	int r;
 
 	if (!e)
-		return errmsg_say(err, -EPROTO, "it sent a state after its BYE");
+		return errmsg_say(err, -EPROTO,
+				  "it sent a state after its BYE");
 	r = roll_parse(&news, text, len, &limits, err);
 	if (r == 0)
 		r = roll_merge(&c->roll, &news);
@@ -362,13 +382,15 @@ int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
 	return r;
 }
 
-int census_bye(struct census *c, uint32_t node)
+int census_bye(struct census *c, uint32_t node, bool all_done_there)
 {
 	if (!c->edges[node])
 		return 0; /* one BYE is answered, not any number */
 	/* Who leaves itself answers for nothing: its own BYE is the reply. */
 	if (!c->leaving)
 		c->ops.send_ack(node, c->arg);
+	if (all_done_there && rankset_add(&c->settled, node, node) < 0)
+		return -ENOMEM;
 	edge_remove(c, node);
 	await_children(c);
 	soon(c);
@@ -389,7 +411,9 @@ void census_broken(struct census *c, uint32_t node, const char *why)
 	char who[160], text[512];
 
 	c->ops.node_text(node, who, sizeof(who), c->arg);
-	snprintf(text, sizeof(text), "%s: the network between the step's nodes broke: %s", who, why);
+	snprintf(text, sizeof(text),
+		 "%s: the network between the step's nodes broke: %s", who,
+		 why);
 	if (!is_final(c) && !rankset_has(&c->roll.sets[ROLL_GONE], node))
 		roll_say(&c->roll.lost, ROLL_NO_RANK, text);
 	miss(c, node);
@@ -425,5 +449,6 @@ void census_free(struct census *c)
 		edge_remove(c, n);
 	free(c->edges);
 	roll_done(&c->roll);
+	rankset_done(&c->settled);
 	free(c);
 }

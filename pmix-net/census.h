@@ -13,7 +13,9 @@
  * parent (the root: to the lowest other) and waits for the ACK of one that
  * stays; only then it says BYE to the rest. So nothing that was known is lost
  * in whatever order nodes leave, and what one node knows of who has left
- * reaches the root. A node that cannot be reached but is not known to have
+ * reaches the root. When all is done no one needs to know more: then a node
+ * goes as soon as its children have that news, and its BYE says so, upon which
+ * they look for no other parent. A node that cannot be reached but is not known to have
  * left is reported to the root, which gives that knowledge CENSUS_GRACE_MS to
  * arrive before it declares the step lost. A child connects to its parent; a
  * parent that misses one for CENSUS_CHILD_MS connects to it instead, so that
@@ -25,6 +27,7 @@
 #ifndef VMSTEP_CENSUS_H
 #define VMSTEP_CENSUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,14 +52,15 @@ struct census_ops {
 	int (*send_state)(uint32_t node, const char *text, size_t len,
 			  void *arg);
 	void (*send_ack)(uint32_t node, void *arg);
-	void (*send_bye)(uint32_t node, void *arg);
+	void (*send_bye)(uint32_t node, bool all_done, void *arg);
 	/* Call census_timeout() for @which in @ms; < 0: never mind. */
 	void (*timer)(enum census_timer which, int64_t ms, void *arg);
 	/* News for this node's tasks: each once. */
 	void (*all)(enum netctl_state state, void *arg);
 	void (*lost)(uint32_t rank, const char *text, void *arg);
-	/* After census_leave(): BYE may be said to everyone now. */
-	void (*handed_over)(void *arg);
+	/* After census_leave(): BYE may be said to everyone now. @all_done: say
+	 * so, and that our children know. */
+	void (*handed_over)(bool all_done, void *arg);
 	/* What to call @node in a message. */
 	void (*node_text)(uint32_t node, char *text, size_t size, void *arg);
 };
@@ -78,7 +82,7 @@ int census_state(struct census *c, uint32_t rank, enum netctl_state state,
 void census_up(struct census *c, uint32_t node);
 int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
 		struct errmsg *err);
-int census_bye(struct census *c, uint32_t node);
+int census_bye(struct census *c, uint32_t node, bool all_done);
 void census_ack(struct census *c, uint32_t node);
 void census_broken(struct census *c, uint32_t node, const char *why);
 void census_unreachable(struct census *c, uint32_t node);

@@ -9,15 +9,24 @@
 #include "cleanup.h"
 
 static const char *const names[] = {
-	[COUNT_IN_FRAMES] = "in_frames",   [COUNT_IN_BYTES] = "in_bytes",
-	[COUNT_OUT_FRAMES] = "out_frames", [COUNT_OUT_BYTES] = "out_bytes",
-	[COUNT_WAITED] = "waited",	   [COUNT_ANSWERED] = "answered",
-	[COUNT_SWALLOWED] = "swallowed",   [COUNT_RUNT] = "runt",
-	[COUNT_OVERSIZE] = "oversize",	   [COUNT_SPOOFED] = "spoofed",
-	[COUNT_SELF] = "self",		   [COUNT_UNKNOWN] = "unknown",
-	[COUNT_NO_PORT] = "no_port",	   [COUNT_NO_TABLE] = "no_table",
-	[COUNT_NODE_GONE] = "node_gone",   [COUNT_FULL] = "full",
-	[COUNT_STRANGER] = "stranger",	   [COUNT_BAD_LINK] = "bad_link",
+	[COUNT_IN_FRAMES] = "in_frames",
+	[COUNT_IN_BYTES] = "in_bytes",
+	[COUNT_OUT_FRAMES] = "out_frames",
+	[COUNT_OUT_BYTES] = "out_bytes",
+	[COUNT_WAITED] = "waited",
+	[COUNT_ANSWERED] = "answered",
+	[COUNT_SWALLOWED] = "swallowed",
+	[COUNT_RUNT] = "runt",
+	[COUNT_OVERSIZE] = "oversize",
+	[COUNT_SPOOFED] = "spoofed",
+	[COUNT_SELF] = "self",
+	[COUNT_UNKNOWN] = "unknown",
+	[COUNT_NO_PORT] = "no_port",
+	[COUNT_NO_TABLE] = "no_table",
+	[COUNT_NODE_GONE] = "node_gone",
+	[COUNT_FULL] = "full",
+	[COUNT_STRANGER] = "stranger",
+	[COUNT_BAD_LINK] = "bad_link",
 };
 static_assert(ARRAY_SIZE(names) == COUNT_N, "every counter has a name");
 
@@ -29,9 +38,8 @@ char *counters_text(const struct counters *c, char *text, size_t size)
 	for (int i = 0; i < COUNT_N; i++) {
 		if (!c->n[i] || len >= size)
 			continue;
-		len += (size_t)snprintf(text + len, size - len,
-					"%s%s=%" PRIu64, len ? " " : "",
-					names[i], c->n[i]);
+		len += (size_t)snprintf(text + len, size - len, "%s%s=%" PRIu64,
+					len ? " " : "", names[i], c->n[i]);
 	}
 	return text;
 }

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,9 @@
 
 #include "cleanup.h"
 
-#define NEWS_MAX 3 /* ALL ready, ALL done, LOST */
-#define DEAF_MS	 1000
+#define NEWS_MAX  3 /* ALL ready, ALL done, LOST */
+#define DEAF_MS	  1000
+#define DRAIN_MAX 64
 
 struct conn {
 	struct ctl *ctl;
@@ -118,12 +120,23 @@ static void conn_end(struct conn *c)
 		ctl->ops.all_closed(ctl->arg);
 }
 
+/* What is unread when we close would hide our words behind ECONNRESET. */
+static void drain(int fd)
+{
+	char byte;
+
+	for (int i = 0; i < DRAIN_MAX; i++)
+		if (recv(fd, &byte, 1, MSG_DONTWAIT) <= 0)
+			return;
+}
+
 static void refuse(struct conn *c, const char *why)
 {
 	const struct netctl msg = lost_msg(UINT32_MAX, why);
 
 	c->ctl->ops.refused(why, c->ctl->arg);
 	send_msg(c, &msg);
+	drain(c->fd);
 	conn_end(c);
 }
 
@@ -141,11 +154,20 @@ static int check_rank(const struct ctl *ctl, const struct netctl *msg,
 		      struct errmsg *err)
 {
 	if (msg->hello.nranks != ctl->conf.nranks)
-		return errmsg_say(err, -EINVAL, "vmstep-net: a helper of a step with %" PRIu32 " tasks, this one has %" PRIu32, msg->hello.nranks, ctl->conf.nranks);
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: a helper of a step with %" PRIu32
+				  " tasks, this one has %" PRIu32,
+				  msg->hello.nranks, ctl->conf.nranks);
 	if (!rankset_has(ctl->conf.local, msg->hello.rank))
-		return errmsg_say(err, -EINVAL, "vmstep-net: rank %" PRIu32 " is not of this node", msg->hello.rank);
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: rank %" PRIu32
+				  " is not of this node",
+				  msg->hello.rank);
 	if (is_connected(ctl, msg->hello.rank))
-		return errmsg_say(err, -EEXIST, "vmstep-net: rank %" PRIu32 " has a helper already", msg->hello.rank);
+		return errmsg_say(err, -EEXIST,
+				  "vmstep-net: rank %" PRIu32
+				  " has a helper already",
+				  msg->hello.rank);
 	return 0;
 }
 
@@ -197,7 +219,9 @@ static int take_state(struct conn *c, const struct netctl *msg,
 		c->ctl->ops.state(c->rank, msg->state.state, c->ctl->arg);
 		return 0;
 	default:
-		return errmsg_say(err, -EPROTO, "vmstep-net: no such state: %" PRIu32, msg->state.state);
+		return errmsg_say(err, -EPROTO,
+				  "vmstep-net: no such state: %" PRIu32,
+				  msg->state.state);
 	}
 }
 
@@ -207,16 +231,24 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 	struct ctl *ctl = c->ctl;
 
 	if (msg->version != NETCTL_VERSION)
-		return errmsg_say(err, -EPROTO, "vmstep-net speaks version %d of the control protocol, the helper %" PRIu32 ": install one vmstep", NETCTL_VERSION, msg->version);
+		return errmsg_say(
+			err, -EPROTO,
+			"vmstep-net speaks version %d of the control protocol, the helper %" PRIu32
+			": install one vmstep",
+			NETCTL_VERSION, msg->version);
 	if (msg->type == NETCTL_HELLO)
 		return take_hello(c, msg, fd, err);
 	if (!c->greeted)
-		return errmsg_say(err, -EPROTO, "vmstep-net: message %" PRIu32 " before HELLO", msg->type);
+		return errmsg_say(err, -EPROTO,
+				  "vmstep-net: message %" PRIu32
+				  " before HELLO",
+				  msg->type);
 	if (msg->type == NETCTL_TABLE)
 		return ctl->ops.table(msg, *fd, err, ctl->arg);
 	if (msg->type == NETCTL_STATE)
 		return take_state(c, msg, err);
-	return errmsg_say(err, -EPROTO, "vmstep-net: unknown message %" PRIu32, msg->type);
+	return errmsg_say(err, -EPROTO, "vmstep-net: unknown message %" PRIu32,
+			  msg->type);
 }
 
 /* -- receiving ------------------------------------------------------------ */
@@ -274,7 +306,8 @@ static void on_conn(uint32_t events, void *arg)
 	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n == -EMSGSIZE)
-		refuse(c, "vmstep-net: a message of the wrong size: install one vmstep");
+		refuse(c,
+		       "vmstep-net: a message of the wrong size: install one vmstep");
 	else if (n <= 0)
 		conn_end(c);
 	else if (take_msg(c, &msg, &fd, &err) < 0)
@@ -348,9 +381,13 @@ static int check_listener(int fd, struct errmsg *err)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0)
-		return errmsg_set(err, -errno, "control socket, descriptor %d", fd);
+		return errmsg_set(err, -errno, "control socket, descriptor %d",
+				  fd);
 	if (type != SOCK_SEQPACKET || !listens)
-		return errmsg_say(err, -EINVAL, "descriptor %d is not a listening SOCK_SEQPACKET socket", fd);
+		return errmsg_say(
+			err, -EINVAL,
+			"descriptor %d is not a listening SOCK_SEQPACKET socket",
+			fd);
 	return 0;
 }
 
@@ -360,10 +397,8 @@ int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
 	struct ctl *c = calloc(1, sizeof(*c));
 	int r;
 
-	if (!c) {
-		close(conf->fd);
+	if (!c)
 		return errmsg_set(err, -ENOMEM, "control socket");
-	}
 	c->conf = *conf;
 	c->ops = *ops;
 	c->arg = arg;
@@ -375,6 +410,7 @@ int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
 		r = loop_timer_add(conf->loop, -1, on_deaf_timer, c,
 				   &c->deaf_timer);
 	if (r < 0) {
+		c->conf.fd = -1;
 		ctl_free(c);
 		return r;
 	}
@@ -390,11 +426,37 @@ void ctl_free(struct ctl *c)
 		conn_free(c->conns);
 	loop_timer_free(c->deaf_timer);
 	loop_io_free(c->io);
-	close(c->conf.fd);
+	if (c->conf.fd >= 0)
+		close(c->conf.fd);
 	free(c);
 }
 
 bool ctl_was_used(const struct ctl *c)
 {
 	return c->was_used;
+}
+
+static bool readable(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, ms) == 1;
+}
+
+void ctl_turn_away(int fd, const char *why)
+{
+	const struct netctl msg = lost_msg(UINT32_MAX, why);
+
+	while (readable(fd, CTL_TURN_AWAY_MS)) {
+		_cleanup_close_ int conn =
+			accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (conn < 0)
+			return;
+		if (!is_trusted(conn) || !readable(conn, CTL_TURN_AWAY_MS))
+			continue;
+		if (send(conn, &msg, sizeof(msg),
+			 MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(msg))
+			drain(conn);
+	}
 }

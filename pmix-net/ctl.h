@@ -19,7 +19,8 @@
 #include "netctl.h"
 #include "rankset.h"
 
-#define CTL_SPARE 16 /* connections beyond one for each local rank */
+#define CTL_SPARE	 16   /* connections beyond one for each local rank */
+#define CTL_TURN_AWAY_MS 1000 /* for a helper to come and hear why not */
 
 struct ctl;
 
@@ -41,7 +42,7 @@ struct ctl_ops {
 
 struct ctl_conf {
 	struct loop *loop;
-	int fd;			     /* listening; owned, also on failure */
+	int fd;			     /* listening; owned after success */
 	const struct rankset *local; /* borrowed */
 	uint32_t nranks;
 	const char *link; /* for WELCOME; borrowed */
@@ -50,6 +51,10 @@ struct ctl_conf {
 int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
 	    struct ctl **ret, struct errmsg *err);
 void ctl_free(struct ctl *c); /* NULL is fine; closes without closed() */
+
+/* vmstep-net cannot start: tell who comes to @fd (borrowed) so, in a LOST
+ * message. Waits for the first, CTL_TURN_AWAY_MS at most. */
+void ctl_turn_away(int fd, const char *why);
 
 /* Has any helper said hello? */
 bool ctl_was_used(const struct ctl *c);

@@ -235,6 +235,8 @@ static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 	if (answer == ANSWER_NOT_OURS)
 		return false;
 	count(in->counts, counts[answer]);
+	if (answer != ANSWER_SPOOFED)
+		flow_took(in, len);
 	if (answer == ANSWER_REPLY)
 		reply_to(f, rank, reply, reply_len);
 	return true;

@@ -278,11 +278,15 @@ static int take_message(struct tcp *t, struct errmsg *err)
 	int r;
 
 	if (len > WIRE_PAYLOAD_MAX)
-		return errmsg_say(err, -EPROTO, "it sent a message of %" PRIu32 " bytes", len);
+		return errmsg_say(err, -EPROTO,
+				  "it sent a message of %" PRIu32 " bytes",
+				  len);
 	if (len > buf_len(t->rx) - sizeof(struct wire_header))
 		return -ENODATA;
 	if ((t->state == TCP_OPEN) != (type == WIRE_OPEN))
-		return errmsg_say(err, -EPROTO, "it sent message %" PRIu32 " out of order", type);
+		return errmsg_say(err, -EPROTO,
+				  "it sent message %" PRIu32 " out of order",
+				  type);
 	if (type == WIRE_OPEN)
 		r = len ? -EPROTO : up(t);
 	else

@@ -11,13 +11,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION  1
-#define WIRE_MAGIC    "vmstepLK" /* 8 bytes, without the final NUL */
-#define WIRE_NONCE    32
-#define WIRE_PROOF    32
-#define WIRE_NAME     64
-#define WIRE_FRAME_MIN 14    /* an Ethernet header */
-#define WIRE_FRAME_MAX 65565 /* largest IP packet, tagged, virtio_net_hdr */
+#define WIRE_VERSION	 1
+#define WIRE_MAGIC	 "vmstepLK" /* 8 bytes, without the final NUL */
+#define WIRE_NONCE	 32
+#define WIRE_PROOF	 32
+#define WIRE_NAME	 64
+#define WIRE_FRAME_MIN	 14    /* an Ethernet header */
+#define WIRE_FRAME_MAX	 65565 /* largest IP packet, tagged, virtio_net_hdr */
 #define WIRE_PAYLOAD_MAX (4 + WIRE_FRAME_MAX) /* a batch of one such frame */
 #define WIRE_BATCH_BYTES (64 * 1024) /* a batch of several ends before this */
 
@@ -35,9 +35,10 @@ enum wire_type {
 	WIRE_OPEN = 1, /* empty; the dialler's first message */
 	WIRE_FRAMES,   /* a batch: u32 length, frame, u32 length, frame ... */
 	WIRE_STATE,    /* lines of text: see roll.h */
-	WIRE_BYE,      /* empty: this node leaves, all it knew was said */
+	WIRE_BYE,      /* WIRE_ALL_DONE or empty: this node leaves */
 	WIRE_ACK,      /* empty: we keep what the BYE's sender knew */
 };
+#define WIRE_ALL_DONE "all done\n" /* and its sender's children know */
 
 struct wire_header {
 	uint32_t type; /* enum wire_type */

@@ -39,8 +39,8 @@ EXTRA_DIST += %D%/test_frame.h %D%/test_step.h
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_fwd \
-	%D%/test_net %D%/test_outq %D%/test_roll %D%/test_stream \
-	%D%/test_table
+	%D%/test_net %D%/test_options %D%/test_outq %D%/test_roll \
+	%D%/test_stream %D%/test_table
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
@@ -52,6 +52,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_census_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
+%C%_test_options_CFLAGS = $(net_test_cflags)
+%C%_test_options_LDADD = $(net_test_ldadd)
 %C%_test_outq_CFLAGS = $(net_test_cflags)
 %C%_test_outq_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)

@@ -80,7 +80,10 @@ static int of_device(const char *device, struct sockaddr_storage *ret,
 	bool by_subnet = parse_subnet(device, &net);
 
 	if (!by_subnet && strchr(device, '/'))
-		return errmsg_say(err, -EINVAL, "'%s' is neither an interface nor a subnet as in 192.0.2.0/24", device);
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is neither an interface nor a subnet as in 192.0.2.0/24",
+			device);
 	if (getifaddrs(&all) < 0)
 		return errmsg_set(err, -errno, "this machine's addresses");
 	for (struct ifaddrs *ifa = all; ifa; ifa = ifa->ifa_next) {
@@ -96,7 +99,10 @@ static int of_device(const char *device, struct sockaddr_storage *ret,
 		keep(ret, found->ifa_addr);
 	freeifaddrs(all);
 	if (!found)
-		return errmsg_say(err, -EINVAL, "this machine has no address at '%s': see net_device in vmstep.conf", device);
+		return errmsg_say(
+			err, -EINVAL,
+			"this machine has no address at '%s': see net_device in vmstep.conf",
+			device);
 	return 0;
 }
 
@@ -112,7 +118,8 @@ static int of_name(const char *name, int flags, const char *cure,
 
 	r = getaddrinfo(name, NULL, &hints, &ai);
 	if (r != 0)
-		return errmsg_say(err, -EINVAL, "'%s': %s: %s", name, gai_strerror(r), cure);
+		return errmsg_say(err, -EINVAL, "'%s': %s: %s", name,
+				  gai_strerror(r), cure);
 	keep(ret, ai->ai_addr);
 	freeaddrinfo(ai);
 	return 0;
@@ -125,8 +132,13 @@ int local_address(const char *device, const char *bind, const char *node,
 	if (device)
 		return of_device(device, ret, err);
 	if (bind)
-		return of_name(bind, AI_NUMERICHOST, "give --bind an address as in 192.0.2.7", ret, err);
+		return of_name(bind, AI_NUMERICHOST,
+			       "give --bind an address as in 192.0.2.7", ret,
+			       err);
 	if (node)
-		return of_name(node, AI_ADDRCONFIG, "name the interface: net_device in vmstep.conf", ret, err);
-	return errmsg_say(err, -EINVAL, "no address to listen at: give --device or --bind");
+		return of_name(node, AI_ADDRCONFIG,
+			       "name the interface: net_device in vmstep.conf",
+			       ret, err);
+	return errmsg_say(err, -EINVAL,
+			  "no address to listen at: give --device or --bind");
 }

@@ -321,7 +321,8 @@ static int take_frames(struct peer *p, const uint8_t *data, size_t len,
 		p->taken = at;
 	}
 	if (r < 0)
-		return errmsg_say(err, r, "it sent a batch with a bad frame length");
+		return errmsg_say(err, r,
+				  "it sent a batch with a bad frame length");
 	p->taken = 0;
 	return 0;
 }
@@ -345,7 +346,9 @@ static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
 		break;
 	case WIRE_OPEN:
 	default:
-		r = errmsg_say(err, -EPROTO, "it sent an unknown message, type %d", (int)type);
+		r = errmsg_say(err, -EPROTO,
+			       "it sent an unknown message, type %d",
+			       (int)type);
 	}
 	if (r < 0 && r != -EAGAIN)
 		count(&p->counts, COUNT_BAD_LINK);
@@ -465,7 +468,7 @@ static void on_leave_timer(void *arg)
 	m->env.ops->left(m->env.arg);
 }
 
-void mesh_leave(struct mesh *m)
+void mesh_leave(struct mesh *m, const char *text)
 {
 	if (m->leaving)
 		return;
@@ -478,7 +481,7 @@ void mesh_leave(struct mesh *m)
 		struct peer *p = m->peers[n];
 
 		if (p && p->link && !p->said_bye)
-			say(p, WIRE_BYE, NULL, 0);
+			say(p, WIRE_BYE, text, strlen(text));
 	}
 	check_left(m);
 }

@@ -75,9 +75,9 @@ int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,
 	      const void *data, size_t len);
 /* @node has said BYE: nothing is sent to it any more. */
 void mesh_gone(struct mesh *m, uint32_t node);
-/* Say BYE on every link, accept no new one; left() follows within
+/* Say BYE, with @text, on every link, accept no new one; left() follows within
  * MESH_BYE_MS. */
-void mesh_leave(struct mesh *m);
+void mesh_leave(struct mesh *m, const char *text);
 
 /* The counters of each link, for the log. */
 typedef void (*mesh_count_fn)(uint32_t node, const char *name,

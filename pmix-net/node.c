@@ -84,9 +84,17 @@ static void send_ack(uint32_t node, void *arg)
 	mesh_send(((struct node *)arg)->mesh, node, WIRE_ACK, NULL, 0);
 }
 
-static void send_bye(uint32_t node, void *arg)
+static const char *bye_text(bool all_done)
 {
-	mesh_send(((struct node *)arg)->mesh, node, WIRE_BYE, NULL, 0);
+	return all_done ? WIRE_ALL_DONE : "";
+}
+
+static void send_bye(uint32_t node, bool all_done, void *arg)
+{
+	const char *text = bye_text(all_done);
+
+	mesh_send(((struct node *)arg)->mesh, node, WIRE_BYE, text,
+		  strlen(text));
 }
 
 static void set_timer(enum census_timer which, int64_t ms, void *arg)
@@ -123,9 +131,9 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 	ctl_tell_lost(n->ctl, rank, text);
 }
 
-static void on_handed_over(void *arg)
+static void on_handed_over(bool all_done, void *arg)
 {
-	mesh_leave(((struct node *)arg)->mesh);
+	mesh_leave(((struct node *)arg)->mesh, bye_text(all_done));
 }
 
 static void node_text(uint32_t node, char *text, size_t size, void *arg)
@@ -158,20 +166,31 @@ static void on_link_up(uint32_t node, void *arg)
 	census_up(n->census, node);
 }
 
+static int on_bye(struct node *n, uint32_t node, const uint8_t *data,
+		  size_t len, struct errmsg *err)
+{
+	bool all_done = len == strlen(WIRE_ALL_DONE) &&
+			memcmp(data, WIRE_ALL_DONE, len) == 0;
+	int r;
+
+	if (len && !all_done)
+		return errmsg_say(err, -EPROTO, "it sent a BYE that is none");
+	r = census_bye(n->census, node, all_done);
+	mesh_gone(n->mesh, node);
+	return r;
+}
+
 static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 		      size_t len, struct errmsg *err, void *arg)
 {
 	struct node *n = arg;
-	int r = 0;
 
 	switch (type) {
 	case WIRE_STATE:
 		return census_recv(n->census, node, (const char *)data, len,
 				   err);
 	case WIRE_BYE:
-		r = census_bye(n->census, node);
-		mesh_gone(n->mesh, node);
-		return r;
+		return on_bye(n, node, data, len, err);
 	case WIRE_ACK:
 		census_ack(n->census, node);
 		return 0;
@@ -198,7 +217,8 @@ static void on_unreachable(uint32_t node, const char *why, void *arg)
 	char text[160];
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
-	log_warn("%s cannot be reached: %s", text, why);
+	log_at(n->leaving ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+	       "%s cannot be reached: %s", text, why);
 	census_unreachable(n->census, node);
 }
 
@@ -235,7 +255,9 @@ static int on_hello(uint32_t rank, int port_fd, struct errmsg *err, void *arg)
 	if (n->leaving) {
 		if (port_fd >= 0)
 			close(port_fd);
-		return errmsg_say(err, -ESHUTDOWN, "vmstep-net: the last helper of this node has left, and so do we");
+		return errmsg_say(
+			err, -ESHUTDOWN,
+			"vmstep-net: the last helper of this node has left, and so do we");
 	}
 	log_info("helper of vm[%" PRIu32 "] said hello, %s", rank,
 		 port_fd < 0 ? "without a port" : "with a port");
@@ -247,7 +269,11 @@ static int check_table(const struct node *n, const struct netctl *msg,
 {
 	if (msg->table.node >= msg->table.nnodes ||
 	    !table_is(t, msg->table.node, &n->o->ranks))
-		return errmsg_say(err, -EINVAL, "vmstep-net: the table of nodes gives this node, %" PRIu32 " of %" PRIu32 ", other ranks than --ranks", msg->table.node, msg->table.nnodes);
+		return errmsg_say(
+			err, -EINVAL,
+			"vmstep-net: the table of nodes gives this node, %" PRIu32
+			" of %" PRIu32 ", other ranks than --ranks",
+			msg->table.node, msg->table.nnodes);
 	return 0;
 }
 
@@ -270,10 +296,12 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 	if (r == 0 &&
 	    census_start(n->census, msg->table.node, msg->table.nnodes) < 0)
 		r = errmsg_set(err, -ENOMEM, "states of the step");
+	if (r < 0)
+		return r;
 	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh);
 	log_info("node %" PRIu32 " of %" PRIu32, msg->table.node,
 		 msg->table.nnodes);
-	return r;
+	return 0;
 }
 
 static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
@@ -284,9 +312,16 @@ static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
 	int r;
 
 	if (!n->host)
-		return errmsg_say(err, -EALREADY, "vmstep-net: a table of nodes, but %s", n->table ? "there is one" : "all tasks are on this node");
+		return errmsg_say(err, -EALREADY,
+				  "vmstep-net: a table of nodes, but %s",
+				  n->table ? "there is one"
+					   : "all tasks are on this node");
 	if (msg->table.nranks != n->o->nranks)
-		return errmsg_say(err, -EINVAL, "vmstep-net: the table of nodes is for %" PRIu32 " tasks, this step has %" PRIu32, msg->table.nranks, n->o->nranks);
+		return errmsg_say(
+			err, -EINVAL,
+			"vmstep-net: the table of nodes is for %" PRIu32
+			" tasks, this step has %" PRIu32,
+			msg->table.nranks, n->o->nranks);
 	r = table_read(fd, msg->table.nnodes, msg->table.nranks, &t, err);
 	if (r == 0)
 		r = check_table(n, msg, t, err);
@@ -303,7 +338,10 @@ static void on_state(uint32_t rank, enum netctl_state state, void *arg)
 	struct node *n = arg;
 	char why[NETCTL_TEXT_LEN];
 
-	snprintf(why, sizeof(why), "vm[%" PRIu32 "]@%.64s: its VM could not be started or was lost", rank, n->o->node);
+	snprintf(why, sizeof(why),
+		 "vm[%" PRIu32
+		 "]@%.64s: its VM could not be started or was lost",
+		 rank, n->o->node);
 	if (census_state(n->census, rank, state, why) < 0)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
@@ -316,7 +354,10 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 	ports_close(n->ports, rank);
 	if (over)
 		return;
-	snprintf(why, sizeof(why), "vm[%" PRIu32 "]@%.64s: its helper ended before its VM was done", rank, n->o->node);
+	snprintf(why, sizeof(why),
+		 "vm[%" PRIu32
+		 "]@%.64s: its helper ended before its VM was done",
+		 rank, n->o->node);
 	log_info("%s", why);
 	if (census_state(n->census, rank, NETCTL_FAILED, why) < 0)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
@@ -337,7 +378,7 @@ static void on_hand_over_timeout(void *arg)
 	struct node *n = arg;
 
 	log_warn("nobody took over in time what this node knows of the step");
-	mesh_leave(n->mesh);
+	mesh_leave(n->mesh, "");
 }
 
 static void log_port(const struct port *p, void *arg)
@@ -541,5 +582,6 @@ void node_log_counters(const struct node *n)
 
 	ports_each(n->ports, log_port, NULL);
 	mesh_each(n->mesh, log_link, NULL);
-	log_info("vmstep-net: %s", counters_text(&n->counts, text, sizeof(text)));
+	log_info("vmstep-net: %s",
+		 counters_text(&n->counts, text, sizeof(text)));
 }

@@ -21,7 +21,8 @@
 
 struct node;
 
-/* Takes o->ctl_fd. After its last helper has left, the loop is stopped. */
+/* Takes o->ctl_fd, if it succeeds. After the last helper has left, the loop is
+ * stopped. */
 int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	     struct errmsg *err);
 void node_free(struct node *n); /* NULL is fine */

@@ -23,7 +23,10 @@ static int parse_u32(const char *text, uint32_t min, uint32_t max,
 	v = strtoul(text, &end, 10);
 	if (end == text || *end || text[0] == '-' || errno || v < min ||
 	    v > max)
-		return errmsg_say(err, -EINVAL, "'%s' is not a number from %" PRIu32 " to %" PRIu32, text, min, max);
+		return errmsg_say(err, -EINVAL,
+				  "'%s' is not a number from %" PRIu32
+				  " to %" PRIu32,
+				  text, min, max);
 	*ret = (uint32_t)v;
 	return 0;
 }
@@ -73,7 +76,10 @@ static int opt_ports(void *at, const char *value, struct errmsg *err)
 	char text[16];
 
 	if (!dash || (size_t)(dash - value) >= sizeof(text))
-		return errmsg_say(err, -EINVAL, "'%s' is not a range of ports as in 40000-40100", value);
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is not a range of ports as in 40000-40100",
+			value);
 	memcpy(text, value, (size_t)(dash - value));
 	text[dash - value] = '\0';
 	if (parse_u32(text, 1, 65535, &first, err) < 0 ||
@@ -126,7 +132,10 @@ static int parse_arg(struct options *o, const char *arg, struct errmsg *err)
 	int r;
 
 	if (!row || row->has_value != (*eq == '='))
-		return errmsg_say(err, -EINVAL, "'%s' is not an option of vmstep-net: it and vmstep-helper must be of one version", arg);
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is not an option of vmstep-net: it and vmstep-helper must be of one version",
+			arg);
 	r = row->fn((char *)o + row->at, *eq ? eq + 1 : eq, err);
 	return r < 0 ? errmsg_prefix(err, r, "%s", row->name) : 0;
 }
@@ -134,11 +143,19 @@ static int parse_arg(struct options *o, const char *arg, struct errmsg *err)
 static int check(const struct options *o, struct errmsg *err)
 {
 	if (o->ctl_fd < 0 || !o->node || !o->nranks || !o->ranks.n)
-		return errmsg_say(err, -EINVAL, "--ctl, --node, --nranks and --ranks are needed: vmstep-net is started by vmstep-helper");
+		return errmsg_say(
+			err, -EINVAL,
+			"--ctl, --node, --nranks and --ranks are needed: vmstep-net is started by vmstep-helper");
 	if (o->ranks.ranges[o->ranks.n - 1].last >= o->nranks)
-		return errmsg_say(err, -EINVAL, "--ranks has rank %" PRIu32 ", --nranks=%" PRIu32, o->ranks.ranges[o->ranks.n - 1].last, o->nranks);
+		return errmsg_say(
+			err, -EINVAL,
+			"--ranks has rank %" PRIu32 ", --nranks=%" PRIu32,
+			o->ranks.ranges[o->ranks.n - 1].last, o->nranks);
 	if (o->nranks > addr_net_ranks(&o->net))
-		return errmsg_say(err, -EINVAL, "--net has room for %" PRIu32 " of %" PRIu32 " VMs: take a larger network", addr_net_ranks(&o->net), o->nranks);
+		return errmsg_say(err, -EINVAL,
+				  "--net has room for %" PRIu32 " of %" PRIu32
+				  " VMs: take a larger network",
+				  addr_net_ranks(&o->net), o->nranks);
 	return 0;
 }
 

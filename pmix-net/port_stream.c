@@ -303,7 +303,9 @@ static int check_socket(int fd, struct errmsg *err)
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
 		return errmsg_set(err, -errno, "descriptor of the port");
 	if (type != SOCK_STREAM)
-		return errmsg_say(err, -EINVAL, "descriptor of the port is not a stream socket");
+		return errmsg_say(
+			err, -EINVAL,
+			"descriptor of the port is not a stream socket");
 	return 0;
 }
 

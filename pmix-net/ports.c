@@ -56,7 +56,8 @@ int ports_open(struct ports *ps, uint32_t rank, int fd, struct errmsg *err)
 
 	if (!slot || *slot) {
 		close(fd);
-		return errmsg_say(err, -EEXIST, "rank %" PRIu32 " has a port already", rank);
+		return errmsg_say(err, -EEXIST,
+				  "rank %" PRIu32 " has a port already", rank);
 	}
 	return port_stream_new(&env, rank, fd, slot, err);
 }

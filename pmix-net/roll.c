@@ -14,8 +14,9 @@
 #define ITEM_MAX 24 /* bytes of "4294967295-4294967295," and some */
 
 static const char *const set_names[] = {
-	[ROLL_READY] = "ready",	  [ROLL_DONE] = "done", [ROLL_FAILED] = "failed",
-	[ROLL_GONE] = "gone",	  [ROLL_MISSING] = "missing",
+	[ROLL_READY] = "ready",	    [ROLL_DONE] = "done",
+	[ROLL_FAILED] = "failed",   [ROLL_GONE] = "gone",
+	[ROLL_MISSING] = "missing",
 };
 static_assert(ARRAY_SIZE(set_names) == ROLL_SETS, "every set has a name");
 
@@ -58,7 +59,8 @@ int roll_merge(struct roll *r, const struct roll *other)
 
 static int bad_line(const char *line, size_t len, struct errmsg *err)
 {
-	return errmsg_say(err, -EPROTO, "it sent a state that is none: '%.*s'", (int)(len > 60 ? 60 : len), line);
+	return errmsg_say(err, -EPROTO, "it sent a state that is none: '%.*s'",
+			  (int)(len > 60 ? 60 : len), line);
 }
 
 static int parse_set(struct rankset *set, const char *value, size_t len,

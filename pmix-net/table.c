@@ -75,7 +75,9 @@ static int parse_line(struct table *t, uint32_t node, char *line,
 	int r;
 
 	if (!space || space == line)
-		return errmsg_say(err, -EINVAL, "line '%.100s' is not ADDRESS:PORT RANKS", line);
+		return errmsg_say(err, -EINVAL,
+				  "line '%.100s' is not ADDRESS:PORT RANKS",
+				  line);
 	*space = '\0';
 	t->addresses[node] = line;
 	r = add_ranks(t, node, space + 1, err);
@@ -98,15 +100,21 @@ static int check_spans(const struct table *t, uint32_t nranks,
 
 	for (size_t i = 0; i < t->n_spans; i++) {
 		if (t->spans[i].first < next)
-			return errmsg_say(err, -EINVAL, "rank %" PRIu32 " is on two nodes", t->spans[i].first);
+			return errmsg_say(err, -EINVAL,
+					  "rank %" PRIu32 " is on two nodes",
+					  t->spans[i].first);
 		if (t->spans[i].first > next)
 			break;
 		next = t->spans[i].last + 1;
 	}
 	if (next < nranks)
-		return errmsg_say(err, -EINVAL, "rank %" PRIu32 " is on no node", next);
+		return errmsg_say(err, -EINVAL,
+				  "rank %" PRIu32 " is on no node", next);
 	if (next > nranks)
-		return errmsg_say(err, -EINVAL, "rank %" PRIu32 " is not of the step, which has %" PRIu32, next - 1, nranks);
+		return errmsg_say(err, -EINVAL,
+				  "rank %" PRIu32
+				  " is not of the step, which has %" PRIu32,
+				  next - 1, nranks);
 	return 0;
 }
 
@@ -120,14 +128,19 @@ static int parse_lines(struct table *t, struct errmsg *err)
 		if (*end)
 			*end++ = '\0';
 		if (node == t->nnodes)
-			return errmsg_say(err, -EINVAL, "more lines than the step's %" PRIu32 " nodes", t->nnodes);
+			return errmsg_say(err, -EINVAL,
+					  "more lines than the step's %" PRIu32
+					  " nodes",
+					  t->nnodes);
 		int r = parse_line(t, node++, line, err);
 
 		if (r < 0)
 			return r;
 	}
 	if (node < t->nnodes)
-		return errmsg_say(err, -EINVAL, "%" PRIu32 " lines for %" PRIu32 " nodes", node, t->nnodes);
+		return errmsg_say(err, -EINVAL,
+				  "%" PRIu32 " lines for %" PRIu32 " nodes",
+				  node, t->nnodes);
 	return 0;
 }
 
@@ -166,7 +179,8 @@ int table_read(int fd, uint32_t nnodes, uint32_t nranks, struct table **ret,
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    st.st_size <= 0 || st.st_size > TABLE_BYTES_MAX)
-		return errmsg_say(err, -EINVAL, "table of nodes: it needs a file with it");
+		return errmsg_say(err, -EINVAL,
+				  "table of nodes: it needs a file with it");
 	text = malloc((size_t)st.st_size);
 	if (!text)
 		return errmsg_set(err, -ENOMEM, "table of nodes");

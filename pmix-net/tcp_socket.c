@@ -61,14 +61,16 @@ static int parse_address(const char *text, struct sockaddr_storage *ret,
 	snprintf(host, sizeof(host), "%s", text);
 	colon = strrchr(host, ':');
 	if (!colon)
-		return errmsg_say(err, -EINVAL, "'%s' is not ADDRESS:PORT", text);
+		return errmsg_say(err, -EINVAL, "'%s' is not ADDRESS:PORT",
+				  text);
 	*colon = '\0';
 	if (host[0] == '[' && colon > host + 1 && colon[-1] == ']') {
 		colon[-1] = '\0';
 		name++;
 	}
 	if (getaddrinfo(name, colon + 1, &hints, &ai) != 0)
-		return errmsg_say(err, -EINVAL, "'%s' is not ADDRESS:PORT", text);
+		return errmsg_say(err, -EINVAL, "'%s' is not ADDRESS:PORT",
+				  text);
 	memcpy(ret, ai->ai_addr, ai->ai_addrlen);
 	*ret_len = ai->ai_addrlen;
 	freeaddrinfo(ai);
@@ -115,9 +117,12 @@ static int bind_in_range(int fd, struct sockaddr_storage sa,
 		    listen(fd, SOMAXCONN) == 0)
 			return 0;
 		if (errno != EADDRINUSE)
-			return errmsg_set(err, -errno, "cannot listen for other nodes");
+			return errmsg_set(err, -errno,
+					  "cannot listen for other nodes");
 	}
-	return errmsg_say(err, -EADDRINUSE, "all ports %u to %u are in use: widen net_port_range", ports.first, ports.last);
+	return errmsg_say(err, -EADDRINUSE,
+			  "all ports %u to %u are in use: widen net_port_range",
+			  ports.first, ports.last);
 }
 
 static int say_address(int fd, char text[TCP_ADDRESS_MAX], struct errmsg *err)

@@ -21,7 +21,7 @@
 
 #define NODES_MAX 60
 
-enum kind { STATE, BYE, ACK };
+enum kind { STATE, BYE, BYE_ALL_DONE, ACK };
 
 struct message {
 	struct message *next;
@@ -76,7 +76,7 @@ static void put(uint32_t from, uint32_t to, enum kind kind, const char *text,
 	memcpy(m->text, text, len);
 	*d->tail = m;
 	d->tail = &m->next;
-	d->bye = kind == BYE;
+	d->bye = kind == BYE || kind == BYE_ALL_DONE;
 }
 
 static void empty(struct direction *d)
@@ -149,8 +149,10 @@ static void take(uint32_t from, uint32_t to)
 	if (m->kind == STATE) {
 		assert_int_equal(census_recv(n->c, from, m->text, m->len, &err),
 				 0);
-	} else if (m->kind == BYE) {
-		assert_int_equal(census_bye(n->c, from), 0);
+	} else if (m->kind != ACK) {
+		assert_int_equal(census_bye(n->c, from,
+					    m->kind == BYE_ALL_DONE),
+				 0);
 		back->useless = true;
 	} else {
 		census_ack(n->c, from);
@@ -204,9 +206,10 @@ static void on_send_ack(uint32_t node, void *arg)
 	put(((struct node *)arg)->id, node, ACK, "", 0);
 }
 
-static void on_send_bye(uint32_t node, void *arg)
+static void on_send_bye(uint32_t node, bool all_done, void *arg)
 {
-	put(((struct node *)arg)->id, node, BYE, "", 0);
+	put(((struct node *)arg)->id, node, all_done ? BYE_ALL_DONE : BYE, "",
+	    0);
 }
 
 static void on_timer(enum census_timer which, int64_t ms, void *arg)
@@ -236,7 +239,7 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 	snprintf(n->lost, sizeof(n->lost), "%s", text);
 }
 
-static void on_handed_over(void *arg)
+static void on_handed_over(bool all_done, void *arg)
 {
 	struct node *n = arg;
 
@@ -244,7 +247,7 @@ static void on_handed_over(void *arg)
 	for (uint32_t i = 0; i < s.nnodes; i++) {
 		s.dirs[n->id][i].dialled = false;
 		if (s.dirs[n->id][i].up && !s.dirs[n->id][i].bye)
-			put(n->id, i, BYE, "", 0);
+			on_send_bye(i, all_done, n);
 	}
 	check_exit(n);
 }
@@ -566,8 +569,8 @@ static void hostile_states_are_refused(void **state)
 	assert_int_equal(census_recv(s.nodes[0].c, 1, "gone 2\n", 7, &err),
 			 -EPROTO);
 	s.dirs[0][1].up = true;
-	assert_int_equal(census_bye(s.nodes[0].c, 1), 0);
-	assert_int_equal(census_bye(s.nodes[0].c, 1), 0);
+	assert_int_equal(census_bye(s.nodes[0].c, 1, false), 0);
+	assert_int_equal(census_bye(s.nodes[0].c, 1, false), 0);
 	assert_non_null(s.dirs[0][1].head); /* one ACK, not two */
 	assert_null(s.dirs[0][1].head->next);
 	assert_int_equal(census_recv(s.nodes[0].c, 1, "ready 1\n", 8, &err),

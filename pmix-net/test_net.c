@@ -113,6 +113,26 @@ static void odd_helpers_are_refused_by_name(void **state)
 	step_end(&s);
 }
 
+static void what_stops_it_is_told_to_helpers(void **state)
+{
+	const struct netctl hello = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_HELLO,
+		.hello = { 0, 2 },
+	};
+	struct netctl lost;
+	int ctl;
+
+	step_start(&s, 2, 1, "--device=none0");
+	s.may_fail = true;
+	ctl = step_connect(&s, 0);
+	step_send(ctl, &hello, -1);
+	lost = step_expect(ctl, NETCTL_LOST);
+	assert_non_null(strstr(lost.lost.text, "no address at 'none0'"));
+	close(ctl);
+	step_end(&s);
+}
+
 static void a_message_of_the_wrong_size_is_refused(void **state)
 {
 	int ctl;
@@ -130,7 +150,7 @@ static void a_wrong_table_is_refused(void **state)
 {
 	struct netctl lost;
 
-	step_start(&s, 2, 1);
+	step_start(&s, 2, 1, NULL);
 	step_hello(&s);
 	step_table_to(&s, 1, s.key);
 	s.nnodes = 1; /* and now one that lacks a node */
@@ -362,7 +382,7 @@ static void a_wrong_key_is_refused(void **state)
 {
 	uint8_t wrong[NETCTL_KEY_LEN] = { 1 };
 
-	step_start(&s, 2, 1);
+	step_start(&s, 2, 1, NULL);
 	step_hello(&s);
 	step_table_to(&s, 0, s.key);
 	step_table_to(&s, 1, wrong);
@@ -374,7 +394,7 @@ static void a_wrong_key_is_refused(void **state)
 
 static void who_calls_before_the_table_waits(void **state)
 {
-	step_start(&s, 2, 1);
+	step_start(&s, 2, 1, NULL);
 	step_hello(&s);
 	step_table_to(&s, 1, s.key);
 	send_frame(1, 0, 60);
@@ -417,7 +437,7 @@ static int begin_as_node_1(void)
 	struct wire_hello ours, theirs;
 	int fd;
 
-	step_start(&s, 2, 1);
+	step_start(&s, 2, 1, NULL);
 	step_hello(&s);
 	step_leave(&s, 1);
 	step_wait_end(&s, 1);
@@ -454,7 +474,7 @@ static void what_a_peer_sends_is_checked(void **state)
 	len = batch_of(batch, 0, 1);
 	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
 	step_expect_frame(&s, 0, batch + 4, 60);
-	len = batch_of(batch, 0, 0); /* rank 0 is not of node 1 */
+	len = batch_of(batch, 0, 0);	    /* rank 0 is not of node 1 */
 	len += batch_of(batch + len, 1, 1); /* is not for node 0 */
 	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
 	assert_false(step_has_frame(&s, 0, 50));
@@ -688,6 +708,7 @@ int main(void)
 		cmocka_unit_test(one_node_opens_no_port_to_the_world),
 		cmocka_unit_test(nothing_is_left_of_its_privileges),
 		cmocka_unit_test(odd_helpers_are_refused_by_name),
+		cmocka_unit_test(what_stops_it_is_told_to_helpers),
 		cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
 		cmocka_unit_test(a_wrong_table_is_refused),
 		cmocka_unit_test(a_helper_that_dies_early_fails_the_step),

@@ -22,12 +22,24 @@ static int parse(struct roll *r, const char *text)
 static void texts_that_are_none_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"ready",	     "ready 1",		"ready \n",
-		"ready 1,,2\n",	     "ready 100\n",	"ready 4-\n",
-		"gone 10\n",	     "missing 10\n",	"reddy 1\n",
-		"all\n",	     "all gone\n",	"all ready now\n",
-		"why 100 x\n",	     "why x\n",		"why -1 x\n",
-		"lost 4294967296 x\n", "\n",		"ready  1\n",
+		"ready",
+		"ready 1",
+		"ready \n",
+		"ready 1,,2\n",
+		"ready 100\n",
+		"ready 4-\n",
+		"gone 10\n",
+		"missing 10\n",
+		"reddy 1\n",
+		"all\n",
+		"all gone\n",
+		"all ready now\n",
+		"why 100 x\n",
+		"why x\n",
+		"why -1 x\n",
+		"lost 4294967296 x\n",
+		"\n",
+		"ready  1\n",
 		"why 99999999999999999999 x\n",
 	};
 	struct roll r = { 0 };

@@ -30,13 +30,17 @@ struct step_rank {
 
 struct step {
 	uint32_t nnodes, per_node, nranks;
+	const char *option;
+	bool may_fail; /* its processes need not end with status 0 */
 	struct step_node nodes[STEP_NODES_MAX];
 	struct step_rank ranks[STEP_RANKS_MAX];
 	uint8_t key[NETCTL_KEY_LEN];
 };
 
-/* Start the processes. Rank r is on node r / @per_node. */
-void step_start(struct step *s, uint32_t nnodes, uint32_t per_node);
+/* Start the processes, with @option if not NULL. Rank r is on node
+ * r / @per_node. */
+void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
+		const char *option);
 /* Every helper's HELLO, with a port, and its WELCOME. */
 void step_hello(struct step *s);
 /* TABLE to every node, or to one, with @key. */

@@ -33,17 +33,17 @@ static void assert_bad(const char *text, uint32_t nnodes, uint32_t nranks)
 static void tables_that_do_not_add_up_are_refused(void **state)
 {
 	assert_bad("", 1, 1);
-	assert_bad("a:1 0\n", 2, 1);	       /* a node short */
-	assert_bad("a:1 0\nb:2 1\n", 1, 2);    /* one too many */
-	assert_bad("a:1 0\nb:2 0\n", 2, 1);    /* twice */
-	assert_bad("a:1 0\nb:2 2\n", 2, 3);    /* none has 1 */
-	assert_bad("a:1 0\nb:2 1-2\n", 2, 2);  /* 2 is too many */
-	assert_bad("a:1 0\nb:2 1-\n", 2, 2);   /* open end */
-	assert_bad("a:1\nb:2 1\n", 2, 2);      /* no ranks */
-	assert_bad("a:1 \nb:2 0-1\n", 2, 2);   /* no ranks */
-	assert_bad(" 0\nb:2 1\n", 2, 2);       /* no address */
-	assert_bad("a:1 0 \nb:2 1\n", 2, 2);   /* not a set */
-	assert_bad("a:1 0\n\nb:2 1\n", 3, 2);  /* an empty line */
+	assert_bad("a:1 0\n", 2, 1);	      /* a node short */
+	assert_bad("a:1 0\nb:2 1\n", 1, 2);   /* one too many */
+	assert_bad("a:1 0\nb:2 0\n", 2, 1);   /* twice */
+	assert_bad("a:1 0\nb:2 2\n", 2, 3);   /* none has 1 */
+	assert_bad("a:1 0\nb:2 1-2\n", 2, 2); /* 2 is too many */
+	assert_bad("a:1 0\nb:2 1-\n", 2, 2);  /* open end */
+	assert_bad("a:1\nb:2 1\n", 2, 2);     /* no ranks */
+	assert_bad("a:1 \nb:2 0-1\n", 2, 2);  /* no ranks */
+	assert_bad(" 0\nb:2 1\n", 2, 2);      /* no address */
+	assert_bad("a:1 0 \nb:2 1\n", 2, 2);  /* not a set */
+	assert_bad("a:1 0\n\nb:2 1\n", 3, 2); /* an empty line */
 }
 
 static void a_text_with_a_hole_is_refused(void **state)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "ctl.h"
 #include "log.h"
 #include "loop.h"
 #include "node.h"
@@ -99,6 +100,13 @@ static int set_signals(struct loop *l, struct node *n, struct errmsg *err)
 	return loop_signal(l, SIGUSR1, on_usr1, n, err);
 }
 
+/* Nobody reads our stderr, and the helpers have someone to tell. */
+static void turn_away(int ctl_fd, struct errmsg *err)
+{
+	errmsg_prefix(err, 0, "vmstep-net cannot start");
+	ctl_turn_away(ctl_fd, err->text);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -129,6 +137,8 @@ int main(int argc, char **argv)
 	}
 	if (r < 0)
 		log_err("%s", err.text);
+	if (!node && o.ctl_fd >= 0)
+		turn_away(o.ctl_fd, &err);
 
 	node_free(node);
 	loop_free(loop);

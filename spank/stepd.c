@@ -104,7 +104,7 @@ static int find_handover(spank_t sp, char *buf, int size, struct errmsg *err)
 		return 1;
 	if (!het && env_of_component(sp, 0, buf, size))
 		return 1; /* --het-group named one component */
-	if (het) /* all components have a record where one has */
+	if (het)	  /* all components have a record where one has */
 		return errmsg_say(
 			err, -ENOTSUP,
 			"srun said nothing about component %u of this step: --het-group with some of a job's components is not in this version yet; name all of them, or one",
@@ -136,7 +136,10 @@ static int check_components(spank_t sp, struct errmsg *err)
 		     optset_wants_vm(&set);
 		optset_done(&set);
 	}
-	return vm ? 0 : errmsg_say(err, -ENOTSUP, "a step with VMs in some of its components only is not in this version yet: give each component --vm-image, or run two steps");
+	return vm ? 0
+		  : errmsg_say(
+			    err, -ENOTSUP,
+			    "a step with VMs in some of its components only is not in this version yet: give each component --vm-image, or run two steps");
 }
 
 static int parse_handover(char *text, struct errmsg *err)

@@ -68,8 +68,8 @@ static int on_option(int id, const char *arg, int remote)
 	if (remote)
 		return ESPANK_SUCCESS;
 	snprintf(origin, sizeof(origin), "--%s", option_names[id]);
-	if (optset_add(&submit.typed, (enum option_id)id, arg, origin,
-		       &err) < 0) {
+	if (optset_add(&submit.typed, (enum option_id)id, arg, origin, &err) <
+	    0) {
 		slurm_error("vmstep: %s", err.text);
 		return ESPANK_BAD_ARG;
 	}
@@ -165,8 +165,8 @@ static int find_mpi_pmix(struct dl_phdr_info *info, size_t size, void *arg)
  * allows. For what SPANK does not tell; NULL if there is none. */
 static const char *cmdline_value(const char *name, size_t least)
 {
-	_cleanup_close_ int fd = open("/proc/self/cmdline",
-				      O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
 	static char buf[256 * 1024];
 	ssize_t len = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 2);
 	const char *value = NULL;
@@ -177,8 +177,7 @@ static const char *cmdline_value(const char *name, size_t least)
 	for (char *arg = buf; arg < buf + len; arg += strlen(arg) + 1) {
 		size_t n = strcspn(arg, "=");
 
-		if (n < least || n > strlen(name) ||
-		    strncmp(arg, name, n) != 0)
+		if (n < least || n > strlen(name) || strncmp(arg, name, n) != 0)
 			continue;
 		value = arg + n + 1; /* after '=', or the next argument */
 	}
@@ -290,7 +289,9 @@ static int set_step_env(unsigned int component, const char *options,
 		return errmsg_set(err, -ENOMEM, "options");
 	}
 	if (strlen(text) > HANDOVER_MAX)
-		return errmsg_say(err, -E2BIG, "the options take %zu bytes, more than %d", strlen(text), HANDOVER_MAX);
+		return errmsg_say(err, -E2BIG,
+				  "the options take %zu bytes, more than %d",
+				  strlen(text), HANDOVER_MAX);
 	snprintf(name, sizeof(name), STEP_ENV "%u", component);
 	if (setenv(name, text, 1) < 0)
 		return errmsg_set(err, -errno, "options");
@@ -404,19 +405,30 @@ int submit_post_opt(spank_t sp, int ac, char **av)
 }
 
 /* With --multi-prog srun puts the text of the file argv[0] in as argv[1], and
- * the nodes take each task's command from there; SPANK does not tell. */
-static bool is_multi_prog(int argc, char **argv)
+ * the nodes take each task's command from there. SPANK does not tell: look for
+ * the option among srun's own arguments, which are those before the command's
+ * @argc, of which one is that text. */
+static bool is_multi_prog(int argc)
 {
-	_cleanup_close_ int fd = -1;
-	char text[64 * 1024]; /* srun takes files of up to 60000 bytes */
-	ssize_t len;
+	static const char name[] = "--multi-prog";
+	_cleanup_close_ int fd =
+		open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+	static char buf[256 * 1024];
+	ssize_t len = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
+	int total = 0, found = -1;
 
-	if (argc < 2)
+	if (len <= 0)
 		return false;
-	fd = open(argv[0], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	len = fd < 0 ? -1 : read(fd, text, sizeof(text));
-	return len > 0 && strlen(argv[1]) == (size_t)len &&
-	       memcmp(argv[1], text, (size_t)len) == 0;
+	buf[len] = '\0';
+	for (char *arg = buf; arg < buf + len; arg += strlen(arg) + 1) {
+		size_t n = strlen(arg);
+
+		if (found < 0 && n >= strlen("--mu") && n < sizeof(name) &&
+		    strncmp(arg, name, n) == 0)
+			found = total;
+		total++;
+	}
+	return found >= 0 && found <= total - argc;
 }
 
 /* A slurmd without this plugin would ignore our options and run the user's
@@ -439,7 +451,7 @@ int submit_user_init(spank_t sp)
 	if (spank_get_item(sp, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS ||
 	    argc < 1)
 		return ESPANK_SUCCESS;
-	if (is_multi_prog(argc, argv)) {
+	if (is_multi_prog(argc)) {
 		setenv(MULTI_ENV, "1", 1); /* for the nodes to refuse */
 		return ESPANK_SUCCESS;
 	}

@@ -25,6 +25,9 @@ enum { E_PERM = 6, E_NOENT = 10 };
 /* A hosts file of more lines than this would not fit one control message. */
 #define HOSTS_MAX 4096
 
+/* For the guest to find its network card. */
+#define CARD_TIMEOUT_MS 60000
+
 struct reply {
 	json_t *result;	     /* borrowed; NULL on error */
 	int code;	     /* of the error */
@@ -432,7 +435,7 @@ static json_t *network_params(const struct guest *g)
 	addr_ip_text(addr_ip(&s->cidr, g->task->rank), ip);
 	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "mac", mac, "ip", ip,
 			 "prefix", s->cidr.prefix, "mtu", s->mtu, "timeout_ms",
-			 (int)s->boot_timeout_s * 1000);
+			 CARD_TIMEOUT_MS);
 }
 
 int guest_configure(struct guest *g, guest_done_fn fn, void *arg)

@@ -80,23 +80,24 @@ static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
  * commands at all, long before the system is up. */
 static void put_bootcmd(FILE *f)
 {
+	/* a tmpfs of its own: Debian's /run is noexec */
 	fputs("bootcmd:\n"
 	      "  - - sh\n"
 	      "    - -c\n"
 	      "    - |\n"
 	      "      set -e\n"
-	      "      [ ! -e /run/vmstep/agent ] || exit 0\n"
-	      "      mkdir -p /run/vmstep/seed\n"
-	      "      mount -t iso9660 -o ro /dev/disk/by-label/cidata /run/vmstep/seed ||\n"
-	      "      mount -t iso9660 -o ro \"$(blkid -L cidata)\" /run/vmstep/seed\n"
-	      "      cp /run/vmstep/seed/vmstep-agent /run/vmstep/agent\n"
-	      "      chmod 755 /run/vmstep/agent\n"
-	      "      umount /run/vmstep/seed\n"
+	      "      [ ! -e /run/vmstep/vmstep-agent ] || exit 0\n"
+	      "      mkdir -p /run/vmstep /run/vmstep.seed\n"
+	      "      mount -t tmpfs -o mode=755,size=16m vmstep /run/vmstep\n"
+	      "      mount -t iso9660 -o ro LABEL=cidata /run/vmstep.seed\n"
+	      "      cp /run/vmstep.seed/vmstep-agent /run/vmstep/\n"
+	      "      umount /run/vmstep.seed\n"
+	      "      rmdir /run/vmstep.seed\n"
 	      "      modprobe -q virtio_console || true\n"
 	      "      if command -v systemd-run >/dev/null; then\n"
-	      "        systemd-run --quiet --no-block --unit=vmstep-agent --property=DefaultDependencies=no /run/vmstep/agent\n"
+	      "        systemd-run --quiet --no-block --collect --unit=vmstep-agent -p DefaultDependencies=no -p Restart=on-failure /run/vmstep/vmstep-agent\n"
 	      "      else\n"
-	      "        /run/vmstep/agent --daemon\n"
+	      "        /run/vmstep/vmstep-agent --daemon\n"
 	      "      fi\n",
 	      f);
 }

@@ -233,7 +233,7 @@ char *task_expand(const struct task *t, uint32_t rank, const char *text,
 
 	if (!f)
 		return NULL;
-	for (const char *p = text; *p && !bad; p++) {
+	for (const char *p = text; !bad && *p; p++) {
 		if (*p != '%') {
 			fputc(*p, f);
 			continue;

@@ -26,13 +26,14 @@
 #include "tty.h"
 #include "wireup.h"
 
-#define SAY_AFTER_MS	5000 /* a longer wait says what it waits for */
-#define SAY_AGAIN_MS	30000
-#define QUIT_MS		2000  /* for QEMU to end when told to */
-#define FAILED_FENCE_MS 30000 /* a task that failed waits so long for others \
-			       */
-#define WIREUP_MS	60000 /* Slurm starts a step's tasks within seconds */
-#define LOST_MS         1000 /* an agent that is gone may mean the end of QEMU */
+#define SAY_AFTER_MS 5000 /* a longer wait says what it waits for */
+#define SAY_AGAIN_MS 30000
+#define QUIT_MS	     2000 /* for QEMU to end when told to */
+#define FAILED_FENCE_MS                                                    \
+	30000		    /* a task that failed waits so long for others \
+			     */
+#define WIREUP_MS     60000 /* Slurm starts a step's tasks within seconds */
+#define LOST_MS	      1000  /* an agent that is gone may mean the end of QEMU */
 #define CONSOLE_LINES 15
 #define QEMU_LINES    5
 
@@ -372,7 +373,9 @@ static void on_lost_timer(void *arg)
 {
 	struct vm *vm = arg;
 
-	vm_fail(vm, EXIT_VM_FAILED, "the guest's agent was lost before its command ended: %s", vm->lost_why);
+	vm_fail(vm, EXIT_VM_FAILED,
+		"the guest's agent was lost before its command ended: %s",
+		vm->lost_why);
 }
 
 /* -- QEMU ------------------------------------------------------------------ */
@@ -455,7 +458,8 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 	/* a kernel booted directly has no installer or firmware that would
 	 * reboot: it panicked, and would do so again until the time is up */
 	if (vm->state == RUNNING || vm->state == READY)
-		vm_fail(vm, EXIT_VM_FAILED, "the guest reset itself before its command ended");
+		vm_fail(vm, EXIT_VM_FAILED,
+			"the guest reset itself before its command ended");
 	else if (vm->state == BOOTING && vm->plan.kernel && !vm->vmboot)
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the guest reset itself while it booted (a kernel panic?)");
@@ -608,9 +612,9 @@ static void on_wired(struct wireup_result *res, const char *error, void *arg)
 static void on_welcome(const char *link, void *arg)
 {
 	struct vm *vm = arg;
-	int timeout_ms = vm->spec->boot_timeout_s < WIREUP_MS / 1000 ?
-				 (int)vm->spec->boot_timeout_s * 1000 :
-				 WIREUP_MS;
+	int timeout_ms = vm->spec->boot_timeout_s < WIREUP_MS / 1000
+				 ? (int)vm->spec->boot_timeout_s * 1000
+				 : WIREUP_MS;
 	struct errmsg err;
 	int r = 0;
 
@@ -664,7 +668,9 @@ static void on_net_gone(void *arg)
 	char last[ERRMSG_MAX / 2];
 
 	net_last_words(vm->task, last, sizeof(last));
-	errmsg_say(&words, 0, "vmstep-net, the step's network on this node, was lost%s%s", last[0] ? ": " : "", last);
+	errmsg_say(&words, 0,
+		   "vmstep-net, the step's network on this node, was lost%s%s",
+		   last[0] ? ": " : "", last);
 	if (is_over(vm))
 		vm_end(vm, vm->status);
 	else
@@ -871,8 +877,7 @@ static bool has_other_nodes(const struct task *t)
 	return nodes && strcmp(nodes, "1") != 0;
 }
 
-void vm_tell_failed(const struct task *t, const struct spec *s,
-		    const char *why)
+void vm_tell_failed(const struct task *t, const struct spec *s, const char *why)
 {
 	static const struct net_ops ops = { ignore_text, ignore_all,
 					    ignore_text, ignore };

@@ -7,13 +7,13 @@ image=$images/debian.qcow2
 vm_cluster 2
 
 before=$(sha256sum <"$image")
-out=$(vrun -N2 -n2 --vm-image=debian cat /etc/os-release | sort | uniq -c)
+out=$(vrun -N2 -n2 --vm-image=debian --vm-boot-timeout=600 cat /etc/os-release | sort | uniq -c)
 is "both guests show the image's system" \
 	"$(grep -c '2 ID=debian' <<<"$out")" 1
 diag "$(cat "$tmp/err")"
 
 # The command runs while the guest still boots; sshd comes up meanwhile.
-out=$(vrun -N2 -n2 --vm-image=debian.qcow2 sh -c '
+out=$(vrun -N2 -n2 --vm-image=debian.qcow2 --vm-boot-timeout=600 sh -c '
 	peer=vm$((1 - SLURM_PROCID)) i=0
 	until [ $i -ge 120 ] || (exec 3<>/dev/tcp/$peer/22) 2>/dev/null ||
 		timeout 2 bash -c "exec 3<>/dev/tcp/$peer/22" 2>/dev/null; do

@@ -83,7 +83,7 @@ static void on_send_ack(uint32_t node, void *arg)
 	mesh_send(n.mesh, node, WIRE_ACK, NULL, 0);
 }
 
-static void on_send_bye(uint32_t node, void *arg)
+static void on_send_bye(uint32_t node, bool all_done, void *arg)
 {
 }
 
@@ -101,7 +101,7 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 		abort();
 }
 
-static void on_handed_over(void *arg)
+static void on_handed_over(bool all_done, void *arg)
 {
 }
 
@@ -139,7 +139,7 @@ static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 		return census_recv(n.census, node, (const char *)data, len,
 				   err);
 	if (type == WIRE_BYE) {
-		r = census_bye(n.census, node);
+		r = census_bye(n.census, node, len > 0);
 		mesh_gone(n.mesh, node);
 	} else {
 		census_ack(n.census, node);

@@ -1,0 +1,120 @@
+#include <config.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cleanup.h"
+#include "options.h"
+
+static struct options o;
+static struct errmsg err;
+
+static int parse_all(const char *const *argv, int argc)
+{
+	int r = options_parse(&o, argc, (char **)(uintptr_t)argv, &err);
+
+	options_done(&o);
+	return r;
+}
+
+/* @a and @b after what is needed; NULL: none. */
+static int parse(const char *a, const char *b)
+{
+	const char *const argv[] = { "vmstep-net",
+				     "--ctl=3",
+				     "--ranks=0,2-3",
+				     "--nranks=4",
+				     "--node=n",
+				     a,
+				     b };
+
+	return parse_all(argv, 5 + (a != NULL) + (b != NULL));
+}
+
+static void what_does_not_parse_is_named(void **state)
+{
+	static const char *const bad[] = {
+		"--ctl=2",
+		"--ctl=",
+		"--ctl=-1",
+		"--ctl=3x",
+		"--net=10.0.0.1/8",
+		"--net=10.0.0.0/33",
+		"--mtu=67",
+		"--mtu=65522",
+		"--mtu=9999999999999999",
+		"--ranks=x",
+		"--ranks=",
+		"--nranks=0",
+		"--nranks=99999999",
+		"--node=",
+		"--bind=",
+		"--port-range=1",
+		"--port-range=0-5",
+		"--port-range=9-8",
+		"--port-range=1-65536",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		size_t name = strcspn(bad[i], "=");
+
+		assert_int_equal(parse(bad[i], NULL), -EINVAL);
+		assert_memory_equal(err.text, bad[i], name);
+	}
+}
+
+static void unknown_options_are_refused(void **state)
+{
+	static const char *const bad[] = { "--mtux=1", "--mt=1", "--verbose=1",
+					   "--mtu",    "x",	 "-v",
+					   "" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(parse(bad[i], NULL), -EINVAL);
+		assert_non_null(strstr(err.text, "is not an option"));
+	}
+}
+
+static void what_does_not_fit_together_is_refused(void **state)
+{
+	static const char *const none[] = { "vmstep-net" };
+
+	assert_int_equal(parse_all(none, 1), -EINVAL);
+	assert_int_equal(parse("--ranks=0-4", NULL), -EINVAL);
+	assert_int_equal(parse("--ranks=1-", NULL), -EINVAL);
+	assert_int_equal(parse("--net=10.0.0.0/30", NULL), -EINVAL);
+	assert_non_null(strstr(err.text, "larger network"));
+}
+
+static void the_rest_is_taken(void **state)
+{
+	assert_int_equal(parse(NULL, NULL), 0);
+	assert_int_equal(o.ctl_fd, 3);
+	assert_int_equal(o.mtu, 9000);
+	assert_int_equal(o.net.prefix, 8);
+	assert_int_equal(o.ports.last, 0);
+	assert_false(o.verbose);
+	assert_int_equal(parse("--mtu=65521", "--port-range=5-5"), 0);
+	assert_int_equal(o.mtu, 65521);
+	assert_int_equal(o.ports.first, 5);
+	assert_int_equal(parse("--verbose", "--bind=::1"), 0);
+	assert_true(o.verbose);
+	assert_string_equal(o.bind, "::1");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_does_not_parse_is_named),
+		cmocka_unit_test(unknown_options_are_refused),
+		cmocka_unit_test(what_does_not_fit_together_is_refused),
+		cmocka_unit_test(the_rest_is_taken),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+# Fuzz targets for whatever parses foreign bytes: ./configure --enable-fuzz
+# CC=clang. Run one as in tests/fuzz/fuzz_mux tests/fuzz/corpus/mux.
+EXTRA_DIST += %D%/corpus
+
+if FUZZ
+noinst_PROGRAMS += \
+	%D%/fuzz_answer \
+	%D%/fuzz_image \
+	%D%/fuzz_link \
+	%D%/fuzz_mux \
+	%D%/fuzz_rpc \
+	%D%/fuzz_stream
+fuzz_ldflags = -fsanitize=fuzzer
+fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
+	-I$(srcdir)/pmix-net -I$(srcdir)/guest-agent -I$(srcdir)/stepd-helper
+fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
+
+%C%_fuzz_answer_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_answer_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_answer_LDADD = $(fuzz_net)
+%C%_fuzz_image_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_image_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_image_LDADD = $(helper_libs)
+%C%_fuzz_link_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_link_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_link_LDADD = $(fuzz_net)
+%C%_fuzz_mux_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_mux_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_mux_LDADD = lib/libprog.la lib/libcore.la
+%C%_fuzz_rpc_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_rpc_LDADD = guest-agent/libagent.la lib/libprog.la lib/libcore.la \
+	$(JANSSON_LIBS)
+%C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_stream_LDADD = $(fuzz_net)
+else
+EXTRA_DIST += \
+	%D%/fuzz_answer.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
+	%D%/fuzz_rpc.c %D%/fuzz_stream.c
+endif
