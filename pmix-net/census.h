@@ -15,11 +15,11 @@
  * in whatever order nodes leave, and what one node knows of who has left
  * reaches the root. When all is done no one needs to know more: then a node
  * goes as soon as its children have that news, and its BYE says so, upon which
- * they look for no other parent. A node that cannot be reached but is not known to have
- * left is reported to the root, which gives that knowledge CENSUS_GRACE_MS to
- * arrive before it declares the step lost. A child connects to its parent; a
- * parent that misses one for CENSUS_CHILD_MS connects to it instead, so that
- * no node dies unnoticed.
+ * they look for no other parent. A node that cannot be reached but is not known
+ * to have left is reported to the root, which gives that knowledge
+ * CENSUS_GRACE_MS to arrive before it declares the step lost. A child connects
+ * to its parent; a parent that misses one for CENSUS_CHILD_MS connects to it
+ * instead, so that no node dies unnoticed.
  *
  * Pure: no sockets, no clock. Functions only note what happened and ask for
  * census_sync() by soon(); that one acts.

@@ -150,9 +150,8 @@ static void take(uint32_t from, uint32_t to)
 		assert_int_equal(census_recv(n->c, from, m->text, m->len, &err),
 				 0);
 	} else if (m->kind != ACK) {
-		assert_int_equal(census_bye(n->c, from,
-					    m->kind == BYE_ALL_DONE),
-				 0);
+		assert_int_equal(
+			census_bye(n->c, from, m->kind == BYE_ALL_DONE), 0);
 		back->useless = true;
 	} else {
 		census_ack(n->c, from);

@@ -494,6 +494,7 @@ static void a_bad_message_ends_the_link_only(void **state)
 		{ WIRE_OPEN, "", 0 },
 		{ WIRE_STATE, "ready 2\n", 8 },
 		{ WIRE_STATE, "nonsense", 8 },
+		{ WIRE_BYE, "nonsense", 8 },
 		{ WIRE_FRAMES, "\0\0\0\x0ehalf", 8 },
 	};
 
