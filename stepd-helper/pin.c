@@ -69,9 +69,9 @@ int pin_plan(struct pin *p, unsigned int n, unsigned int local_id,
 	if (!p->cpus)
 		return errmsg_set(err, -ENOMEM, "CPU binding");
 	p->n = 0;
-	hwloc_bitmap_foreach_begin(cpu,
-				   p->mask) if (place++ >= first && p->n < n)
-		p->cpus[p->n++] = (unsigned int)cpu;
+	hwloc_bitmap_foreach_begin (cpu, p->mask)
+		if (place++ >= first && p->n < n)
+			p->cpus[p->n++] = (unsigned int)cpu;
 	hwloc_bitmap_foreach_end();
 	return p->n == n;
 }

@@ -403,8 +403,7 @@ static int pin_all(struct vm *vm, json_t *cpus, struct errmsg *err)
 				"virtual CPUs are not pinned: the task's mask has fewer CPUs");
 		return r;
 	}
-	json_array_foreach(cpus, i, cpu)
-	{
+	json_array_foreach (cpus, i, cpu) {
 		json_int_t tid =
 			json_integer_value(json_object_get(cpu, "thread-id"));
 
