@@ -16,7 +16,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/frame.c %D%/frame.h \
-	%D%/mux.c %D%/mux.h \
+	%D%/mux.c %D%/mux.h %D%/mux_impl.h \
+	%D%/mux_chan.c %D%/mux_port.c \
 	%D%/netctl.h
 
 if HAVE_CMOCKA
