@@ -2,12 +2,15 @@
 
 #include "link_tcp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "link_tcp_conn.h"
+
+static_assert(TCP_ADDRESS_MAX <= LINK_ADDRESS_MAX, "a text fits the other");
 
 #define ACCEPTS 16 /* a round */
 #define DEAF_MS 1000

@@ -25,6 +25,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/ports.c %D%/ports.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
+	%D%/states.c %D%/states.h \
 	%D%/table.c %D%/table.h \
 	%D%/tcp_socket.c %D%/tcp_socket.h
 %C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)

@@ -437,10 +437,11 @@ void mesh_reach(struct mesh *m, uint32_t node)
 {
 	struct peer *p = peer_get(m, node);
 
-	if (!p || p->state != IDLE)
+	if (!p)
 		return;
 	p->wanted = true;
-	round_want(m->env.round, &p->flush);
+	if (p->state == IDLE)
+		round_want(m->env.round, &p->flush);
 }
 
 int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,

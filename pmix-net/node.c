@@ -11,7 +11,6 @@
 
 #include "auth.h"
 #include "buf.h"
-#include "census.h"
 #include "cleanup.h"
 #include "counters.h"
 #include "ctl.h"
@@ -22,6 +21,7 @@
 #include "mesh.h"
 #include "ports.h"
 #include "round.h"
+#include "states.h"
 #include "table.h"
 
 static_assert(AUTH_KEY_LEN == NETCTL_KEY_LEN, "one key");
@@ -38,11 +38,10 @@ struct node {
 	struct table *table;	/* NULL: not known yet, or only one node */
 	struct link_host *host; /* until the mesh has it; NULL: one node */
 	struct mesh *mesh;
-	struct census *census;
+	struct states *states;
 	struct ctl *ctl;
 	struct counters counts;
-	struct round_job sync;
-	struct loop_timer *idle_timer, *grace_timer, *child_timer, *leave_timer;
+	struct loop_timer *idle_timer;
 	bool leaving;
 };
 
@@ -51,69 +50,7 @@ static bool is_alone(const struct node *n)
 	return rankset_count(&n->o->ranks) == n->o->nranks;
 }
 
-/* -- what the census wants ------------------------------------------------ */
-
-static void sync_soon(void *arg)
-{
-	struct node *n = arg;
-
-	round_want(n->round, &n->sync);
-}
-
-static void on_sync(struct round_job *job)
-{
-	struct node *n =
-		(struct node *)((char *)job - offsetof(struct node, sync));
-
-	census_sync(n->census);
-}
-
-static void reach(uint32_t node, void *arg)
-{
-	mesh_reach(((struct node *)arg)->mesh, node);
-}
-
-static int send_state(uint32_t node, const char *text, size_t len, void *arg)
-{
-	return mesh_send(((struct node *)arg)->mesh, node, WIRE_STATE, text,
-			 len);
-}
-
-static void send_ack(uint32_t node, void *arg)
-{
-	mesh_send(((struct node *)arg)->mesh, node, WIRE_ACK, NULL, 0);
-}
-
-static const char *bye_text(bool all_done)
-{
-	return all_done ? WIRE_ALL_DONE : "";
-}
-
-static void send_bye(uint32_t node, bool all_done, void *arg)
-{
-	const char *text = bye_text(all_done);
-
-	mesh_send(((struct node *)arg)->mesh, node, WIRE_BYE, text,
-		  strlen(text));
-}
-
-static void set_timer(enum census_timer which, int64_t ms, void *arg)
-{
-	struct node *n = arg;
-
-	loop_timer_set(which == CENSUS_GRACE ? n->grace_timer : n->child_timer,
-		       ms);
-}
-
-static void on_grace(void *arg)
-{
-	census_timeout(((struct node *)arg)->census, CENSUS_GRACE);
-}
-
-static void on_child(void *arg)
-{
-	census_timeout(((struct node *)arg)->census, CENSUS_CHILD);
-}
+/* -- what is agreed on ---------------------------------------------------- */
 
 static void on_all(enum netctl_state state, void *arg)
 {
@@ -131,28 +68,10 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 	ctl_tell_lost(n->ctl, rank, text);
 }
 
-static void on_handed_over(bool all_done, void *arg)
+static void on_not_taken(void *arg)
 {
-	mesh_leave(((struct node *)arg)->mesh, bye_text(all_done));
+	log_warn("nobody took over in time what this node knows of the step");
 }
-
-static void node_text(uint32_t node, char *text, size_t size, void *arg)
-{
-	mesh_node_text(((struct node *)arg)->mesh, node, text, size);
-}
-
-static const struct census_ops census_ops = {
-	.soon = sync_soon,
-	.reach = reach,
-	.send_state = send_state,
-	.send_ack = send_ack,
-	.send_bye = send_bye,
-	.timer = set_timer,
-	.all = on_all,
-	.lost = on_lost,
-	.handed_over = on_handed_over,
-	.node_text = node_text,
-};
 
 /* -- what links bring ----------------------------------------------------- */
 
@@ -163,21 +82,7 @@ static void on_link_up(uint32_t node, void *arg)
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_debug("link to %s is up", text);
-	census_up(n->census, node);
-}
-
-static int on_bye(struct node *n, uint32_t node, const uint8_t *data,
-		  size_t len, struct errmsg *err)
-{
-	bool all_done = len == strlen(WIRE_ALL_DONE) &&
-			memcmp(data, WIRE_ALL_DONE, len) == 0;
-	int r;
-
-	if (len && !all_done)
-		return errmsg_say(err, -EPROTO, "it sent a BYE that is none");
-	r = census_bye(n->census, node, all_done);
-	mesh_gone(n->mesh, node);
-	return r;
+	states_up(n->states, node);
 }
 
 static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
@@ -185,20 +90,7 @@ static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 {
 	struct node *n = arg;
 
-	switch (type) {
-	case WIRE_STATE:
-		return census_recv(n->census, node, (const char *)data, len,
-				   err);
-	case WIRE_BYE:
-		return on_bye(n, node, data, len, err);
-	case WIRE_ACK:
-		census_ack(n->census, node);
-		return 0;
-	case WIRE_OPEN:
-	case WIRE_FRAMES:
-		break;
-	}
-	return -EPROTO;
+	return states_control(n->states, node, type, data, len, err);
 }
 
 static void on_link_broken(uint32_t node, const char *why, void *arg)
@@ -208,7 +100,7 @@ static void on_link_broken(uint32_t node, const char *why, void *arg)
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_warn("link to %s broke: %s", text, why);
-	census_broken(n->census, node, why);
+	states_broken(n->states, node, why);
 }
 
 static void on_unreachable(uint32_t node, const char *why, void *arg)
@@ -219,7 +111,7 @@ static void on_unreachable(uint32_t node, const char *why, void *arg)
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_at(n->leaving ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
 	       "%s cannot be reached: %s", text, why);
-	census_unreachable(n->census, node);
+	states_unreachable(n->states, node);
 }
 
 static void on_left(void *arg)
@@ -294,7 +186,7 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 	r = mesh_start(n->mesh, TAKE_PTR(n->host), n->table, msg->table.node,
 		       err);
 	if (r == 0 &&
-	    census_start(n->census, msg->table.node, msg->table.nnodes) < 0)
+	    states_start(n->states, msg->table.node, msg->table.nnodes) < 0)
 		r = errmsg_set(err, -ENOMEM, "states of the step");
 	if (r < 0)
 		return r;
@@ -342,7 +234,7 @@ static void on_state(uint32_t rank, enum netctl_state state, void *arg)
 		 "vm[%" PRIu32
 		 "]@%.64s: its VM could not be started or was lost",
 		 rank, n->o->node);
-	if (census_state(n->census, rank, state, why) < 0)
+	if (states_say(n->states, rank, state, why) < 0)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
 
@@ -359,7 +251,7 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 		 "]@%.64s: its helper ended before its VM was done",
 		 rank, n->o->node);
 	log_info("%s", why);
-	if (census_state(n->census, rank, NETCTL_FAILED, why) < 0)
+	if (states_say(n->states, rank, NETCTL_FAILED, why) < 0)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
 
@@ -369,16 +261,7 @@ static void on_all_closed(void *arg)
 
 	n->leaving = true;
 	log_info("the last helper has left");
-	loop_timer_set(n->leave_timer, NODE_HAND_OVER_MS);
-	census_leave(n->census);
-}
-
-static void on_hand_over_timeout(void *arg)
-{
-	struct node *n = arg;
-
-	log_warn("nobody took over in time what this node knows of the step");
-	mesh_leave(n->mesh, "");
+	states_leave(n->states);
 }
 
 static void log_port(const struct port *p, void *arg)
@@ -421,18 +304,6 @@ static void on_idle(void *arg)
 }
 
 /* -- life ----------------------------------------------------------------- */
-
-static int make_timers(struct node *n, struct errmsg *err)
-{
-	if (loop_timer_add(n->loop, NODE_FIRST_HELPER_MS, on_idle, n,
-			   &n->idle_timer) < 0 ||
-	    loop_timer_add(n->loop, -1, on_grace, n, &n->grace_timer) < 0 ||
-	    loop_timer_add(n->loop, -1, on_child, n, &n->child_timer) < 0 ||
-	    loop_timer_add(n->loop, -1, on_hand_over_timeout, n,
-			   &n->leave_timer) < 0)
-		return errmsg_set(err, -ENOMEM, "timers");
-	return 0;
-}
 
 static int make_fwd(struct node *n, struct errmsg *err)
 {
@@ -478,6 +349,22 @@ static int make_mesh(struct node *n, struct errmsg *err)
 	return mesh_new(&env, &n->mesh, err);
 }
 
+static int make_states(struct node *n, struct errmsg *err)
+{
+	const struct states_env env = {
+		.loop = n->loop,
+		.round = n->round,
+		.mesh = n->mesh,
+		.nranks = n->o->nranks,
+		.all = on_all,
+		.lost = on_lost,
+		.not_taken = on_not_taken,
+		.arg = n,
+	};
+
+	return states_new(&env, &n->states, err);
+}
+
 /* With all tasks on this node there are no links and nothing listens. */
 static int make_host(struct node *n, struct errmsg *err)
 {
@@ -486,7 +373,7 @@ static int make_host(struct node *n, struct errmsg *err)
 	int r;
 
 	if (is_alone(n))
-		return census_start(n->census, 0, 1);
+		return states_start(n->states, 0, 1);
 	r = local_address(n->o->device, n->o->bind, n->o->node, &sa, err);
 	if (r == 0)
 		r = link_tcp_listen(&env, &sa, n->o->ports, &n->host, err);
@@ -518,10 +405,10 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 		return errmsg_set(err, -ENOMEM, "node");
 	n->o = o;
 	n->loop = loop;
-	n->sync.fn = on_sync;
 	r = round_new(loop, &n->round, err);
-	if (r == 0)
-		r = make_timers(n, err);
+	if (r == 0 && loop_timer_add(loop, NODE_FIRST_HELPER_MS, on_idle, n,
+				     &n->idle_timer) < 0)
+		r = errmsg_set(err, -ENOMEM, "timer");
 	if (r == 0)
 		r = flow_new(loop, n->round, &n->flow, err);
 	if (r == 0)
@@ -529,9 +416,9 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	if (r == 0)
 		r = make_ports(n, err);
 	if (r == 0)
-		r = census_new(o->nranks, &census_ops, n, &n->census, err);
-	if (r == 0)
 		r = make_mesh(n, err);
+	if (r == 0)
+		r = make_states(n, err);
 	if (r == 0)
 		r = make_host(n, err);
 	if (r == 0)
@@ -549,18 +436,13 @@ void node_free(struct node *n)
 	if (!n)
 		return;
 	ctl_free(n->ctl);
+	states_free(n->states);
 	mesh_free(n->mesh);
 	link_host_free(n->host);
-	census_free(n->census);
 	ports_free(n->ports);
 	fwd_free(n->fwd);
 	flow_free(n->flow);
-	loop_timer_free(n->leave_timer);
-	loop_timer_free(n->child_timer);
-	loop_timer_free(n->grace_timer);
 	loop_timer_free(n->idle_timer);
-	if (n->round)
-		round_forget(n->round, &n->sync);
 	round_free(n->round);
 	buf_pool_done(&n->pool);
 	table_free(n->table);

@@ -3,7 +3,7 @@
  * Joins the parts: what helpers say (ctl) becomes ports, the table of nodes
  * and states; what links bring goes to the forwarder (fwd) and the census.
  *
- *	helpers -- ctl -- node -- census -- mesh -- link (tcp)
+ *	helpers -- ctl -- node -- states -- mesh -- link (tcp)
  *	                   |                 |
  *	QEMU ----------- port ---- fwd ------+
  *
@@ -17,7 +17,6 @@
 #include "options.h"
 
 #define NODE_FIRST_HELPER_MS 30000 /* without one, the loop is stopped */
-#define NODE_HAND_OVER_MS    1000  /* what we know, when the last has left */
 
 struct node;
 
