@@ -26,15 +26,14 @@ packages_build=(
 	libssl-dev libarchive-dev libcmocka-dev
 )
 packages_run=(
-	slurmctld slurmd slurm-client munge libpmix2 iproute2 util-linux
+	slurmctld slurmd slurm-client munge libpmix-dev iproute2 util-linux perl
 	procps psmisc qemu-system-x86 qemu-utils seabios openssh-client
 )
-packages_tiny=(busybox-static cpio zstd kmod iperf3 binutils apt-utils)
-packages_debian=(mmdebstrap e2fsprogs dosfstools mtools fdisk grub-pc-bin
-	grub-efi-amd64-bin grub-common xorriso ovmf)
+packages_tiny=(busybox-static cpio lz4 zstd xz-utils kmod iperf3)
+packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
 packages_check=(
 	clang clang-format libclang-rt-14-dev llvm shellcheck perl jq man-db
-	groff python3 expect xz-utils file
+	groff python3 genisoimage file bsdutils
 )
 
 # Install what is missing of the packages named. Services that they bring are
