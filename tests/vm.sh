@@ -63,6 +63,7 @@ ours()
 leftovers()
 {
 	local n
+	mc vm node ctl true || echo "the cluster cannot be looked at"
 	ours
 	for n in $(mc vm node ctl sinfo -h -o %N -N); do
 		mc vm node "$n" find "$runtime" -mindepth 1 2>/dev/null |
