@@ -2,7 +2,6 @@
 
 #include "site.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <glob.h>
 #include <stdio.h>
@@ -151,23 +150,11 @@ static int set_named(struct site *s, const char *name, const char *value,
 			  name);
 }
 
-static char *strip(char *text)
-{
-	size_t len;
-
-	while (isspace((unsigned char)*text))
-		text++;
-	len = strlen(text);
-	while (len && isspace((unsigned char)text[len - 1]))
-		text[--len] = '\0';
-	return text;
-}
-
 static int set_line(struct site *s, char *line, struct errmsg *err)
 {
 	char *name, *value, *eq;
 
-	name = strip(line);
+	name = value_strip(line);
 	if (!*name || *name == '#')
 		return 0;
 	eq = strchr(name, '=');
@@ -175,8 +162,8 @@ static int set_line(struct site *s, char *line, struct errmsg *err)
 		return errmsg_say(err, -EINVAL,
 				  "'%s' is not of the form key = value", name);
 	*eq = '\0';
-	value = strip(eq + 1);
-	return set_named(s, strip(name), value, err);
+	value = value_strip(eq + 1);
+	return set_named(s, value_strip(name), value, err);
 }
 
 static int load_file(struct site *s, const char *path, bool must_exist,

@@ -163,3 +163,15 @@ void value_size_text(uint64_t bytes, char text[16])
 	snprintf(text, 16, v < 10 && v != (int)v ? "%.1f%c" : "%.0f%c", v,
 		 units[u]);
 }
+
+char *value_strip(char *text)
+{
+	size_t len;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	len = strlen(text);
+	while (len && isspace((unsigned char)text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}

@@ -25,6 +25,8 @@ int value_word(const char *text, const char *const *words, int *ret,
 	       struct errmsg *err);
 /* A host or domain name as RFC 1123 has it: letters, digits, '-', '.'. */
 int value_hostname(const char *text, struct errmsg *err);
+/* @text without the white space at both ends; changed in place. */
+char *value_strip(char *text);
 /* "1.5G", "640M": for messages. */
 void value_size_text(uint64_t bytes, char text[16]);
 

@@ -22,9 +22,6 @@ enum { CHAN_STDIN = 1, CHAN_STDOUT, CHAN_STDERR };
 /* The agent's error codes that are told apart here (doc/agent-port.md). */
 enum { E_PERM = 6, E_NOENT = 10 };
 
-/* A hosts file of more lines than this would not fit one control message. */
-#define HOSTS_MAX 4096
-
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
 
@@ -397,7 +394,7 @@ static char *hosts_text(const struct guest *g)
 	size_t size;
 	FILE *f;
 
-	if (g->task->ranks > HOSTS_MAX)
+	if (g->task->ranks > SPEC_HOSTS_MAX)
 		return NULL;
 	f = open_memstream(&text, &size);
 	if (!f)

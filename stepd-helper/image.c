@@ -2,7 +2,6 @@
 
 #include "image.h"
 
-#include <ctype.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -311,21 +310,9 @@ static int bundle_key(struct image *im, const char *key, const char *value,
 		key);
 }
 
-static char *strip(char *text)
-{
-	size_t n;
-
-	while (isspace((unsigned char)*text))
-		text++;
-	n = strlen(text);
-	while (n && isspace((unsigned char)text[n - 1]))
-		text[--n] = '\0';
-	return text;
-}
-
 static int bundle_line(struct image *im, char *line, struct errmsg *err)
 {
-	char *key = strip(line), *eq;
+	char *key = value_strip(line), *eq;
 
 	if (!*key || *key == '#')
 		return 0;
@@ -334,7 +321,7 @@ static int bundle_line(struct image *im, char *line, struct errmsg *err)
 		return errmsg_say(err, -EINVAL,
 				  "'%s' is not of the form key = value", key);
 	*eq = '\0';
-	return bundle_key(im, strip(key), strip(eq + 1), err);
+	return bundle_key(im, value_strip(key), value_strip(eq + 1), err);
 }
 
 static int load_bundle(struct image *im, struct errmsg *err)

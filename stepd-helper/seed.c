@@ -18,7 +18,6 @@
 #include "sshkey.h"
 
 #define AGENT_PATH PKGLIBEXECDIR "/vmstep-agent"
-#define HOSTS_MAX  4096 /* as in guest.c: more lines are left out */
 
 /* -- texts ----------------------------------------------------------------- */
 
@@ -63,7 +62,7 @@ static void put_network_config(FILE *f, const struct task *t,
 
 static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
 {
-	if (s->net == NET_NONE || t->ranks > HOSTS_MAX)
+	if (s->net == NET_NONE || t->ranks > SPEC_HOSTS_MAX)
 		return;
 	for (uint32_t r = 0; r < t->ranks; r++) {
 		_cleanup_free_ char *name =
