@@ -20,6 +20,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/node.c %D%/node.h \
 	%D%/options.c %D%/options.h \
 	%D%/outq.c %D%/outq.h \
+	%D%/packet.c %D%/packet.h \
 	%D%/port.h \
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/ports.c %D%/ports.h \
