@@ -23,7 +23,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define NETCTL_VERSION	1
+#define NETCTL_VERSION	2
 #define NETCTL_KEY_LEN	32
 #define NETCTL_TEXT_LEN 160
 
@@ -36,6 +36,14 @@ enum netctl_type {
 	NETCTL_LOST,
 };
 
+/* What lies behind the descriptor of a HELLO. */
+enum netctl_port {
+	NETCTL_NO_PORT,
+	NETCTL_STREAM,	   /* QEMU's -netdev stream */
+	NETCTL_DGRAM,	   /* QEMU's -netdev dgram */
+	NETCTL_VHOST_USER, /* QEMU's -netdev vhost-user */
+};
+
 enum netctl_state {
 	NETCTL_READY = 1, /* agent and network of the guest are up */
 	NETCTL_DONE,	  /* its command has ended, or it has none */
@@ -46,12 +54,13 @@ struct netctl {
 	uint32_t version; /* NETCTL_VERSION */
 	uint32_t type;	  /* enum netctl_type */
 	union {
-		/* One descriptor rides along: vmstep-net's end of a stream
-		 * socket pair whose other end is QEMU's -netdev stream. The
-		 * helper keeps a copy of both. No descriptor: no port. */
+		/* One descriptor rides along, unless there is no port:
+		 * vmstep-net's end of a connection whose other end is
+		 * QEMU's. */
 		struct {
 			uint32_t rank;
 			uint32_t nranks;
+			uint32_t port; /* enum netctl_port */
 		} hello;
 		/* "192.0.2.7:40123" or "[2001:db8::7]:40123", where other
 		 * nodes' vmstep-net reach this one; empty with one node. */

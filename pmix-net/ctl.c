@@ -171,6 +171,19 @@ static int check_rank(const struct ctl *ctl, const struct netctl *msg,
 	return 0;
 }
 
+static int check_port(const struct netctl *msg, int fd, struct errmsg *err)
+{
+	if (msg->hello.port > NETCTL_VHOST_USER)
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: no such kind of port: %" PRIu32,
+				  msg->hello.port);
+	if ((msg->hello.port == NETCTL_NO_PORT) != (fd < 0))
+		return errmsg_say(
+			err, -EINVAL,
+			"vmstep-net: a port and its descriptor come together");
+	return 0;
+}
+
 static void welcome(struct conn *c)
 {
 	struct ctl *ctl = c->ctl;
@@ -194,10 +207,13 @@ static int take_hello(struct conn *c, const struct netctl *msg, int *fd,
 
 	if (c->greeted)
 		return errmsg_say(err, -EPROTO, "vmstep-net: HELLO twice");
-	r = check_rank(ctl, msg, err);
+	r = check_port(msg, *fd, err);
 	if (r == 0)
-		r = ctl->ops.hello(msg->hello.rank, TAKE_FD(*fd), err,
-				   ctl->arg);
+		r = check_rank(ctl, msg, err);
+	if (r == 0)
+		r = ctl->ops.hello(msg->hello.rank,
+				   (enum netctl_port)msg->hello.port,
+				   TAKE_FD(*fd), err, ctl->arg);
 	if (r < 0)
 		return r;
 	c->greeted = ctl->was_used = true;

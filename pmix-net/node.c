@@ -140,7 +140,8 @@ static const struct mesh_ops mesh_ops = {
 
 /* -- what helpers say ----------------------------------------------------- */
 
-static int on_hello(uint32_t rank, int port_fd, struct errmsg *err, void *arg)
+static int on_hello(uint32_t rank, enum netctl_port port, int port_fd,
+		    struct errmsg *err, void *arg)
 {
 	struct node *n = arg;
 
@@ -153,7 +154,7 @@ static int on_hello(uint32_t rank, int port_fd, struct errmsg *err, void *arg)
 	}
 	log_info("helper of vm[%" PRIu32 "] said hello, %s", rank,
 		 port_fd < 0 ? "without a port" : "with a port");
-	return port_fd < 0 ? 0 : ports_open(n->ports, rank, port_fd, err);
+	return port_fd < 0 ? 0 : ports_open(n->ports, rank, port, port_fd, err);
 }
 
 static int check_table(const struct node *n, const struct netctl *msg,

@@ -41,7 +41,8 @@ static void on_ended(struct port *p, const char *why, void *arg)
 	close_slot(arg, find_slot(arg, p->rank), why);
 }
 
-int ports_open(struct ports *ps, uint32_t rank, int fd, struct errmsg *err)
+int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
+	       struct errmsg *err)
 {
 	const struct port_env env = {
 		.loop = ps->env.loop,
@@ -59,7 +60,17 @@ int ports_open(struct ports *ps, uint32_t rank, int fd, struct errmsg *err)
 		return errmsg_say(err, -EEXIST,
 				  "rank %" PRIu32 " has a port already", rank);
 	}
-	return port_stream_new(&env, rank, fd, slot, err);
+	switch (kind) {
+	case NETCTL_STREAM:
+		return port_stream_new(&env, rank, fd, slot, err);
+	case NETCTL_DGRAM:
+	case NETCTL_VHOST_USER:
+	case NETCTL_NO_PORT:
+		break;
+	}
+	close(fd);
+	return errmsg_say(err, -ENOTSUP,
+			  "vmstep-net has no ports of kind %d yet", (int)kind);
 }
 
 void ports_close(struct ports *ps, uint32_t rank)

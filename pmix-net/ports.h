@@ -7,6 +7,7 @@
 #define VMSTEP_PORTS_H
 
 #include "errmsg.h"
+#include "netctl.h"
 #include "port.h"
 
 struct ports;
@@ -28,8 +29,9 @@ int ports_new(const struct ports_env *env, size_t max, struct ports **ret,
 void ports_free(struct ports *ps); /* NULL is fine; closes them all */
 
 /* A port of @rank over @fd, owned from now on, also on failure; see
- * port_stream_new(). */
-int ports_open(struct ports *ps, uint32_t rank, int fd, struct errmsg *err);
+ * port_stream_new() and its like. */
+int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
+	       struct errmsg *err);
 void ports_close(struct ports *ps, uint32_t rank); /* none is fine */
 
 void ports_each(const struct ports *ps,

@@ -104,6 +104,11 @@ static void odd_helpers_are_refused_by_name(void **state)
 	refuse(&msg, "not of this node");
 	refuse(&right, "already");
 	msg = right;
+	msg.hello.port = 99;
+	refuse(&msg, "kind of port");
+	msg.hello.port = NETCTL_STREAM;
+	refuse(&msg, "descriptor");
+	msg = right;
 	msg.type = NETCTL_STATE;
 	refuse(&msg, "before HELLO");
 	msg.type = 99;

@@ -227,7 +227,7 @@ static void hello(struct step *s, uint32_t rank)
 	struct netctl msg = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_HELLO,
-		.hello = { rank, s->nranks },
+		.hello = { rank, s->nranks, NETCTL_STREAM },
 	};
 	struct step_node *n = &s->nodes[rank / s->per_node];
 	struct step_rank *r = &s->ranks[rank];

@@ -319,6 +319,7 @@ static int hello(struct net *n, struct errmsg *err)
 
 	m.hello.rank = n->task->rank;
 	m.hello.nranks = n->task->ranks;
+	m.hello.port = n->port_net < 0 ? NETCTL_NO_PORT : NETCTL_STREAM;
 	r = send_msg(n->fd, &m, n->port_net);
 	return r < 0 ? errmsg_set(err, r, "hello to vmstep-net") : 0;
 }
