@@ -285,6 +285,11 @@ static bool is_bridge_group(const uint8_t mac[ADDR_MAC_LEN])
 	return memcmp(mac, group, sizeof(group)) == 0 && mac[5] < 0x10;
 }
 
+bool answer_may_be_ours(const uint8_t *header)
+{
+	return (header[0] & 1) || get16(header + 12) == ETHERTYPE_ARP;
+}
+
 enum answer answer_frame(const struct answer_conf *conf, uint32_t rank,
 			 const uint8_t *frame, size_t len,
 			 uint8_t reply[ANSWER_REPLY_MAX], size_t *reply_len)

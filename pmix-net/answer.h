@@ -6,12 +6,14 @@
 #ifndef VMSTEP_ANSWER_H
 #define VMSTEP_ANSWER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "addr.h"
 
 #define ANSWER_REPLY_MAX 128
+#define ANSWER_FRAME_MAX 1522 /* longer ones are nobody's question */
 
 enum answer {
 	ANSWER_NOT_OURS, /* forward it like any other */
@@ -24,6 +26,10 @@ struct answer_conf {
 	struct addr_net net;
 	uint32_t nranks;
 };
+
+/* Can answer_frame() have anything to say of a frame that begins with these 14
+ * bytes? Most frames end here. */
+bool answer_may_be_ours(const uint8_t *header);
 
 /* @frame, of at least 14 bytes, came from the guest of @rank. @reply_len is
  * set with ANSWER_REPLY only. */

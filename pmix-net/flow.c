@@ -103,30 +103,30 @@ static int wait_for(struct flow *f, struct inlet *in, struct outlet *out)
 	return -EAGAIN;
 }
 
-static bool deliver(struct outlet *out, const uint8_t *frame, size_t len)
+static bool deliver(struct outlet *out, const struct packet *p)
 {
-	if (out->send(out, frame, len) < 0)
+	if (out->send(out, p) < 0)
 		return false;
 	out->counts->n[COUNT_OUT_FRAMES]++;
-	out->counts->n[COUNT_OUT_BYTES] += len;
+	out->counts->n[COUNT_OUT_BYTES] += p->len;
 	return true;
 }
 
 int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
-	      const uint8_t *frame, size_t len)
+	      const struct packet *p)
 {
-	if (!deliver(out, frame, len)) {
+	if (!deliver(out, p)) {
 		if (!out->slow && loop_now_ms() >= out->lossy_until_ms)
 			return wait_for(f, in, out);
 		count(out->counts, COUNT_FULL);
 	}
-	flow_took(in, len);
+	flow_took(in, p->len);
 	return 0;
 }
 
-void flow_copy(struct outlet *out, const uint8_t *frame, size_t len)
+void flow_copy(struct outlet *out, const struct packet *p)
 {
-	if (!deliver(out, frame, len))
+	if (!deliver(out, p))
 		count(out->counts, COUNT_FULL);
 }
 

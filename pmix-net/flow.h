@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "errmsg.h"
 #include "loop.h"
+#include "packet.h"
 #include "round.h"
 
 #define FLOW_PORT_MS 200
@@ -32,8 +33,8 @@
 struct flow;
 
 struct outlet {
-	/* Copy @frame. 0, or -EAGAIN: no room, flow_drained() will follow. */
-	int (*send)(struct outlet *out, const uint8_t *frame, size_t len);
+	/* Copy the frame. 0, or -EAGAIN: no room, flow_drained() follows. */
+	int (*send)(struct outlet *out, const struct packet *p);
 	struct counters *counts; /* borrowed */
 	int wait_ms;
 	bool slow;		/* a wait ran out, and it has not drained */
@@ -57,9 +58,9 @@ void flow_free(struct flow *f); /* NULL is fine */
  * waits; @in keeps it and reads no further until resume() is called, from the
  * loop. */
 int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
-	      const uint8_t *frame, size_t len);
+	      const struct packet *p);
 /* A copy for one of many: never waits. */
-void flow_copy(struct outlet *out, const uint8_t *frame, size_t len);
+void flow_copy(struct outlet *out, const struct packet *p);
 
 /* @out has room again, after it had none. */
 void flow_drained(struct flow *f, struct outlet *out);

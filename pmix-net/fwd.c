@@ -98,34 +98,35 @@ static int drop(struct inlet *in, enum counter why)
 }
 
 static int to_node(struct fwd *f, struct inlet *in, uint32_t node,
-		   const uint8_t *frame, size_t len)
+		   const struct packet *p)
 {
 	struct outlet *out = f->node(node, f->node_arg);
 
 	if (!out)
 		return drop(in, COUNT_NODE_GONE);
-	return flow_send(f->conf.flow, in, out, frame, len);
+	return flow_send(f->conf.flow, in, out, p);
 }
 
 static int to_port(struct fwd *f, struct inlet *in, uint32_t rank,
-		   const uint8_t *frame, size_t len)
+		   const struct packet *p)
 {
 	struct outlet *out = port_outlet(f, rank);
 
 	if (!out)
 		return drop(in, COUNT_NO_PORT);
-	return flow_send(f->conf.flow, in, out, frame, len);
+	return flow_send(f->conf.flow, in, out, p);
 }
 
-static void to_every_port(struct fwd *f, const struct inlet *but,
-			  const uint8_t *frame, size_t len)
+#define NOBODY UINT32_MAX
+
+static void to_every_port(struct fwd *f, uint32_t but, const struct packet *p)
 {
 	for (size_t i = 0; i < f->n_ports; i++)
-		if (f->ports[i].in != but)
-			flow_copy(f->ports[i].out, frame, len);
+		if (f->ports[i].rank != but)
+			flow_copy(f->ports[i].out, p);
 }
 
-static void to_every_node(struct fwd *f, const uint8_t *frame, size_t len)
+static void to_every_node(struct fwd *f, const struct packet *p)
 {
 	struct outlet *out;
 
@@ -134,17 +135,26 @@ static void to_every_node(struct fwd *f, const uint8_t *frame, size_t len)
 			continue;
 		out = f->node(n, f->node_arg);
 		if (out)
-			flow_copy(out, frame, len);
+			flow_copy(out, p);
 	}
 }
 
 /* -- checks --------------------------------------------------------------- */
 
-static bool fits(const struct fwd *f, struct inlet *in, size_t len)
+/* The longest frame on the wire that the sender's card would have made. */
+static size_t wire_len(const struct packet *p)
 {
-	if (len < WIRE_FRAME_MIN)
+	if (p->offload.gso == VIRTIO_NET_HDR_GSO_NONE)
+		return p->len;
+	return (size_t)p->offload.hdr_len + p->offload.gso_size;
+}
+
+static bool fits(const struct fwd *f, struct inlet *in, const struct packet *p)
+{
+	if (p->len < WIRE_FRAME_MIN)
 		count(in->counts, COUNT_RUNT);
-	else if (len > f->conf.mtu + WIRE_FRAME_MIN + TAG_BYTES)
+	else if (p->len > WIRE_FRAME_MAX ||
+		 wire_len(p) > f->conf.mtu + WIRE_FRAME_MIN + TAG_BYTES)
 		count(in->counts, COUNT_OVERSIZE);
 	else
 		return true;
@@ -180,47 +190,48 @@ static bool may_send_as(struct fwd *f, const uint8_t *mac,
 /* -- from a port ---------------------------------------------------------- */
 
 static int to_learnt(struct fwd *f, uint32_t rank, struct inlet *in,
-		     const uint8_t *frame, size_t len)
+		     const struct packet *p)
 {
 	struct learn_owner to;
 
-	if (!learn_find(f->learn, frame, loop_now_ms(), &to))
+	if (!learn_find(f->learn, p->head, loop_now_ms(), &to))
 		return drop(in, COUNT_UNKNOWN);
 	if (to.is_node)
-		return to_node(f, in, to.id, frame, len);
+		return to_node(f, in, to.id, p);
 	if (to.id == rank)
 		return drop(in, COUNT_SELF);
-	return to_port(f, in, to.id, frame, len);
+	return to_port(f, in, to.id, p);
 }
 
 static int unicast(struct fwd *f, uint32_t rank, struct inlet *in,
-		   const uint8_t *frame, size_t len)
+		   const struct packet *p)
 {
 	uint32_t to;
 
-	if (!is_rank(f, frame, &to))
-		return to_learnt(f, rank, in, frame, len);
+	if (!is_rank(f, p->head, &to))
+		return to_learnt(f, rank, in, p);
 	if (to == rank)
 		return drop(in, COUNT_SELF);
 	if (rankset_has(f->conf.local, to))
-		return to_port(f, in, to, frame, len);
+		return to_port(f, in, to, p);
 	if (!f->table)
 		return drop(in, COUNT_NO_TABLE);
-	return to_node(f, in, table_node(f->table, to), frame, len);
+	return to_node(f, in, table_node(f->table, to), p);
 }
 
 static void reply_to(struct fwd *f, uint32_t rank, const uint8_t *reply,
 		     size_t len)
 {
+	const struct packet p = packet_flat(reply, len);
 	struct outlet *out = port_outlet(f, rank);
 
 	if (out)
-		flow_copy(out, reply, len);
+		flow_copy(out, &p);
 }
 
 /* What is answered or swallowed at the port; true: it is dealt with. */
 static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
-		       const uint8_t *frame, size_t len)
+		       const struct packet *p)
 {
 	static const enum counter counts[] = {
 		[ANSWER_REPLY] = COUNT_ANSWERED,
@@ -231,59 +242,78 @@ static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 	size_t reply_len = 0;
 	enum answer answer;
 
-	answer = answer_frame(&f->answers, rank, frame, len, reply, &reply_len);
+	answer = answer_frame(&f->answers, rank, p->head, p->head_len, reply,
+			      &reply_len);
 	if (answer == ANSWER_NOT_OURS)
 		return false;
 	count(in->counts, counts[answer]);
 	if (answer != ANSWER_SPOOFED)
-		flow_took(in, len);
+		flow_took(in, p->len);
 	if (answer == ANSWER_REPLY)
 		reply_to(f, rank, reply, reply_len);
 	return true;
 }
 
+/* What may be for us is looked at in one piece, and then goes on as that: the
+ * sender cannot change it any more. What is longer is nothing of that kind. */
+static int from_port(struct fwd *f, uint32_t rank, struct inlet *in,
+		     const struct packet *p)
+{
+	if (stays_here(f, rank, in, p))
+		return 0;
+	if (!is_group(p->head))
+		return unicast(f, rank, in, p);
+	to_every_port(f, rank, p);
+	to_every_node(f, p);
+	flow_took(in, p->len);
+	return 0;
+}
+
 int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
-		  const uint8_t *frame, size_t len)
+		  const struct packet *p)
 {
 	const struct learn_owner from = { .is_node = false, .id = rank };
+	uint8_t whole[ANSWER_FRAME_MAX];
+	struct packet flat;
 
-	if (!fits(f, in, len))
+	if (!fits(f, in, p))
 		return 0;
-	if (!may_send_as(f, frame + ADDR_MAC_LEN, from))
+	if (!may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
-	if (stays_here(f, rank, in, frame, len))
-		return 0;
-	if (!is_group(frame))
-		return unicast(f, rank, in, frame, len);
-	to_every_port(f, in, frame, len);
-	to_every_node(f, frame, len);
-	flow_took(in, len);
-	return 0;
+	if (!answer_may_be_ours(p->head))
+		return unicast(f, rank, in, p);
+	if (!p->n_rest || p->len > sizeof(whole))
+		return from_port(f, rank, in, p);
+	packet_read(p, 0, whole, p->len);
+	flat = packet_flat(whole, p->len);
+	flat.offload = p->offload;
+	flat.flow = p->flow;
+	return from_port(f, rank, in, &flat);
 }
 
 /* -- from a node ---------------------------------------------------------- */
 
 int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
-		  const uint8_t *frame, size_t len)
+		  const struct packet *p)
 {
 	const struct learn_owner from = { .is_node = true, .id = node };
 	struct learn_owner to;
 	uint32_t rank;
 
-	if (!fits(f, in, len))
+	if (!fits(f, in, p))
 		return 0;
-	if (!may_send_as(f, frame + ADDR_MAC_LEN, from))
+	if (!may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
-	if (is_group(frame)) {
-		to_every_port(f, NULL, frame, len);
-		flow_took(in, len);
+	if (is_group(p->head)) {
+		to_every_port(f, NOBODY, p);
+		flow_took(in, p->len);
 		return 0;
 	}
-	if (is_rank(f, frame, &rank))
-		return to_port(f, in, rank, frame, len);
-	if (!learn_find(f->learn, frame, loop_now_ms(), &to) || to.is_node)
+	if (is_rank(f, p->head, &rank))
+		return to_port(f, in, rank, p);
+	if (!learn_find(f->learn, p->head, loop_now_ms(), &to) || to.is_node)
 		return drop(in, COUNT_UNKNOWN);
-	return to_port(f, in, to.id, frame, len);
+	return to_port(f, in, to.id, p);
 }
 
 /* -- life ----------------------------------------------------------------- */

@@ -53,8 +53,8 @@ void fwd_remove_port(struct fwd *f, uint32_t rank); /* none is fine */
 /* One frame from the guest of @rank, or from @node. 0: done with it, wherever
  * it went. -EAGAIN: it waits, see flow_send(). */
 int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
-		  const uint8_t *frame, size_t len);
+		  const struct packet *p);
 int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
-		  const uint8_t *frame, size_t len);
+		  const struct packet *p);
 
 #endif

@@ -11,14 +11,16 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION	 1
-#define WIRE_MAGIC	 "vmstepLK" /* 8 bytes, without the final NUL */
-#define WIRE_NONCE	 32
-#define WIRE_PROOF	 32
-#define WIRE_NAME	 64
-#define WIRE_FRAME_MIN	 14    /* an Ethernet header */
-#define WIRE_FRAME_MAX	 65565 /* largest IP packet, tagged, virtio_net_hdr */
-#define WIRE_PAYLOAD_MAX (4 + WIRE_FRAME_MAX) /* a batch of one such frame */
+#define WIRE_VERSION   2
+#define WIRE_MAGIC     "vmstepLK" /* 8 bytes, without the final NUL */
+#define WIRE_NONCE     32
+#define WIRE_PROOF     32
+#define WIRE_NAME      64
+#define WIRE_FRAME_MIN 14    /* an Ethernet header */
+#define WIRE_FRAME_MAX 65565 /* largest IP packet, tagged, virtio_net_hdr */
+#define WIRE_OFFLOADED 0x80000000u /* in a frame's length: one follows */
+/* A batch of one such frame. */
+#define WIRE_PAYLOAD_MAX (4 + sizeof(struct wire_offload) + WIRE_FRAME_MAX)
 #define WIRE_BATCH_BYTES (64 * 1024) /* a batch of several ends before this */
 
 struct wire_hello {
@@ -33,11 +35,20 @@ static_assert(sizeof(struct wire_hello) == 120, "as in doc/net.md");
 
 enum wire_type {
 	WIRE_OPEN = 1, /* empty; the dialler's first message */
-	WIRE_FRAMES,   /* a batch: u32 length, frame, u32 length, frame ... */
+	WIRE_FRAMES,   /* a batch: u32 length, [offload,] frame, u32 ... */
 	WIRE_STATE,    /* lines of text: see roll.h */
 	WIRE_BYE,      /* WIRE_ALL_DONE or empty: this node leaves */
 	WIRE_ACK,      /* empty: we keep what the BYE's sender knew */
 };
+
+/* What the sender left for a card to do: struct offload of packet.h, and the
+ * flow that the frame belongs to. */
+struct wire_offload {
+	uint8_t flags, gso;
+	uint16_t hdr_len, gso_size, csum_start, csum_offset, flow;
+};
+static_assert(sizeof(struct wire_offload) == 12, "as in doc/net.md");
+
 #define WIRE_ALL_DONE "all done\n" /* and its sender's children know */
 
 struct wire_header {

@@ -103,10 +103,10 @@ static void pump(struct peer *p)
 	}
 }
 
-static int peer_send(struct outlet *out, const uint8_t *frame, size_t len)
+static int peer_send(struct outlet *out, const struct packet *packet)
 {
 	struct peer *p = of_outlet(out);
-	int r = outq_frame(&p->q, frame, len);
+	int r = outq_frame(&p->q, packet);
 
 	if (r < 0)
 		p->was_full = true;
@@ -310,13 +310,13 @@ static void on_up(struct link *l, void *arg)
 static int take_frames(struct peer *p, const uint8_t *data, size_t len,
 		       struct errmsg *err)
 {
-	size_t at = p->taken, frame_len;
-	const uint8_t *frame;
+	size_t at = p->taken;
+	struct packet packet;
 	int r;
 
-	while ((r = outq_next_frame(data, len, &at, &frame, &frame_len)) > 0) {
-		if (fwd_from_node(p->mesh->env.fwd, p->node, &p->in, frame,
-				  frame_len) < 0)
+	while ((r = outq_next_frame(data, len, &at, &packet)) > 0) {
+		if (fwd_from_node(p->mesh->env.fwd, p->node, &p->in, &packet) <
+		    0)
 			return -EAGAIN;
 		p->taken = at;
 	}

@@ -5,7 +5,8 @@
 #include <assert.h>
 #include <errno.h>
 
-#define PREFIX 4 /* a frame's length */
+#define PREFIX	   4 /* a frame's length */
+#define PREFIX_MAX (PREFIX + sizeof(struct wire_offload))
 
 static_assert(sizeof(struct wire_header) + WIRE_PAYLOAD_MAX <= BUF_BYTES,
 	      "a buffer takes any message");
@@ -37,15 +38,45 @@ static struct buf *open_batch(struct outq *q)
 	return b;
 }
 
-int outq_frame(struct outq *q, const uint8_t *frame, size_t len)
+/* Most frames have nothing to say of offloads, and spare the bytes. */
+static bool has_offload(const struct packet *p)
 {
-	struct buf *b;
+	return p->offload.flags || p->offload.gso || p->flow;
+}
 
-	assert(len >= WIRE_FRAME_MIN && len <= WIRE_FRAME_MAX);
-	if (q->bytes >= OUTQ_BYTES || PREFIX + len > OUTQ_BYTES - q->bytes)
+static uint16_t big(uint16_t v)
+{
+	return htobe16(v);
+}
+
+static size_t put_prefix(uint8_t *at, const struct packet *p)
+{
+	const struct offload *o = &p->offload;
+	const struct wire_offload wire = {
+		o->flags,	    o->gso,
+		big(o->hdr_len),    big(o->gso_size),
+		big(o->csum_start), big(o->csum_offset),
+		big(p->flow),
+	};
+
+	if (!has_offload(p)) {
+		wire_put32(at, (uint32_t)p->len);
+		return PREFIX;
+	}
+	wire_put32(at, WIRE_OFFLOADED | (uint32_t)p->len);
+	memcpy(at + PREFIX, &wire, sizeof(wire));
+	return PREFIX + sizeof(wire);
+}
+
+int outq_frame(struct outq *q, const struct packet *p)
+{
+	size_t need = PREFIX_MAX + p->len;
+	struct buf *b = q->open;
+
+	assert(p->len >= WIRE_FRAME_MIN && p->len <= WIRE_FRAME_MAX);
+	if (q->bytes >= OUTQ_BYTES || need > OUTQ_BYTES - q->bytes)
 		return -EAGAIN;
-	b = q->open;
-	if (b && buf_len(b) + PREFIX + len > WIRE_BATCH_BYTES) {
+	if (b && buf_len(b) + need > WIRE_BATCH_BYTES) {
 		close_open(q);
 		b = NULL;
 	}
@@ -53,10 +84,11 @@ int outq_frame(struct outq *q, const uint8_t *frame, size_t len)
 		b = open_batch(q);
 	if (!b)
 		return -EAGAIN;
-	wire_put32(b->data + b->end, (uint32_t)len);
-	memcpy(b->data + b->end + PREFIX, frame, len);
-	b->end += PREFIX + len;
-	q->bytes += PREFIX + len;
+	q->bytes -= buf_len(b);
+	b->end += put_prefix(b->data + b->end, p);
+	packet_read(p, 0, b->data + b->end, p->len);
+	b->end += p->len;
+	q->bytes += buf_len(b);
 	return 0;
 }
 
@@ -117,10 +149,11 @@ void outq_put_back(struct outq *q, struct buf *b)
 
 static size_t frames_in(const struct buf *b)
 {
-	size_t n = 0;
+	const uint8_t *batch = b->data + sizeof(struct wire_header);
+	size_t len = b->end - sizeof(struct wire_header), at = 0, n = 0;
+	struct packet p;
 
-	for (size_t at = sizeof(struct wire_header); at < b->end;
-	     at += PREFIX + wire_get32(b->data + at))
+	while (outq_next_frame(batch, len, &at, &p) > 0)
 		n++;
 	return n;
 }
@@ -145,22 +178,42 @@ void outq_done(struct outq *q)
 	bufq_done(&q->control, q->pool);
 }
 
-int outq_next_frame(const uint8_t *batch, size_t len, size_t *at,
-		    const uint8_t **ret, size_t *ret_len)
+static void get_offload(const uint8_t *at, struct packet *p)
 {
-	size_t left = len - *at;
-	uint32_t frame;
+	struct wire_offload wire;
+
+	memcpy(&wire, at, sizeof(wire));
+	p->offload = (struct offload){
+		.flags = wire.flags,
+		.gso = wire.gso,
+		.hdr_len = be16toh(wire.hdr_len),
+		.gso_size = be16toh(wire.gso_size),
+		.csum_start = be16toh(wire.csum_start),
+		.csum_offset = be16toh(wire.csum_offset),
+	};
+	p->flow = be16toh(wire.flow);
+}
+
+int outq_next_frame(const uint8_t *batch, size_t len, size_t *at,
+		    struct packet *ret)
+{
+	size_t left = len - *at, prefix = PREFIX;
+	uint32_t word, frame;
 
 	if (!left)
 		return 0;
 	if (left < PREFIX)
 		return -EPROTO;
-	frame = wire_get32(batch + *at);
-	if (frame < WIRE_FRAME_MIN || frame > WIRE_FRAME_MAX ||
-	    frame > left - PREFIX)
+	word = wire_get32(batch + *at);
+	frame = word & ~WIRE_OFFLOADED;
+	if (word & WIRE_OFFLOADED)
+		prefix = PREFIX_MAX;
+	if (frame < WIRE_FRAME_MIN || frame > WIRE_FRAME_MAX || left < prefix ||
+	    frame > left - prefix)
 		return -EPROTO;
-	*ret = batch + *at + PREFIX;
-	*ret_len = frame;
-	*at += PREFIX + frame;
+	*ret = packet_flat(batch + *at + prefix, frame);
+	if (word & WIRE_OFFLOADED)
+		get_offload(batch + *at + PREFIX, ret);
+	*at += prefix + frame;
 	return 1;
 }

@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "link_wire.h"
+#include "packet.h"
 
 #define OUTQ_BYTES (4 * 1024 * 1024)
 
@@ -25,8 +26,8 @@ struct outq {
 	size_t bytes;	  /* in frames */
 };
 
-/* 0; -EAGAIN: no room. @len is from WIRE_FRAME_MIN to WIRE_FRAME_MAX. */
-int outq_frame(struct outq *q, const uint8_t *frame, size_t len);
+/* 0; -EAGAIN: no room. p->len is from WIRE_FRAME_MIN to WIRE_FRAME_MAX. */
+int outq_frame(struct outq *q, const struct packet *p);
 /* @len up to WIRE_PAYLOAD_MAX. BYE goes behind the frames: it is the last.
  * 0 or -ENOMEM. */
 int outq_control(struct outq *q, enum wire_type type, const void *data,
@@ -41,9 +42,10 @@ void outq_put_back(struct outq *q, struct buf *b);
 size_t outq_lose_frames(struct outq *q);
 void outq_done(struct outq *q);
 
-/* The receiver's side: the frame at *at of a batch, which moves on. 1; 0 at
+/* The receiver's side: the frame at *at of a batch, which moves on; it lies in
+ * the batch, in one piece, and what it says of offloads is not checked. 1; 0 at
  * the end; -EPROTO when there is no frame of a possible length. */
 int outq_next_frame(const uint8_t *batch, size_t len, size_t *at,
-		    const uint8_t **ret, size_t *ret_len);
+		    struct packet *ret);
 
 #endif

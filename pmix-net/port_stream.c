@@ -102,11 +102,12 @@ int port_stream_next(const uint8_t *data, size_t len)
 static int offer_frames(struct stream *s)
 {
 	struct buf *b = s->rx;
+	struct packet p;
 	int n, r;
 
 	while ((n = port_stream_next(b->data + b->start, buf_len(b))) > 0) {
-		r = fwd_from_port(s->env.fwd, s->port.rank, &s->port.in,
-				  b->data + b->start + PREFIX, (size_t)n);
+		p = packet_flat(b->data + b->start + PREFIX, (size_t)n);
+		r = fwd_from_port(s->env.fwd, s->port.rank, &s->port.in, &p);
 		if (r < 0)
 			return r;
 		b->start += PREFIX + (size_t)n;
@@ -245,20 +246,20 @@ static uint8_t *reserve(struct stream *s, size_t len)
 	return b->data + b->end - len;
 }
 
-static int stream_send(struct outlet *out, const uint8_t *frame, size_t len)
+static int stream_send(struct outlet *out, const struct packet *p)
 {
 	struct stream *s = of_outlet(out);
 	uint8_t *at = NULL;
 
-	if (s->tx_bytes + PREFIX + len <= PORT_QUEUE_BYTES)
-		at = reserve(s, PREFIX + len);
+	if (s->tx_bytes + PREFIX + p->len <= PORT_QUEUE_BYTES)
+		at = reserve(s, PREFIX + p->len);
 	if (!at) {
 		s->was_full = true;
 		return -EAGAIN;
 	}
-	wire_put32(at, (uint32_t)len);
-	memcpy(at + PREFIX, frame, len);
-	s->tx_bytes += PREFIX + len;
+	wire_put32(at, (uint32_t)p->len);
+	packet_read(p, 0, at + PREFIX, p->len);
+	s->tx_bytes += PREFIX + p->len;
 	if (s->tx_bytes >= FLUSH_BYTES && !s->blocked)
 		flush(s);
 	else

@@ -40,14 +40,15 @@ static struct {
 
 static uint8_t frame[10000];
 
-static int end_send(struct outlet *out, const uint8_t *f, size_t len)
+static int end_send(struct outlet *out, const struct packet *p)
 {
 	struct end *e = (struct end *)((char *)out - offsetof(struct end, out));
 
 	if (e->full)
 		return -EAGAIN;
 	e->got++;
-	memcpy(e->last, f, len < sizeof(e->last) ? len : sizeof(e->last));
+	packet_read(p, 0, e->last,
+		    p->len < sizeof(e->last) ? p->len : sizeof(e->last));
 	return 0;
 }
 
@@ -126,12 +127,16 @@ static void join(void)
 
 static int from_port(uint32_t rank, size_t len)
 {
-	return fwd_from_port(t.fwd, rank, &t.ports[rank - 2].in, frame, len);
+	const struct packet p = packet_flat(frame, len);
+
+	return fwd_from_port(t.fwd, rank, &t.ports[rank - 2].in, &p);
 }
 
 static int from_node(uint32_t node, size_t len)
 {
-	return fwd_from_node(t.fwd, node, &t.nodes[node].in, frame, len);
+	const struct packet p = packet_flat(frame, len);
+
+	return fwd_from_node(t.fwd, node, &t.nodes[node].in, &p);
 }
 
 static void assert_dropped(uint32_t rank, enum counter why)
