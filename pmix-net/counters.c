@@ -25,6 +25,9 @@ static const char *const names[] = {
 	[COUNT_NO_TABLE] = "no_table",
 	[COUNT_NODE_GONE] = "node_gone",
 	[COUNT_FULL] = "full",
+	[COUNT_DOWN] = "down",
+	[COUNT_TOO_BIG] = "too_big",
+	[COUNT_BAD_OFFLOAD] = "bad_offload",
 	[COUNT_STRANGER] = "stranger",
 	[COUNT_BAD_LINK] = "bad_link",
 };

@@ -1,8 +1,8 @@
 /* counters.h - what happened to the frames, by reason
  *
  * One set for each port and each link to a node, and one for the program. A
- * dropped frame is counted where it came from, except "full", which is counted
- * where it should have gone.
+ * dropped frame is counted where it came from, except "full", "down" and
+ * "too_big", which are counted where it should have gone.
  */
 #ifndef VMSTEP_COUNTERS_H
 #define VMSTEP_COUNTERS_H
@@ -15,20 +15,23 @@ enum counter {
 	COUNT_IN_BYTES,
 	COUNT_OUT_FRAMES, /* given to it */
 	COUNT_OUT_BYTES,
-	COUNT_WAITED,	 /* its frame waited for a full receiver */
-	COUNT_ANSWERED,	 /* ARP and neighbour discovery, at the port */
-	COUNT_SWALLOWED, /* boot-time multicast that concerns nobody */
-	COUNT_RUNT,	 /* dropped: shorter than an Ethernet header */
-	COUNT_OVERSIZE,	 /* longer than the network's MTU allows */
-	COUNT_SPOOFED,	 /* the sender claims another one's address */
-	COUNT_SELF,	 /* for the sender itself */
-	COUNT_UNKNOWN,	 /* nobody has that address */
-	COUNT_NO_PORT,	 /* a task of this node without a port */
-	COUNT_NO_TABLE,	 /* the other nodes are not known yet */
-	COUNT_NODE_GONE, /* its node has left, or cannot be reached */
-	COUNT_FULL,	 /* did not fit, and waiting did not help */
-	COUNT_STRANGER,	 /* connections that did not prove the key */
-	COUNT_BAD_LINK,	 /* links ended by a bad message */
+	COUNT_WAITED,	   /* its frame waited for a full receiver */
+	COUNT_ANSWERED,	   /* ARP and neighbour discovery, at the port */
+	COUNT_SWALLOWED,   /* boot-time multicast that concerns nobody */
+	COUNT_RUNT,	   /* dropped: shorter than an Ethernet header */
+	COUNT_OVERSIZE,	   /* longer than the network's MTU allows */
+	COUNT_SPOOFED,	   /* the sender claims another one's address */
+	COUNT_SELF,	   /* for the sender itself */
+	COUNT_UNKNOWN,	   /* nobody has that address */
+	COUNT_NO_PORT,	   /* a task of this node without a port */
+	COUNT_NO_TABLE,	   /* the other nodes are not known yet */
+	COUNT_NODE_GONE,   /* its node has left, or cannot be reached */
+	COUNT_FULL,	   /* did not fit, and waiting did not help */
+	COUNT_DOWN,	   /* its guest has no network up */
+	COUNT_TOO_BIG,	   /* longer than what its guest has buffers for */
+	COUNT_BAD_OFFLOAD, /* asks for what it cannot have */
+	COUNT_STRANGER,	   /* connections that did not prove the key */
+	COUNT_BAD_LINK,	   /* links ended by a bad message */
 	COUNT_N
 };
 

@@ -103,31 +103,43 @@ static int wait_for(struct flow *f, struct inlet *in, struct outlet *out)
 	return -EAGAIN;
 }
 
-static bool deliver(struct outlet *out, const struct packet *p)
+static int deliver(struct outlet *out, const struct packet *p)
 {
-	if (out->send(out, p) < 0)
-		return false;
+	int r = out->send(out, p);
+
+	if (r < 0)
+		return r;
 	out->counts->n[COUNT_OUT_FRAMES]++;
 	out->counts->n[COUNT_OUT_BYTES] += p->len;
-	return true;
+	return 0;
+}
+
+static void lose(struct outlet *out, int why)
+{
+	count(out->counts, why == -ENOTCONN   ? COUNT_DOWN
+			   : why == -EMSGSIZE ? COUNT_TOO_BIG
+					      : COUNT_FULL);
 }
 
 int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
 	      const struct packet *p)
 {
-	if (!deliver(out, p)) {
-		if (!out->slow && loop_now_ms() >= out->lossy_until_ms)
-			return wait_for(f, in, out);
-		count(out->counts, COUNT_FULL);
-	}
+	int r = deliver(out, p);
+
+	if (r == -EAGAIN && !out->slow && loop_now_ms() >= out->lossy_until_ms)
+		return wait_for(f, in, out);
+	if (r < 0)
+		lose(out, r);
 	flow_took(in, p->len);
 	return 0;
 }
 
 void flow_copy(struct outlet *out, const struct packet *p)
 {
-	if (!deliver(out, p))
-		count(out->counts, COUNT_FULL);
+	int r = deliver(out, p);
+
+	if (r < 0)
+		lose(out, r);
 }
 
 void flow_drained(struct flow *f, struct outlet *out)
@@ -136,11 +148,15 @@ void flow_drained(struct flow *f, struct outlet *out)
 	release(f, out);
 }
 
-void flow_forget(struct flow *f, struct inlet *in, struct outlet *out)
+void flow_forget_outlet(struct flow *f, struct outlet *out)
+{
+	release(f, out); /* they find out what became of it */
+}
+
+void flow_forget_inlet(struct flow *f, struct inlet *in)
 {
 	struct inlet **pp;
 
-	release(f, out); /* they find out what became of it */
 	for (pp = &f->waiting; *pp; pp = &(*pp)->next)
 		if (*pp == in) {
 			unlink_waiting(pp);
@@ -149,6 +165,7 @@ void flow_forget(struct flow *f, struct inlet *in, struct outlet *out)
 	for (pp = &f->ready; *pp; pp = &(*pp)->next)
 		if (*pp == in) {
 			*pp = in->next;
+			in->next = NULL;
 			return;
 		}
 }

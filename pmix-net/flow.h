@@ -33,7 +33,8 @@
 struct flow;
 
 struct outlet {
-	/* Copy the frame. 0, or -EAGAIN: no room, flow_drained() follows. */
+	/* Copy the frame. 0; -EAGAIN: no room, flow_drained() follows;
+	 * -ENOTCONN, -EMSGSIZE: it will never be taken. */
 	int (*send)(struct outlet *out, const struct packet *p);
 	struct counters *counts; /* borrowed */
 	int wait_ms;
@@ -64,8 +65,10 @@ void flow_copy(struct outlet *out, const struct packet *p);
 
 /* @out has room again, after it had none. */
 void flow_drained(struct flow *f, struct outlet *out);
-/* Before the memory of either goes. Who waits for @out is resumed. */
-void flow_forget(struct flow *f, struct inlet *in, struct outlet *out);
+/* Before its memory goes. */
+void flow_forget_inlet(struct flow *f, struct inlet *in);
+/* The same. Who waits for it is resumed. */
+void flow_forget_outlet(struct flow *f, struct outlet *out);
 
 static inline void flow_took(struct inlet *in, size_t len)
 {

@@ -14,7 +14,6 @@
 
 struct entry {
 	uint32_t rank;
-	struct inlet *in;
 	struct outlet *out;
 };
 
@@ -59,8 +58,7 @@ static struct outlet *port_outlet(const struct fwd *f, uint32_t rank)
 	return f->ports[i].out;
 }
 
-int fwd_add_port(struct fwd *f, uint32_t rank, struct inlet *in,
-		 struct outlet *out)
+int fwd_add_port(struct fwd *f, uint32_t rank, struct outlet *out)
 {
 	size_t i = port_index(f, rank);
 	struct entry *ports;
@@ -71,7 +69,7 @@ int fwd_add_port(struct fwd *f, uint32_t rank, struct inlet *in,
 	if (!ports)
 		return -ENOMEM;
 	memmove(&ports[i + 1], &ports[i], (f->n_ports - i) * sizeof(*ports));
-	ports[i] = (struct entry){ rank, in, out };
+	ports[i] = (struct entry){ rank, out };
 	f->ports = ports;
 	f->n_ports++;
 	return 0;
@@ -83,7 +81,7 @@ void fwd_remove_port(struct fwd *f, uint32_t rank)
 
 	if (!port_outlet(f, rank))
 		return;
-	flow_forget(f->conf.flow, f->ports[i].in, f->ports[i].out);
+	flow_forget_outlet(f->conf.flow, f->ports[i].out);
 	f->n_ports--;
 	memmove(&f->ports[i], &f->ports[i + 1],
 		(f->n_ports - i) * sizeof(*f->ports));

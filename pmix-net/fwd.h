@@ -46,9 +46,9 @@ void fwd_set_table(struct fwd *f, const struct table *t, uint32_t self,
 		   fwd_node_fn node, void *arg);
 
 /* The port of @rank, a local one. -EEXIST when it has one; -ENOMEM. */
-int fwd_add_port(struct fwd *f, uint32_t rank, struct inlet *in,
-		 struct outlet *out);
-void fwd_remove_port(struct fwd *f, uint32_t rank); /* none is fine */
+int fwd_add_port(struct fwd *f, uint32_t rank, struct outlet *out);
+/* Forgets its outlet, too, not its inlets; none is fine. */
+void fwd_remove_port(struct fwd *f, uint32_t rank);
 
 /* One frame from the guest of @rank, or from @node. 0: done with it, wherever
  * it went. -EAGAIN: it waits, see flow_send(). */

@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/ctl.c %D%/ctl.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
+	%D%/guest_mem.c %D%/guest_mem.h \
 	%D%/learn.c %D%/learn.h \
 	%D%/link.h %D%/link_wire.h \
 	%D%/link_tcp.c %D%/link_tcp.h \
@@ -23,12 +24,16 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/packet.c %D%/packet.h \
 	%D%/port.h \
 	%D%/port_stream.c %D%/port_stream.h \
+	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
+	%D%/spin.c %D%/spin.h \
 	%D%/states.c %D%/states.h \
 	%D%/table.c %D%/table.h \
-	%D%/tcp_socket.c %D%/tcp_socket.h
+	%D%/tcp_socket.c %D%/tcp_socket.h \
+	%D%/vhost.c %D%/vhost.h %D%/vhost_wire.h \
+	%D%/virtqueue.c %D%/virtqueue.h
 %C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
 
 %C%_vmstep_net_SOURCES = %D%/vmstep-net.c

@@ -271,7 +271,8 @@ static void peer_free(struct peer *p)
 	if (!p)
 		return;
 	link_free(p->link);
-	flow_forget(p->mesh->env.flow, &p->in, &p->out);
+	flow_forget_inlet(p->mesh->env.flow, &p->in);
+	flow_forget_outlet(p->mesh->env.flow, &p->out);
 	round_forget(p->mesh->env.round, &p->flush);
 	outq_done(&p->q);
 	free(p);
@@ -374,7 +375,8 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 
 	p->taken = 0;
 	p->blocked = false;
-	flow_forget(m->env.flow, &p->in, &p->out);
+	flow_forget_inlet(m->env.flow, &p->in);
+	flow_forget_outlet(m->env.flow, &p->out);
 	set_link(p, NULL);
 	switch (was) {
 	case UP:

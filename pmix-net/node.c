@@ -21,6 +21,7 @@
 #include "mesh.h"
 #include "ports.h"
 #include "round.h"
+#include "spin.h"
 #include "states.h"
 #include "table.h"
 
@@ -31,6 +32,7 @@ struct node {
 	struct loop *loop;	 /* borrowed */
 	struct round *round;
 	struct buf_pool pool;
+	struct spin spin;
 	struct flow *flow;
 	struct fwd *fwd;
 	struct ports *ports;
@@ -327,6 +329,8 @@ static int make_ports(struct node *n, struct errmsg *err)
 		.pool = &n->pool,
 		.flow = n->flow,
 		.fwd = n->fwd,
+		.spin = &n->spin,
+		.mtu = n->o->mtu,
 		.closing = on_port_closing,
 		.arg = n,
 	};

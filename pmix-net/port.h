@@ -1,7 +1,7 @@
 /* port.h - one guest's Ethernet port
  *
- * What every kind of port has in common; the kinds are port_stream.h and, to
- * come, vhost-user. A port gives its guest's frames to the forwarder and takes
+ * What every kind of port has in common; the kinds are port_stream.h and
+ * port_vhost.h. A port gives its guest's frames to the forwarder and takes
  * what the forwarder has for the guest.
  *
  * Owns:    its descriptors and queue (PORT_QUEUE_BYTES at most).
@@ -19,6 +19,7 @@
 #include "fwd.h"
 #include "loop.h"
 #include "round.h"
+#include "spin.h"
 
 #define PORT_QUEUE_BYTES (1024 * 1024) /* of frames for the guest */
 
@@ -33,8 +34,7 @@ struct port {
 	const struct port_ops *ops;
 	uint32_t rank;
 	struct counters counts;
-	struct inlet in;   /* from the guest */
-	struct outlet out; /* to it */
+	struct outlet out; /* to the guest; inlets are the kind's own */
 };
 
 struct port_env {
@@ -43,6 +43,8 @@ struct port_env {
 	struct buf_pool *pool;
 	struct flow *flow;
 	struct fwd *fwd;
+	struct spin *spin;
+	unsigned int mtu;
 	/* The guest's end is gone, or broke the rules: @why says which. The
 	 * port does nothing any more and may be freed from here on. */
 	void (*ended)(struct port *p, const char *why, void *arg);

@@ -30,6 +30,7 @@
 struct stream {
 	struct port port;
 	struct port_env env;
+	struct inlet in;
 	int fd;
 	struct loop_io *io;
 	struct buf *rx; /* NULL: nothing half-read */
@@ -48,7 +49,7 @@ static struct stream *of_port(struct port *p)
 
 static struct stream *of_inlet(struct inlet *in)
 {
-	return of_port((struct port *)((char *)in - offsetof(struct port, in)));
+	return (struct stream *)((char *)in - offsetof(struct stream, in));
 }
 
 static struct stream *of_outlet(struct outlet *out)
@@ -68,7 +69,7 @@ static void watch(struct stream *s)
 
 	if (s->dead)
 		return;
-	if (!s->port.in.awaits)
+	if (!s->in.awaits)
 		events |= EPOLLIN;
 	if (s->blocked)
 		events |= EPOLLOUT;
@@ -107,7 +108,7 @@ static int offer_frames(struct stream *s)
 
 	while ((n = port_stream_next(b->data + b->start, buf_len(b))) > 0) {
 		p = packet_flat(b->data + b->start + PREFIX, (size_t)n);
-		r = fwd_from_port(s->env.fwd, s->port.rank, &s->port.in, &p);
+		r = fwd_from_port(s->env.fwd, s->port.rank, &s->in, &p);
 		if (r < 0)
 			return r;
 		b->start += PREFIX + (size_t)n;
@@ -275,7 +276,7 @@ static void on_io(uint32_t events, void *arg)
 
 	if (events & EPOLLOUT)
 		flush(s);
-	if (!s->dead && !s->port.in.awaits && (events & ~(uint32_t)EPOLLOUT))
+	if (!s->dead && !s->in.awaits && (events & ~(uint32_t)EPOLLOUT))
 		read_some(s);
 	else if (events & (EPOLLHUP | EPOLLERR))
 		end(s, "QEMU closed it");
@@ -286,6 +287,7 @@ static void stream_free(struct port *p)
 	struct stream *s = of_port(p);
 
 	fwd_remove_port(s->env.fwd, p->rank);
+	flow_forget_inlet(s->env.flow, &s->in);
 	round_forget(s->env.round, &s->flush);
 	loop_io_free(s->io);
 	close(s->fd);
@@ -324,13 +326,13 @@ int port_stream_new(const struct port_env *env, uint32_t rank, int fd,
 		return errmsg_set(err, -ENOMEM, "port");
 	s->port.ops = &ops;
 	s->port.rank = rank;
-	s->port.in = (struct inlet){ resume, &s->port.counts };
+	s->in = (struct inlet){ resume, &s->port.counts };
 	s->port.out =
 		(struct outlet){ stream_send, &s->port.counts, FLOW_PORT_MS };
 	s->flush.fn = on_round;
 	s->env = *env;
 	s->fd = fd;
-	r = fwd_add_port(env->fwd, rank, &s->port.in, &s->port.out);
+	r = fwd_add_port(env->fwd, rank, &s->port.out);
 	if (r < 0)
 		return errmsg_set(err, r, "port of rank %" PRIu32, rank);
 	r = loop_io_add(env->loop, fd, EPOLLIN, on_io, s, &s->io);

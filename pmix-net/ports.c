@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "port_stream.h"
+#include "port_vhost.h"
 
 struct ports {
 	struct ports_env env;
@@ -50,6 +51,8 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 		.pool = ps->env.pool,
 		.flow = ps->env.flow,
 		.fwd = ps->env.fwd,
+		.spin = ps->env.spin,
+		.mtu = ps->env.mtu,
 		.ended = on_ended,
 		.arg = ps,
 	};
@@ -63,8 +66,9 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	switch (kind) {
 	case NETCTL_STREAM:
 		return port_stream_new(&env, rank, fd, slot, err);
-	case NETCTL_DGRAM:
 	case NETCTL_VHOST_USER:
+		return port_vhost_new(&env, rank, fd, slot, err);
+	case NETCTL_DGRAM:
 	case NETCTL_NO_PORT:
 		break;
 	}

@@ -18,6 +18,8 @@ struct ports_env {
 	struct buf_pool *pool;
 	struct flow *flow;
 	struct fwd *fwd;
+	struct spin *spin;
+	unsigned int mtu;
 	/* A port closes, for the log; "" where its helper wanted it to. */
 	void (*closing)(const struct port *p, const char *why, void *arg);
 	void *arg;
