@@ -5,10 +5,12 @@
  * vmstep-net ends when the last of these connections is closed.
  *
  *   helper                              vmstep-net
- *     | HELLO rank (+ port's descriptor)  |  each helper, once, first
+ *     | HELLO rank                        |  each helper, once, first
  *     |---------------------------------->|
  *     |            WELCOME link address   |
  *     |<----------------------------------|
+ *     | PORT kind (+ descriptor)          |  its guest's network card
+ *     |---------------------------------->|
  *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank, once
  *     |---------------------------------->|
  *     | STATE ready / done / failed       |  of this rank, as it happens
@@ -30,16 +32,16 @@
 enum netctl_type {
 	NETCTL_HELLO = 1,
 	NETCTL_WELCOME,
+	NETCTL_PORT,
 	NETCTL_TABLE,
 	NETCTL_STATE,
 	NETCTL_ALL,
 	NETCTL_LOST,
 };
 
-/* What lies behind the descriptor of a HELLO. */
+/* What lies behind a port's descriptor. */
 enum netctl_port {
-	NETCTL_NO_PORT,
-	NETCTL_STREAM,	   /* QEMU's -netdev stream */
+	NETCTL_STREAM = 1, /* QEMU's -netdev stream */
 	NETCTL_DGRAM,	   /* QEMU's -netdev dgram */
 	NETCTL_VHOST_USER, /* QEMU's -netdev vhost-user */
 };
@@ -54,14 +56,16 @@ struct netctl {
 	uint32_t version; /* NETCTL_VERSION */
 	uint32_t type;	  /* enum netctl_type */
 	union {
-		/* One descriptor rides along, unless there is no port:
-		 * vmstep-net's end of a connection whose other end is
-		 * QEMU's. */
 		struct {
 			uint32_t rank;
 			uint32_t nranks;
-			uint32_t port; /* enum netctl_port */
 		} hello;
+		/* One descriptor rides along: vmstep-net's end of a connection
+		 * whose other end is QEMU's. A further one takes the place of
+		 * the one before. */
+		struct {
+			uint32_t kind; /* enum netctl_port */
+		} port;
 		/* "192.0.2.7:40123" or "[2001:db8::7]:40123", where other
 		 * nodes' vmstep-net reach this one; empty with one node. */
 		struct {

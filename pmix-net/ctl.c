@@ -171,19 +171,6 @@ static int check_rank(const struct ctl *ctl, const struct netctl *msg,
 	return 0;
 }
 
-static int check_port(const struct netctl *msg, int fd, struct errmsg *err)
-{
-	if (msg->hello.port > NETCTL_VHOST_USER)
-		return errmsg_say(err, -EINVAL,
-				  "vmstep-net: no such kind of port: %" PRIu32,
-				  msg->hello.port);
-	if ((msg->hello.port == NETCTL_NO_PORT) != (fd < 0))
-		return errmsg_say(
-			err, -EINVAL,
-			"vmstep-net: a port and its descriptor come together");
-	return 0;
-}
-
 static void welcome(struct conn *c)
 {
 	struct ctl *ctl = c->ctl;
@@ -199,7 +186,7 @@ static void welcome(struct conn *c)
 		send_msg(c, &ctl->news[i]);
 }
 
-static int take_hello(struct conn *c, const struct netctl *msg, int *fd,
+static int take_hello(struct conn *c, const struct netctl *msg,
 		      struct errmsg *err)
 {
 	struct ctl *ctl = c->ctl;
@@ -207,13 +194,9 @@ static int take_hello(struct conn *c, const struct netctl *msg, int *fd,
 
 	if (c->greeted)
 		return errmsg_say(err, -EPROTO, "vmstep-net: HELLO twice");
-	r = check_port(msg, *fd, err);
+	r = check_rank(ctl, msg, err);
 	if (r == 0)
-		r = check_rank(ctl, msg, err);
-	if (r == 0)
-		r = ctl->ops.hello(msg->hello.rank,
-				   (enum netctl_port)msg->hello.port,
-				   TAKE_FD(*fd), err, ctl->arg);
+		r = ctl->ops.hello(msg->hello.rank, err, ctl->arg);
 	if (r < 0)
 		return r;
 	c->greeted = ctl->was_used = true;
@@ -221,6 +204,21 @@ static int take_hello(struct conn *c, const struct netctl *msg, int *fd,
 	ctl->n_greeted++;
 	welcome(c);
 	return 0;
+}
+
+static int take_port(struct conn *c, const struct netctl *msg, int *fd,
+		     struct errmsg *err)
+{
+	if (msg->port.kind < NETCTL_STREAM ||
+	    msg->port.kind > NETCTL_VHOST_USER)
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: no such kind of port: %" PRIu32,
+				  msg->port.kind);
+	if (*fd < 0)
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: a port without its descriptor");
+	return c->ctl->ops.port(c->rank, (enum netctl_port)msg->port.kind,
+				TAKE_FD(*fd), err, c->ctl->arg);
 }
 
 static int take_state(struct conn *c, const struct netctl *msg,
@@ -253,12 +251,14 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 			": install one vmstep",
 			NETCTL_VERSION, msg->version);
 	if (msg->type == NETCTL_HELLO)
-		return take_hello(c, msg, fd, err);
+		return take_hello(c, msg, err);
 	if (!c->greeted)
 		return errmsg_say(err, -EPROTO,
 				  "vmstep-net: message %" PRIu32
 				  " before HELLO",
 				  msg->type);
+	if (msg->type == NETCTL_PORT)
+		return take_port(c, msg, fd, err);
 	if (msg->type == NETCTL_TABLE)
 		return ctl->ops.table(msg, *fd, err, ctl->arg);
 	if (msg->type == NETCTL_STATE)

@@ -25,10 +25,12 @@
 struct ctl;
 
 struct ctl_ops {
-	/* The first word of @rank's helper; @port_fd (owned from now on) is -1
-	 * where it has no port. < 0 with words: refuse it. */
-	int (*hello)(uint32_t rank, enum netctl_port port, int port_fd,
-		     struct errmsg *err, void *arg);
+	/* The first word of @rank's helper. < 0 with words: refuse it. */
+	int (*hello)(uint32_t rank, struct errmsg *err, void *arg);
+	/* Its guest's port, maybe in place of another; @fd is owned from now
+	 * on. < 0 with words: refuse the helper. */
+	int (*port)(uint32_t rank, enum netctl_port kind, int fd,
+		    struct errmsg *err, void *arg);
 	/* @fd is borrowed. < 0 with words: refuse the helper. */
 	int (*table)(const struct netctl *msg, int fd, struct errmsg *err,
 		     void *arg);

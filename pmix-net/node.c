@@ -142,21 +142,25 @@ static const struct mesh_ops mesh_ops = {
 
 /* -- what helpers say ----------------------------------------------------- */
 
-static int on_hello(uint32_t rank, enum netctl_port port, int port_fd,
-		    struct errmsg *err, void *arg)
+static int on_hello(uint32_t rank, struct errmsg *err, void *arg)
 {
 	struct node *n = arg;
 
-	if (n->leaving) {
-		if (port_fd >= 0)
-			close(port_fd);
+	if (n->leaving)
 		return errmsg_say(
 			err, -ESHUTDOWN,
 			"vmstep-net: the last helper of this node has left, and so do we");
-	}
-	log_info("helper of vm[%" PRIu32 "] said hello, %s", rank,
-		 port_fd < 0 ? "without a port" : "with a port");
-	return port_fd < 0 ? 0 : ports_open(n->ports, rank, port, port_fd, err);
+	log_info("helper of vm[%" PRIu32 "] said hello", rank);
+	return 0;
+}
+
+static int on_port(uint32_t rank, enum netctl_port kind, int fd,
+		   struct errmsg *err, void *arg)
+{
+	struct node *n = arg;
+
+	ports_close(n->ports, rank);
+	return ports_open(n->ports, rank, kind, fd, err);
 }
 
 static int check_table(const struct node *n, const struct netctl *msg,
@@ -289,6 +293,7 @@ static void on_refused(const char *why, void *arg)
 
 static const struct ctl_ops ctl_ops = {
 	.hello = on_hello,
+	.port = on_port,
 	.table = on_table,
 	.state = on_state,
 	.closed = on_helper_closed,

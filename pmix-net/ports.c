@@ -69,7 +69,6 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	case NETCTL_VHOST_USER:
 		return port_vhost_new(&env, rank, fd, slot, err);
 	case NETCTL_DGRAM:
-	case NETCTL_NO_PORT:
 		break;
 	}
 	close(fd);

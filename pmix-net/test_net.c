@@ -104,11 +104,6 @@ static void odd_helpers_are_refused_by_name(void **state)
 	refuse(&msg, "not of this node");
 	refuse(&right, "already");
 	msg = right;
-	msg.hello.port = 99;
-	refuse(&msg, "kind of port");
-	msg.hello.port = NETCTL_STREAM;
-	refuse(&msg, "descriptor");
-	msg = right;
 	msg.type = NETCTL_STATE;
 	refuse(&msg, "before HELLO");
 	msg.type = 99;
@@ -116,6 +111,26 @@ static void odd_helpers_are_refused_by_name(void **state)
 	step_say_all(&s, NETCTL_READY); /* and the others noticed nothing */
 	step_expect_all(&s, NETCTL_READY);
 	step_end(&s);
+}
+
+static void odd_ports_are_refused_by_name(void **state)
+{
+	static const char *const why[] = { "kind of port", "descriptor" };
+	struct netctl msg = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_PORT,
+		.port = { 99 },
+	};
+	struct netctl lost;
+
+	for (int i = 0; i < 2; i++) {
+		step_begin(&s, 1, 2);
+		step_send(s.ranks[0].ctl, &msg, -1);
+		lost = step_expect(s.ranks[0].ctl, NETCTL_LOST);
+		assert_non_null(strstr(lost.lost.text, why[i]));
+		step_end(&s);
+		msg.port.kind = NETCTL_STREAM;
+	}
 }
 
 static void what_stops_it_is_told_to_helpers(void **state)
@@ -714,6 +729,7 @@ int main(void)
 		cmocka_unit_test(one_node_opens_no_port_to_the_world),
 		cmocka_unit_test(nothing_is_left_of_its_privileges),
 		cmocka_unit_test(odd_helpers_are_refused_by_name),
+		cmocka_unit_test(odd_ports_are_refused_by_name),
 		cmocka_unit_test(what_stops_it_is_told_to_helpers),
 		cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
 		cmocka_unit_test(a_wrong_table_is_refused),

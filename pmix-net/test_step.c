@@ -227,7 +227,12 @@ static void hello(struct step *s, uint32_t rank)
 	struct netctl msg = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_HELLO,
-		.hello = { rank, s->nranks, NETCTL_STREAM },
+		.hello = { rank, s->nranks },
+	};
+	const struct netctl port = {
+		.version = NETCTL_VERSION,
+		.type = NETCTL_PORT,
+		.port = { NETCTL_STREAM },
 	};
 	struct step_node *n = &s->nodes[rank / s->per_node];
 	struct step_rank *r = &s->ranks[rank];
@@ -237,7 +242,8 @@ static void hello(struct step *s, uint32_t rank)
 			 0);
 	r->ctl = step_connect(s, rank / s->per_node);
 	r->qemu = sv[0];
-	step_send(r->ctl, &msg, sv[1]);
+	step_send(r->ctl, &msg, -1);
+	step_send(r->ctl, &port, sv[1]);
 	close(sv[1]);
 	msg = step_expect(r->ctl, NETCTL_WELCOME);
 	snprintf(n->address, sizeof(n->address), "%s", msg.welcome.link);

@@ -319,9 +319,20 @@ static int hello(struct net *n, struct errmsg *err)
 
 	m.hello.rank = n->task->rank;
 	m.hello.nranks = n->task->ranks;
-	m.hello.port = n->port_net < 0 ? NETCTL_NO_PORT : NETCTL_STREAM;
-	r = send_msg(n->fd, &m, n->port_net);
+	r = send_msg(n->fd, &m, -1);
 	return r < 0 ? errmsg_set(err, r, "hello to vmstep-net") : 0;
+}
+
+static int give_port(struct net *n, struct errmsg *err)
+{
+	struct netctl m = message(NETCTL_PORT);
+	int r;
+
+	if (n->port_net < 0)
+		return 0;
+	m.port.kind = NETCTL_STREAM;
+	r = send_msg(n->fd, &m, n->port_net);
+	return r < 0 ? errmsg_set(err, r, "port to vmstep-net") : 0;
 }
 
 int net_new(struct loop *l, const struct task *t, const struct spec *s,
@@ -346,6 +357,8 @@ int net_new(struct loop *l, const struct task *t, const struct spec *s,
 	if (r == 0) {
 		n->fd = s ? find_or_start(t, s, dir, err) : find(dir, err);
 		r = n->fd < 0 ? n->fd : hello(n, err);
+		if (r == 0)
+			r = give_port(n, err);
 	}
 	if (r == 0)
 		r = loop_io_add(l, n->fd, EPOLLIN, on_readable, n, &n->io);
