@@ -24,6 +24,7 @@ spank_test_cppflags = $(AM_CPPFLAGS) -I$(srcdir)/tests/fake-slurm \
 %C%_test_stepd_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(SLURM_CFLAGS)
 %C%_test_stepd_LDADD = $(spank_test_libs)
 %C%_test_sweep_CPPFLAGS = $(spank_test_cppflags)
-%C%_test_sweep_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_sweep_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(SLURM_CFLAGS)
 %C%_test_sweep_LDADD = $(spank_test_libs)
 endif
+EXTRA_DIST += %D%/test_plugin.h

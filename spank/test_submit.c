@@ -11,36 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "cluster.h"
-#include "plugin.h"
-
-#define STEP_0 STEP_ENV "0"
-#define STEP_1 STEP_ENV "1"
-#define HEAD   PACKAGE_VERSION "\n"
-
-struct test {
-	struct cluster *c;
-	struct played job, run; /* of sbatch; of srun, or what else is played */
-};
-
-static int setup(void **state)
-{
-	struct test *t = calloc(1, sizeof(*t));
-
-	*state = t;
-	return cluster_setup((void **)&t->c);
-}
-
-static int teardown(void **state)
-{
-	struct test *t = *state;
-
-	played_done(&t->job);
-	played_done(&t->run);
-	cluster_teardown((void **)&t->c);
-	free(t);
-	return 0;
-}
+#include "test_plugin.h"
 
 /* The step gets just these options. */
 #define assert_step(t, options) \
@@ -552,11 +523,6 @@ static void test_exports(void **state)
 		skip();
 	assert_in_range(n, 4, 30);
 }
-
-#define TEST(text, fn)                          \
-	{                                       \
-		text, fn, setup, teardown, NULL \
-	}
 
 int main(void)
 {

@@ -10,34 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "cluster.h"
-
-struct test {
-	struct cluster *c;
-	struct played srun, run;
-	char user[128]; /* the user's directory under runtime_dir */
-};
-
-static int setup(void **state)
-{
-	struct test *t = calloc(1, sizeof(*t));
-	int r = cluster_setup((void **)&t->c);
-
-	snprintf(t->user, sizeof(t->user), "%s/%u", t->c->runtime, getuid());
-	*state = t;
-	return r;
-}
-
-static int teardown(void **state)
-{
-	struct test *t = *state;
-
-	played_done(&t->srun);
-	played_done(&t->run);
-	cluster_teardown((void **)&t->c);
-	free(t);
-	return 0;
-}
+#include "test_plugin.h"
 
 __attribute__((format(printf, 2, 3))) static void make(struct test *t,
 						       const char *fmt, ...)
@@ -186,11 +159,6 @@ static void test_unreadable(void **state)
 	assert_true(there(t, "12.0") == (geteuid() != 0));
 	make(t, "chmod -R u+rwx .");
 }
-
-#define TEST(text, fn)                          \
-	{                                       \
-		text, fn, setup, teardown, NULL \
-	}
 
 int main(void)
 {
