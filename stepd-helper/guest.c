@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "hosts.h"
 #include "log.h"
 #include "mux.h"
 
@@ -387,35 +388,6 @@ int guest_shutdown(struct guest *g)
 
 /* -- configuration --------------------------------------------------------- */
 
-/* Lines of the hosts file; NULL where there would be too many of them. */
-static char *hosts_text(const struct guest *g)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	FILE *f;
-
-	if (g->task->ranks > SPEC_HOSTS_MAX)
-		return NULL;
-	f = open_memstream(&text, &size);
-	if (!f)
-		return NULL;
-	for (uint32_t r = 0; r < g->task->ranks; r++) {
-		_cleanup_free_ char *name = task_expand(
-			g->task, r, g->spec->hostname_pattern, NULL);
-		char ip[INET_ADDRSTRLEN];
-
-		addr_ip_text(addr_ip(&g->spec->cidr, r), ip);
-		if (name && *g->spec->domain)
-			fprintf(f, "%s\t%s.%s %s\n", ip, name, g->spec->domain,
-				name);
-		else if (name)
-			fprintf(f, "%s\t%s\n", ip, name);
-	}
-	if (fclose(f) != 0)
-		return NULL;
-	return TAKE_PTR(text);
-}
-
 static void on_configured(struct guest *g, const struct reply *r)
 {
 	if (g->configure_fn)
@@ -448,8 +420,7 @@ int guest_configure(struct guest *g, guest_done_fn fn, void *arg)
 	json_object_set_new(p, "hostname", json_string(g->spec->hostname));
 	json_object_set_new(p, "domain", json_string(g->spec->domain));
 	if (g->spec->net != NET_NONE) {
-		hosts = hosts_text(g);
-		if (hosts)
+		if (hosts_text(g->task, g->spec, &hosts) == 0)
 			json_object_set_new(p, "hosts", json_string(hosts));
 		else
 			log_warn(

@@ -9,6 +9,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
 	%D%/guest.c %D%/guest.h \
+	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
 	%D%/net.c %D%/net.h \
 	%D%/pin.c %D%/pin.h \

@@ -15,6 +15,7 @@
 
 #include "cleanup.h"
 #include "disk.h"
+#include "hosts.h"
 #include "sshkey.h"
 
 #define AGENT_PATH PKGLIBEXECDIR "/vmstep-agent"
@@ -60,19 +61,18 @@ static void put_network_config(FILE *f, const struct task *t,
 		mac, ip, s->cidr.prefix, s->mtu);
 }
 
+/* As the agent will write them, marks and all. */
 static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
 {
-	if (s->net == NET_NONE || t->ranks > SPEC_HOSTS_MAX)
-		return;
-	for (uint32_t r = 0; r < t->ranks; r++) {
-		_cleanup_free_ char *name =
-			task_expand(t, r, s->hostname_pattern, NULL);
-		char ip[INET_ADDRSTRLEN];
+	_cleanup_free_ char *text = NULL;
 
-		addr_ip_text(addr_ip(&s->cidr, r), ip);
-		if (name)
-			fprintf(f, "      %s %s\n", ip, name);
-	}
+	fprintf(f, "  - path: /etc/hosts\n"
+		   "    append: true\n"
+		   "    content: |\n"
+		   "      # vmstep begin\n");
+	if (s->net != NET_NONE && hosts_text(t, s, &text) == 0)
+		put_block(f, "      ", text);
+	fprintf(f, "      # vmstep end\n");
 }
 
 /* The agent is on the seed itself. It is started as soon as cloud-init runs
@@ -152,12 +152,7 @@ static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
 		fprintf(f, "fqdn: %s.%s\n", s->hostname, s->domain);
 	put_bootcmd(f);
 	put_ssh(f, &user, &host);
-	fprintf(f, "  - path: /etc/hosts\n"
-		   "    append: true\n"
-		   "    content: |\n"
-		   "      # vmstep begin\n");
 	put_hosts(f, t, s);
-	fprintf(f, "      # vmstep end\n");
 	explicit_bzero(&user, sizeof(user));
 	explicit_bzero(&host, sizeof(host));
 	return 0;

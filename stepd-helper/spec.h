@@ -50,10 +50,6 @@ struct spec {
 	bool verbose, dry_run;
 };
 
-/* A hosts file of more lines than this is left to the user: it would not fit
- * one message to the agent. */
-#define SPEC_HOSTS_MAX 4096
-
 int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err);
 void spec_done(struct spec *s);
 

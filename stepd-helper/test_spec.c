@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "cleanup.h"
+#include "hosts.h"
 #include "spec.h"
 
 #define MIB (1ull << 20)
@@ -342,6 +344,27 @@ static void test_guest_env(void **state)
 	strings_done(&env);
 }
 
+static void test_hosts(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *plain = NULL, *full = NULL;
+
+	f->t.ranks = HOSTS_MAX + 1;
+	resolve(f);
+	assert_int_equal(hosts_text(&f->t, &f->s, &plain), -E2BIG);
+	assert_null(plain);
+	f->t.ranks = 2;
+	f->t.rank = 1;
+	give(f, OPT_DOMAIN, "example.org");
+	resolve(f);
+	assert_int_equal(hosts_text(&f->t, &f->s, &full), 0);
+	assert_string_equal(full, "10.0.0.1\tvm0.example.org vm0\n"
+				  "10.0.0.2\tvm1.example.org vm1\n");
+	*f->s.domain = '\0';
+	assert_int_equal(hosts_text(&f->t, &f->s, &plain), 0);
+	assert_string_equal(plain, "10.0.0.1\tvm0\n10.0.0.2\tvm1\n");
+}
+
 #define TEST(text, fn)                          \
 	{                                       \
 		text, fn, setup, teardown, NULL \
@@ -368,6 +391,8 @@ int main(void)
 		TEST("lists of variables become one list", test_env_names),
 		TEST("the guest sees what is named, and not the host's PATH",
 		     test_guest_env),
+		TEST("all guests are in the hosts file, unless they are too many",
+		     test_hosts),
 	};
 
 	return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
