@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/guest.c %D%/guest.h \
 	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
+	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
@@ -21,7 +22,9 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/task.c %D%/task.h \
 	%D%/tty.c %D%/tty.h \
-	%D%/vm.c %D%/vm.h \
+	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
+	%D%/vm_end.c \
+	%D%/vm_signal.c \
 	%D%/wireup.c %D%/wireup.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
 	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)

@@ -1,7 +1,7 @@
 /* vm.h - the life of one task's VM, from its description to its exit status
  *
- * struct vm ties the modules together; vm.c is the only place where what one
- * of them reports moves another. Its states:
+ * It ties the modules together: what one of them reports moves another here
+ * only (vm_impl.h has the parts). Its states:
  *
  *   JOINING   connected to vmstep-net; other nodes are being found (PMIx). A
  *             guest that needs the step's key in its seed waits here, others

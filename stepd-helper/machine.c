@@ -1,0 +1,378 @@
+#include <config.h>
+
+#include "machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "console.h"
+#include "log.h"
+#include "pin.h"
+#include "plan.h"
+#include "qemu.h"
+#include "qmp.h"
+#include "seed.h"
+
+#define CONSOLE_LINES 15
+#define QEMU_LINES    5
+
+struct machine {
+	struct loop *loop;
+	const struct task *task;
+	const struct spec *spec;
+	struct machine_ops ops;
+	void *arg;
+
+	struct qemu_plan plan;
+	char *qemu; /* its path */
+	bool wants_seed;
+	struct errmsg why_not_kvm;
+
+	pid_t pid; /* of QEMU; 0 when it does not run */
+	struct qmp *qmp;
+	struct console *console, *qemu_stderr;
+	struct guest *guest;
+	struct pin *pin;
+};
+
+static void failed(struct machine *m, const char *what, const char *error)
+{
+	struct errmsg words;
+
+	errmsg_say(&words, 0, "%s: %s", what, error);
+	m->ops.failed(words.text, m->arg);
+}
+
+/* -- the monitor ----------------------------------------------------------- */
+
+static void on_running(json_t *result, const char *error, void *arg)
+{
+	struct machine *m = arg;
+
+	if (error)
+		failed(m, "QEMU does not start the VM", error);
+}
+
+static int pin_all(struct machine *m, json_t *cpus, struct errmsg *err)
+{
+	size_t i;
+	json_t *cpu;
+	int r;
+
+	r = pin_plan(m->pin, m->spec->cpus, m->task->local_id,
+		     m->task->local_tasks, err);
+	if (r <= 0) {
+		if (r == 0)
+			log_debug(
+				"virtual CPUs are not pinned: the task's mask has fewer CPUs");
+		return r;
+	}
+	json_array_foreach (cpus, i, cpu) {
+		json_int_t tid =
+			json_integer_value(json_object_get(cpu, "thread-id"));
+
+		if (i >= m->spec->cpus)
+			break;
+		r = pin_thread(m->pin, (unsigned int)i, (pid_t)tid, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void on_cpus(json_t *result, const char *error, void *arg)
+{
+	struct machine *m = arg;
+	struct errmsg err;
+	int r;
+
+	if (error) {
+		failed(m, "QEMU does not tell its CPUs", error);
+		return;
+	}
+	r = pin_new(&m->pin, &err);
+	if (r == 0)
+		r = pin_all(m, result, &err);
+	if (r < 0)
+		log_warn("%s; the VM runs unpinned", err.text);
+	qmp_send(m->qmp, "cont", NULL, on_running, m);
+}
+
+static void on_qmp_ready(void *arg)
+{
+	struct machine *m = arg;
+
+	if (m->spec->bind == BIND_NONE)
+		qmp_send(m->qmp, "cont", NULL, on_running, m);
+	else
+		qmp_send(m->qmp, "query-cpus-fast", NULL, on_cpus, m);
+}
+
+static void on_qmp_event(const char *name, json_t *data, void *arg)
+{
+	struct machine *m = arg;
+
+	log_debug("QEMU: %s", name);
+	if (strcmp(name, "RESET") == 0 &&
+	    json_is_true(json_object_get(data, "guest")))
+		m->ops.reset(m->arg);
+}
+
+static void on_qmp_gone(const char *why, void *arg)
+{
+	/* QEMU's exit, which comes with it, says more */
+	log_debug("%s", why);
+}
+
+/* -- starting -------------------------------------------------------------- */
+
+/* One end for QEMU in the plan, the other returned. */
+static int make_pair(struct machine *m, enum qemu_fd which, struct errmsg *err)
+{
+	int sv[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
+		return errmsg_set(err, -errno, "socket pair for QEMU");
+	m->plan.fd[which] = sv[0];
+	return sv[1];
+}
+
+/* Where a copy of the console goes: *ret, -1 for nowhere. */
+static int open_console_copy(const struct machine *m, int *ret,
+			     struct errmsg *err)
+{
+	const char *to = m->spec->console;
+
+	*ret = -1;
+	if (!to || strcmp(to, "off") == 0)
+		return 0;
+	if (strcmp(to, "stdout") == 0)
+		*ret = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+	else
+		*ret = open(to,
+			    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
+			    0666);
+	return *ret >= 0 ? 0 : errmsg_set(err, -errno, "--vm-console=%s", to);
+}
+
+static int start_console(struct machine *m, struct errmsg *err)
+{
+	int copy, fd, r;
+
+	r = open_console_copy(m, &copy, err);
+	if (r < 0)
+		return r;
+	fd = make_pair(m, QEMU_FD_CONSOLE, err);
+	return fd < 0 ? fd : console_new(m->loop, fd, copy, &m->console, err);
+}
+
+static int start_qmp(struct machine *m, struct errmsg *err)
+{
+	static const struct qmp_ops ops = { on_qmp_ready, on_qmp_event,
+					    on_qmp_gone };
+	int fd = make_pair(m, QEMU_FD_QMP, err);
+
+	return fd < 0 ? fd : qmp_new(m->loop, fd, &ops, m, &m->qmp, err);
+}
+
+static int start_guest(struct machine *m, struct errmsg *err)
+{
+	int fd = make_pair(m, QEMU_FD_AGENT, err);
+
+	return fd < 0 ? fd
+		      : guest_new(m->loop, fd, m->task, m->spec, &m->ops.guest,
+				  m->arg, &m->guest, err);
+}
+
+static void on_qemu_exit(pid_t pid, int wstatus, void *arg)
+{
+	struct machine *m = arg;
+
+	m->pid = 0;
+	m->ops.exited(wstatus, m->arg);
+}
+
+static int start_qemu(struct machine *m, struct errmsg *err)
+{
+	int fd = -1, r;
+
+	r = qemu_start(&m->plan, m->qemu, &m->pid, &fd, err);
+	if (r < 0)
+		return r;
+	qemu_plan_close_fds(&m->plan);
+	r = console_new(m->loop, fd, -1, &m->qemu_stderr, err);
+	if (r == 0)
+		r = loop_child(m->loop, m->pid, on_qemu_exit, m);
+	return r;
+}
+
+static void say_accel(const struct machine *m)
+{
+	if (!m->plan.kvm && m->spec->accel == ACCEL_AUTO && m->task->rank == 0)
+		log_info(
+			"no KVM on %s (%s): guests run under TCG, some 20 times slower",
+			m->task->node, m->why_not_kvm.text);
+}
+
+int machine_start(struct machine *m, int net_fd,
+		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err)
+{
+	int r = 0;
+
+	m->plan.fd[QEMU_FD_NET] = net_fd;
+	say_accel(m);
+	if (m->wants_seed) {
+		r = seed_make(m->task, m->spec, key, err);
+		if (r < 0)
+			return r;
+		m->plan.fd[QEMU_FD_SEED] = r;
+	}
+	r = start_console(m, err);
+	if (r == 0)
+		r = start_qmp(m, err);
+	if (r == 0)
+		r = start_guest(m, err);
+	if (r == 0)
+		r = start_qemu(m, err);
+	return r;
+}
+
+/* -- last words ------------------------------------------------------------ */
+
+static void show_lines(const char *what, char *text)
+{
+	char *line;
+
+	if (!text)
+		return;
+	while ((line = strsep(&text, "\n")))
+		log_err("%s | %s", what, line);
+}
+
+void machine_last_words(struct machine *m)
+{
+	_cleanup_free_ char *qemu = NULL, *console = NULL;
+
+	if (m->qemu_stderr) {
+		console_drain(m->qemu_stderr);
+		qemu = console_tail(m->qemu_stderr, QEMU_LINES);
+	}
+	if (m->console &&
+	    !(m->spec->console && strcmp(m->spec->console, "off") == 0)) {
+		console_drain(m->console);
+		console = console_tail(m->console, CONSOLE_LINES);
+	}
+	show_lines("QEMU", qemu);
+	show_lines("console", console);
+}
+
+/* -- its end --------------------------------------------------------------- */
+
+void machine_kill(struct machine *m)
+{
+	if (m->pid)
+		kill(m->pid, SIGKILL);
+}
+
+bool machine_quit(struct machine *m)
+{
+	if (m->pid && m->qmp && qmp_send(m->qmp, "quit", NULL, NULL, NULL) == 0)
+		return true;
+	machine_kill(m);
+	return false;
+}
+
+void machine_powerdown(struct machine *m)
+{
+	qmp_send(m->qmp, "system_powerdown", NULL, NULL, NULL);
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	if (m->pid) {
+		kill(m->pid, SIGKILL);
+		waitpid(m->pid, NULL, 0);
+	}
+	guest_free(m->guest);
+	qmp_free(m->qmp);
+	console_free(m->console);
+	console_free(m->qemu_stderr);
+	pin_free(m->pin);
+	qemu_plan_done(&m->plan);
+	free(m->qemu);
+	free(m);
+}
+
+/* -------------------------------------------------------------------------- */
+
+bool machine_wants_seed(const struct machine *m)
+{
+	return m->wants_seed;
+}
+
+bool machine_has_kernel(const struct machine *m)
+{
+	return m->plan.kernel;
+}
+
+bool machine_runs(const struct machine *m)
+{
+	return m->pid;
+}
+
+struct guest *machine_guest(const struct machine *m)
+{
+	return m->guest;
+}
+
+int machine_print(const struct machine *m)
+{
+	return plan_print(&m->plan, m->qemu);
+}
+
+static int plan(struct machine *m, struct errmsg *err)
+{
+	int r;
+
+	m->qemu = qemu_find(m->task->qemu, err);
+	if (!m->qemu)
+		return -ENOENT;
+	r = plan_accel(m->task, m->spec, &m->plan, &m->why_not_kvm, err);
+	if (r == 0)
+		r = plan_prepare(m->task, m->spec, &m->plan, &m->wants_seed,
+				 err);
+	return r;
+}
+
+int machine_new(struct loop *l, const struct task *t, const struct spec *s,
+		const struct machine_ops *ops, void *arg, struct machine **ret,
+		struct errmsg *err)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return errmsg_set(err, -ENOMEM, "machine");
+	m->loop = l;
+	m->task = t;
+	m->spec = s;
+	m->ops = *ops;
+	m->arg = arg;
+	qemu_plan_init(&m->plan);
+	r = plan(m, err);
+	if (r < 0) {
+		machine_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}

@@ -1,0 +1,66 @@
+/* machine.h - QEMU with all that hangs on it, from its start to its exit
+ *
+ * Finds out what can be refused (image, accelerator) before anything runs,
+ * starts QEMU stopped, pins its virtual CPUs, lets it run. What it reports
+ * moves the VM's states, which are vm.c's.
+ *
+ * Owns:    QEMU, its plan, monitor, console, the agent's port.
+ * Borrows: loop, task and spec, which outlive it.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_MACHINE_H
+#define VMSTEP_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "errmsg.h"
+#include "guest.h"
+#include "loop.h"
+#include "netctl.h"
+#include "spec.h"
+#include "task.h"
+
+struct machine;
+
+struct machine_ops {
+	struct guest_ops guest; /* the agent's */
+	/* QEMU runs, but will not run the guest. */
+	void (*failed)(const char *why, void *arg);
+	/* The guest has reset itself; QEMU runs on. */
+	void (*reset)(void *arg);
+	/* QEMU has ended with @wstatus, and is reaped. Called once. */
+	void (*exited)(int wstatus, void *arg);
+};
+
+/* Plan the machine; nothing runs yet, and in a dry run nothing is made. */
+int machine_new(struct loop *l, const struct task *t, const struct spec *s,
+		const struct machine_ops *ops, void *arg, struct machine **ret,
+		struct errmsg *err);
+/* Kills what still runs. NULL is fine. */
+void machine_free(struct machine *m);
+
+/* Does it want a seed for cloud-init, and with that the step's key? */
+bool machine_wants_seed(const struct machine *m);
+/* Is a kernel booted directly, without firmware or boot loader? */
+bool machine_has_kernel(const struct machine *m);
+/* Print addresses and QEMU's command line to stdout. */
+int machine_print(const struct machine *m);
+
+/* Start QEMU. @net_fd (taken, also on failure): its end of the network port,
+ * or -1. @key is looked at when a seed is wanted. */
+int machine_start(struct machine *m, int net_fd,
+		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
+bool machine_runs(const struct machine *m);
+struct guest *machine_guest(const struct machine *m); /* once started */
+
+/* Press the power button. */
+void machine_powerdown(struct machine *m);
+/* Ask QEMU to end. False where it cannot be asked; it is killed then. */
+bool machine_quit(struct machine *m);
+void machine_kill(struct machine *m);
+
+/* Log what QEMU and the guest's console said last. */
+void machine_last_words(struct machine *m);
+
+#endif

@@ -1,0 +1,193 @@
+#include <config.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "log.h"
+#include "tty.h"
+#include "vm_impl.h"
+
+#define QUIT_MS		2000  /* for QEMU to end when told to */
+#define FAILED_FENCE_MS 30000 /* a task that failed waits so for the others */
+
+static void tell_failed(struct vm *vm)
+{
+	if (!vm->net || vm->told_done)
+		return;
+	vm->told_done = true;
+	net_send_state(vm->net, NETCTL_FAILED);
+}
+
+void vm_fail(struct vm *vm, int status, const char *fmt, ...)
+{
+	char text[ERRMSG_MAX];
+	va_list ap;
+
+	if (vm->state == ENDING)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_err("%s", text);
+	machine_last_words(vm->machine);
+	tell_failed(vm);
+	vm_end(vm, status);
+}
+
+/* Did the command end well here? Then what is lost now changes nothing. */
+static bool is_over(const struct vm *vm)
+{
+	return vm->state == LINGERING && vm->has_command;
+}
+
+void vm_lost(struct vm *vm, const char *why)
+{
+	if (vm->state == ENDING)
+		return;
+	if (is_over(vm)) {
+		vm_end(vm, vm->status);
+		return;
+	}
+	log_err("%s", why);
+	tell_failed(vm);
+	vm_end(vm, EXIT_VM_FAILED);
+}
+
+/* -- QEMU's end ------------------------------------------------------------ */
+
+static void stop_if_over(struct vm *vm)
+{
+	if (vm->state == ENDING && !machine_runs(vm->machine))
+		loop_stop(vm->loop, vm->status);
+}
+
+void vm_on_force_timer(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (vm->state == ENDING && machine_runs(vm->machine))
+		machine_kill(vm->machine);
+	else if (vm->vmboot)
+		vm_end(vm, vm->status);
+	else
+		/* had its grace after TERM */
+		guest_signal(machine_guest(vm->machine), SIGKILL);
+}
+
+/* Nothing of the guest is kept, so it is not asked to shut down: QEMU is. */
+void vm_end(struct vm *vm, int status)
+{
+	if (vm->state == ENDING)
+		return;
+	vm->status = status;
+	vm_enter(vm, ENDING);
+	loop_timer_set(vm->boot_timer, -1);
+	if (machine_quit(vm->machine))
+		loop_timer_set(vm->force_timer, QUIT_MS);
+	stop_if_over(vm);
+}
+
+static void tell_done(struct vm *vm)
+{
+	if (vm->told_done)
+		return;
+	vm->told_done = true;
+	if (net_send_state(vm->net, NETCTL_DONE) < 0)
+		log_debug(
+			"vmstep-net does not hear that the command has ended");
+}
+
+void vm_command_ended(struct vm *vm, int status)
+{
+	bool stay = status == 0 && (vm->spec->linger || !vm->has_command);
+
+	loop_timer_set(vm->force_timer, -1);
+	tell_done(vm);
+	vm->status = status;
+	if (stay && !vm->all_done && vm->task->ranks > 1)
+		vm_enter(vm, LINGERING);
+	else
+		vm_end(vm, status);
+}
+
+void vm_on_exited(int wstatus, void *arg)
+{
+	struct vm *vm = arg;
+	bool clean = WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0;
+
+	switch (vm->state) {
+	case ENDING:
+		break;
+	case LINGERING:
+		vm_end(vm, vm->status);
+		break;
+	default:
+		if (vm->vmboot && clean) {
+			tell_done(vm);
+			vm_end(vm, vm->status);
+		} else if (clean) {
+			vm_fail(vm, EXIT_VM_FAILED,
+				vm->resets
+					? "the guest reset itself before its command ended"
+					: "the guest powered off before its command ended");
+		} else if (WIFSIGNALED(wstatus)) {
+			vm_fail(vm, EXIT_VM_FAILED,
+				"QEMU was ended by signal %d (%s)",
+				WTERMSIG(wstatus),
+				strsignal(WTERMSIG(wstatus)));
+		} else {
+			vm_fail(vm, EXIT_VM_FAILED, "QEMU ended with status %d",
+				WEXITSTATUS(wstatus));
+		}
+	}
+	stop_if_over(vm);
+}
+
+/* -- a task that failed early ---------------------------------------------- */
+
+static void ignore_text(const char *text, void *arg)
+{
+}
+
+static void ignore_all(enum netctl_state state, void *arg)
+{
+}
+
+static void ignore(void *arg)
+{
+}
+
+/* Has the step tasks on other nodes? Without a description Slurm's own word
+ * for it has to do. */
+static bool has_other_nodes(const struct task *t)
+{
+	const char *nodes = getenv("SLURM_STEP_NUM_NODES");
+
+	if (t->ranks)
+		return rankset_count(&t->local_ranks) < t->ranks;
+	return nodes && strcmp(nodes, "1") != 0;
+}
+
+void vm_tell_failed(const struct task *t, const struct spec *s, const char *why)
+{
+	static const struct net_ops ops = { ignore_text, ignore_all,
+					    ignore_text, ignore };
+	char text[ERRMSG_MAX + 64];
+	struct loop *loop = NULL;
+	struct net *net = NULL;
+
+	snprintf(text, sizeof(text), "vm[%u]@%s failed: %s", t->rank,
+		 t->node ? t->node : getenv("SLURMD_NODENAME"), why);
+	/* its connection's end tells the other tasks of this node ... */
+	if (t->step_dir && t->local_tasks > 1 && loop_new(&loop, NULL) == 0 &&
+	    net_new(loop, t, s, &ops, NULL, &net, NULL) == 0)
+		net_send_state(net, NETCTL_FAILED);
+	/* ... and PMIx those of others */
+	if (has_other_nodes(t) && wireup_possible())
+		wireup_say_failed(text, FAILED_FENCE_MS);
+	net_free(net);
+	loop_free(loop);
+}

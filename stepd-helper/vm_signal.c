@@ -1,0 +1,74 @@
+#include <config.h>
+
+#include <signal.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "tty.h"
+#include "vm_impl.h"
+
+static bool ends_a_process(int sig)
+{
+	return sig == SIGTERM || sig == SIGINT || sig == SIGHUP ||
+	       sig == SIGQUIT;
+}
+
+static void signal_vmboot(struct vm *vm, int sig)
+{
+	vm->status = 128 + sig;
+	if (guest_shutdown(machine_guest(vm->machine)) < 0)
+		machine_powerdown(vm->machine);
+	loop_timer_set(vm->force_timer, (int64_t)vm->spec->grace_s * 1000);
+}
+
+static void on_signal(const struct signalfd_siginfo *si, void *arg)
+{
+	struct vm *vm = arg;
+	int sig = (int)si->ssi_signo;
+	struct winsize ws;
+
+	log_debug("signal %d (%s)", sig, strsignal(sig));
+	if (sig == SIGWINCH) {
+		tty_size(&ws);
+		if (vm->state == RUNNING)
+			guest_resize(machine_guest(vm->machine), &ws);
+	} else if (vm->vmboot && machine_runs(vm->machine) &&
+		   ends_a_process(sig) && vm->state != ENDING) {
+		signal_vmboot(vm, sig);
+	} else if (vm->state == RUNNING) {
+		guest_signal(machine_guest(vm->machine), sig);
+		if (sig == SIGTERM)
+			loop_timer_set(vm->force_timer,
+				       (int64_t)vm->spec->grace_s * 1000);
+	} else if (ends_a_process(sig) && vm->state == LINGERING) {
+		vm_end(vm, vm->has_command ? vm->status : 128 + sig);
+	} else if (ends_a_process(sig)) {
+		vm_fail(vm, 128 + sig,
+			"ended by signal %d (%s) before the command ran", sig,
+			strsignal(sig));
+	} else if (sig < 64) {
+		vm->held_signals |= 1ull << sig;
+	}
+}
+
+int vm_watch_signals(struct vm *vm, struct errmsg *err)
+{
+	static const int signals[] = { SIGHUP,	SIGINT,	 SIGQUIT, SIGUSR1,
+				       SIGUSR2, SIGALRM, SIGTERM, SIGCONT,
+				       SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
+				       SIGXCPU, SIGURG };
+	int r = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(signals) && r == 0; i++)
+		r = loop_signal(vm->loop, signals[i], on_signal, vm, err);
+	return r;
+}
+
+void vm_pass_held_signals(struct vm *vm)
+{
+	for (int sig = 1; sig < 64; sig++)
+		if (vm->held_signals & 1ull << sig)
+			guest_signal(machine_guest(vm->machine), sig);
+}
