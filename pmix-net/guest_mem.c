@@ -16,6 +16,12 @@ static bool wraps(uint64_t at, uint64_t len)
 	return len == 0 || at + (len - 1) < at;
 }
 
+/* Can it be a part of a file? */
+static bool is_part(uint64_t offset, uint64_t size)
+{
+	return size && size <= INT64_MAX && offset <= INT64_MAX - size;
+}
+
 static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {
 	return a < b ? b - a < a_len : a - b < b_len;
@@ -25,7 +31,7 @@ static int check_place(const struct guest_mem *m, const struct vhost_region *r,
 		       struct errmsg *err)
 {
 	if (wraps(r->guest, r->size) || wraps(r->user, r->size) ||
-	    wraps(r->offset, r->size) || r->offset + r->size > INT64_MAX)
+	    !is_part(r->offset, r->size))
 		return errmsg_say(err, -EINVAL,
 				  "a memory region of %" PRIu64
 				  " bytes at %#" PRIx64 " cannot be",
@@ -157,8 +163,7 @@ int guest_mem_log(struct guest_mem *m, const struct vhost_log *log, int fd,
 	int e;
 
 	guest_mem_no_log(m);
-	if (wraps(log->offset, log->size) ||
-	    log->offset + log->size > INT64_MAX)
+	if (!is_part(log->offset, log->size))
 		return errmsg_say(err, -EINVAL,
 				  "a dirty-page log of %" PRIu64
 				  " bytes cannot be",

@@ -47,7 +47,7 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_fwd \
 	%D%/test_net %D%/test_options %D%/test_outq %D%/test_roll \
-	%D%/test_stream %D%/test_table
+	%D%/test_stream %D%/test_table %D%/test_virtqueue
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
@@ -69,6 +69,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
 %C%_test_table_LDADD = $(net_test_ldadd)
+%C%_test_virtqueue_CFLAGS = $(net_test_cflags)
+%C%_test_virtqueue_LDADD = $(net_test_ldadd)
 
 # Starts real ones.
 %C%_test_net_SOURCES = %D%/test_net.c %D%/test_step.c %D%/test_step.h
