@@ -89,11 +89,22 @@ static void on_timer(void *arg)
 		arm(f, in->until_ms, now);
 }
 
+static void forget_ready(struct flow *f, struct inlet *in)
+{
+	for (struct inlet **pp = &f->ready; *pp; pp = &(*pp)->next)
+		if (*pp == in) {
+			*pp = in->next;
+			in->next = NULL;
+			return;
+		}
+}
+
 static int wait_for(struct flow *f, struct inlet *in, struct outlet *out)
 {
 	int64_t now = loop_now_ms();
 
 	assert(!in->awaits);
+	forget_ready(f, in); /* it read on before it was resumed */
 	count(in->counts, COUNT_WAITED);
 	in->awaits = out;
 	in->until_ms = now + out->wait_ms;
@@ -155,19 +166,12 @@ void flow_forget_outlet(struct flow *f, struct outlet *out)
 
 void flow_forget_inlet(struct flow *f, struct inlet *in)
 {
-	struct inlet **pp;
-
-	for (pp = &f->waiting; *pp; pp = &(*pp)->next)
+	for (struct inlet **pp = &f->waiting; *pp; pp = &(*pp)->next)
 		if (*pp == in) {
 			unlink_waiting(pp);
 			return;
 		}
-	for (pp = &f->ready; *pp; pp = &(*pp)->next)
-		if (*pp == in) {
-			*pp = in->next;
-			in->next = NULL;
-			return;
-		}
+	forget_ready(f, in);
 }
 
 int flow_new(struct loop *l, struct round *r, struct flow **ret,

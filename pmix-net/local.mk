@@ -23,6 +23,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/outq.c %D%/outq.h \
 	%D%/packet.c %D%/packet.h \
 	%D%/port.h \
+	%D%/port_dgram.c %D%/port_dgram.h \
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
@@ -45,7 +46,7 @@ EXTRA_DIST += %D%/test_frame.h %D%/test_step.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
-	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_fwd \
+	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_dgram %D%/test_fwd \
 	%D%/test_net %D%/test_options %D%/test_outq %D%/test_roll \
 	%D%/test_stream %D%/test_table %D%/test_virtqueue
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
@@ -57,6 +58,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_auth_LDADD = $(net_test_ldadd)
 %C%_test_census_CFLAGS = $(net_test_cflags)
 %C%_test_census_LDADD = $(net_test_ldadd)
+%C%_test_dgram_CFLAGS = $(net_test_cflags)
+%C%_test_dgram_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
 %C%_test_options_CFLAGS = $(net_test_cflags)

@@ -352,6 +352,23 @@ static void a_broadcast_does_not_wait(void **state)
 	assert_int_equal(t.nodes[2].got, 1);
 }
 
+static void who_waits_again_before_it_is_resumed_waits(void **state)
+{
+	t.ports[0].full = t.ports[1].full = true;
+	assert_int_equal(from_port(3, test_frame(frame, 2, 3, 60)), -EAGAIN);
+	assert_int_equal(from_port(2, test_frame(frame, 3, 2, 60)), -EAGAIN);
+	flow_drained(t.flow, &t.ports[1].out);
+	assert_int_equal(from_port(2, 60), -EAGAIN); /* full again by now */
+	run(0);
+	assert_int_equal(t.ports[0].resumed, 0);
+	assert_int_equal(t.ports[1].resumed, 0);
+	flow_drained(t.flow, &t.ports[0].out);
+	flow_drained(t.flow, &t.ports[1].out);
+	run(0);
+	assert_int_equal(t.ports[0].resumed, 1);
+	assert_int_equal(t.ports[1].resumed, 1);
+}
+
 static void who_waits_for_what_is_gone_is_resumed(void **state)
 {
 	t.ports[1].full = true;
@@ -442,6 +459,7 @@ int main(void)
 		TEST(a_frame_waits_for_room),
 		TEST(a_slow_receiver_is_waited_for_once),
 		TEST(a_broadcast_does_not_wait),
+		TEST(who_waits_again_before_it_is_resumed_waits),
 		TEST(who_waits_for_what_is_gone_is_resumed),
 		TEST(who_is_gone_is_not_resumed),
 		cmocka_unit_test(learnt_addresses_move_and_age),
