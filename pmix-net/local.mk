@@ -42,13 +42,22 @@ noinst_LTLIBRARIES += %D%/libnet.la
 %C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS)
 
-EXTRA_DIST += %D%/test_frame.h %D%/test_step.h
+EXTRA_DIST += %D%/test_frame.h %D%/test_port.h %D%/test_step.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
-	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_dgram %D%/test_fwd \
-	%D%/test_net %D%/test_options %D%/test_outq %D%/test_roll \
-	%D%/test_stream %D%/test_table %D%/test_virtqueue
+	%D%/test_answer \
+	%D%/test_auth \
+	%D%/test_census \
+	%D%/test_dgram \
+	%D%/test_fwd \
+	%D%/test_net \
+	%D%/test_options \
+	%D%/test_outq \
+	%D%/test_roll \
+	%D%/test_stream \
+	%D%/test_table \
+	%D%/test_virtqueue
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)

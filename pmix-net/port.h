@@ -1,7 +1,7 @@
 /* port.h - one guest's Ethernet port
  *
- * What every kind of port has in common; the kinds are port_stream.h and
- * port_vhost.h. A port gives its guest's frames to the forwarder and takes
+ * What every kind of port has in common; the kinds are port_stream.h,
+ * port_dgram.h and port_vhost.h. A port gives its guest's frames to the forwarder and takes
  * what the forwarder has for the guest.
  *
  * Owns:    its descriptors and queue (PORT_QUEUE_BYTES at most).

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "port_dgram.h"
 #include "port_stream.h"
 #include "port_vhost.h"
 
@@ -66,14 +67,14 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	switch (kind) {
 	case NETCTL_STREAM:
 		return port_stream_new(&env, rank, fd, slot, err);
+	case NETCTL_DGRAM:
+		return port_dgram_new(&env, rank, fd, slot, err);
 	case NETCTL_VHOST_USER:
 		return port_vhost_new(&env, rank, fd, slot, err);
-	case NETCTL_DGRAM:
-		break;
 	}
 	close(fd);
-	return errmsg_say(err, -ENOTSUP,
-			  "vmstep-net has no ports of kind %d yet", (int)kind);
+	return errmsg_say(err, -EINVAL, "vmstep-net has no ports of kind %d",
+			  (int)kind);
 }
 
 void ports_close(struct ports *ps, uint32_t rank)

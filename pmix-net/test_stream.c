@@ -14,95 +14,13 @@
 #include "link_wire.h"
 #include "port_stream.h"
 #include "test_frame.h"
-
-/* Two ports of one node; the test is QEMU on both sides. */
-
-static struct {
-	struct loop *loop;
-	struct loop_timer *stop;
-	struct round *round;
-	struct buf_pool pool;
-	struct flow *flow;
-	struct fwd *fwd;
-	struct rankset local;
-	struct port *ports[2];
-	int qemu[2];
-	char ended[2][64];
-} t;
+#include "test_port.h"
 
 static uint8_t frame[WIRE_FRAME_MAX + 1], wire[2 * WIRE_FRAME_MAX];
 
-static void on_stop(void *arg)
-{
-	loop_stop(t.loop, 0);
-}
-
-/* All that is possible now. */
-static void settle(void)
-{
-	for (int i = 0; i < 3; i++) {
-		loop_timer_set(t.stop, 0);
-		assert_int_equal(loop_run(t.loop), 0);
-	}
-}
-
-static void wait_ms(int64_t ms)
-{
-	loop_timer_set(t.stop, ms);
-	assert_int_equal(loop_run(t.loop), 0);
-}
-
-static void on_ended(struct port *p, const char *why, void *arg)
-{
-	uint32_t i = p->rank;
-
-	snprintf(t.ended[i], sizeof(t.ended[i]), "%s", why);
-	port_free(p);
-	t.ports[i] = NULL;
-}
-
 static int set_up(void **state)
 {
-	struct fwd_conf conf = { { 0x0a000000, 8 }, 65521, 2, &t.local };
-	struct port_env env = { .ended = on_ended };
-
-	memset(&t, 0, sizeof(t));
-	assert_int_equal(loop_new(&t.loop, NULL), 0);
-	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
-	assert_int_equal(round_new(t.loop, &t.round, NULL), 0);
-	assert_int_equal(flow_new(t.loop, t.round, &t.flow, NULL), 0);
-	rankset_add(&t.local, 0, 1);
-	conf.flow = t.flow;
-	assert_int_equal(fwd_new(&conf, &t.fwd, NULL), 0);
-	env.loop = t.loop;
-	env.round = t.round;
-	env.pool = &t.pool;
-	env.flow = t.flow;
-	env.fwd = t.fwd;
-	for (uint32_t i = 0; i < 2; i++) {
-		int sv[2];
-
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
-		t.qemu[i] = sv[0];
-		assert_int_equal(
-			port_stream_new(&env, i, sv[1], &t.ports[i], NULL), 0);
-	}
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	for (int i = 0; i < 2; i++) {
-		port_free(t.ports[i]);
-		close(t.qemu[i]);
-	}
-	fwd_free(t.fwd);
-	flow_free(t.flow);
-	round_free(t.round);
-	loop_free(t.loop);
-	rankset_done(&t.local);
-	buf_pool_done(&t.pool);
-	return 0;
+	return set_up_ports(SOCK_STREAM, port_stream_new);
 }
 
 /* Appends a frame to @wire; returns the length of all. */

@@ -1,0 +1,104 @@
+/* test_port.h - two ports of one node; the test is QEMU on both sides
+ *
+ * Include cmocka.h, with what that wants, before it.
+ */
+#ifndef VMSTEP_TEST_PORT_H
+#define VMSTEP_TEST_PORT_H
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "port.h"
+
+static struct {
+	struct loop *loop;
+	struct loop_timer *stop;
+	struct round *round;
+	struct buf_pool pool;
+	struct flow *flow;
+	struct fwd *fwd;
+	struct rankset local;
+	struct port *ports[2];
+	int qemu[2], net[2]; /* the ends; net's are the ports' own */
+	char ended[2][64];
+} t;
+
+static inline void on_stop(void *arg)
+{
+	loop_stop(t.loop, 0);
+}
+
+/* All that is possible now. */
+static inline void settle(void)
+{
+	for (int i = 0; i < 3; i++) {
+		loop_timer_set(t.stop, 0);
+		assert_int_equal(loop_run(t.loop), 0);
+	}
+}
+
+static inline void wait_ms(int64_t ms)
+{
+	loop_timer_set(t.stop, ms);
+	assert_int_equal(loop_run(t.loop), 0);
+}
+
+static inline void on_ended(struct port *p, const char *why, void *arg)
+{
+	uint32_t i = p->rank;
+
+	snprintf(t.ended[i], sizeof(t.ended[i]), "%s", why);
+	port_free(p);
+	t.ports[i] = NULL;
+}
+
+typedef int (*port_new_fn)(const struct port_env *env, uint32_t rank, int fd,
+			   struct port **ret, struct errmsg *err);
+
+static inline int set_up_ports(int type, port_new_fn new)
+{
+	struct fwd_conf conf = { { 0x0a000000, 8 }, 65521, 2, &t.local };
+	struct port_env env = { .ended = on_ended };
+
+	memset(&t, 0, sizeof(t));
+	assert_int_equal(loop_new(&t.loop, NULL), 0);
+	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
+	assert_int_equal(round_new(t.loop, &t.round, NULL), 0);
+	assert_int_equal(flow_new(t.loop, t.round, &t.flow, NULL), 0);
+	rankset_add(&t.local, 0, 1);
+	conf.flow = t.flow;
+	assert_int_equal(fwd_new(&conf, &t.fwd, NULL), 0);
+	env.loop = t.loop;
+	env.round = t.round;
+	env.pool = &t.pool;
+	env.flow = t.flow;
+	env.fwd = t.fwd;
+	for (uint32_t i = 0; i < 2; i++) {
+		int sv[2];
+
+		assert_int_equal(socketpair(AF_UNIX, type, 0, sv), 0);
+		t.qemu[i] = sv[0];
+		t.net[i] = sv[1];
+		assert_int_equal(new (&env, i, sv[1], &t.ports[i], NULL), 0);
+	}
+	return 0;
+}
+
+static inline int tear_down(void **state)
+{
+	for (int i = 0; i < 2; i++) {
+		port_free(t.ports[i]);
+		close(t.qemu[i]);
+	}
+	fwd_free(t.fwd);
+	flow_free(t.flow);
+	round_free(t.round);
+	loop_free(t.loop);
+	rankset_done(&t.local);
+	buf_pool_done(&t.pool);
+	return 0;
+}
+
+#endif
