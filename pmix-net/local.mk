@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/auth.c %D%/auth.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/census.c %D%/census.h \
+	%D%/checksum.c %D%/checksum.h \
 	%D%/counters.c %D%/counters.h \
 	%D%/ctl.c %D%/ctl.h \
 	%D%/flow.c %D%/flow.h \
@@ -49,6 +50,7 @@ UNIT_TESTS += \
 	%D%/test_answer \
 	%D%/test_auth \
 	%D%/test_census \
+	%D%/test_checksum \
 	%D%/test_dgram \
 	%D%/test_fwd \
 	%D%/test_net \
@@ -69,6 +71,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_census_LDADD = $(net_test_ldadd)
 %C%_test_dgram_CFLAGS = $(net_test_cflags)
 %C%_test_dgram_LDADD = $(net_test_ldadd)
+%C%_test_checksum_CFLAGS = $(net_test_cflags)
+%C%_test_checksum_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
 %C%_test_options_CFLAGS = $(net_test_cflags)
