@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
+	%D%/headers.h \
 	%D%/learn.c %D%/learn.h \
 	%D%/link.h %D%/link_wire.h \
 	%D%/link_tcp.c %D%/link_tcp.h \
@@ -20,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/local_address.c %D%/local_address.h \
 	%D%/mesh.c %D%/mesh.h \
 	%D%/node.c %D%/node.h \
+	%D%/offload.c %D%/offload.h \
 	%D%/options.c %D%/options.h \
 	%D%/outq.c %D%/outq.h \
 	%D%/packet.c %D%/packet.h \
@@ -60,6 +62,11 @@ UNIT_TESTS += \
 	%D%/test_stream \
 	%D%/test_table \
 	%D%/test_virtqueue
+EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_step.h
+	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_checksum \
+	%D%/test_fwd %D%/test_net %D%/test_offload %D%/test_options \
+	%D%/test_outq %D%/test_roll \
+	%D%/test_stream %D%/test_table
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
@@ -75,6 +82,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_checksum_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
+%C%_test_offload_CFLAGS = $(net_test_cflags)
+%C%_test_offload_LDADD = $(net_test_ldadd)
 %C%_test_options_CFLAGS = $(net_test_cflags)
 %C%_test_options_LDADD = $(net_test_ldadd)
 %C%_test_outq_CFLAGS = $(net_test_cflags)
