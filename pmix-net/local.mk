@@ -33,6 +33,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
 	%D%/spin.c %D%/spin.h \
+	%D%/segment.c %D%/segment.h \
 	%D%/states.c %D%/states.h \
 	%D%/table.c %D%/table.h \
 	%D%/tcp_socket.c %D%/tcp_socket.h \
@@ -65,8 +66,8 @@ UNIT_TESTS += \
 EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_step.h
 	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_checksum \
 	%D%/test_fwd %D%/test_net %D%/test_offload %D%/test_options \
-	%D%/test_outq %D%/test_roll \
-	%D%/test_stream %D%/test_table
+	%D%/test_outq %D%/test_roll %D%/test_segment \
+	%D%/test_segment_kernel %D%/test_stream %D%/test_table
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
@@ -90,6 +91,10 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_outq_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)
 %C%_test_roll_LDADD = $(net_test_ldadd)
+%C%_test_segment_CFLAGS = $(net_test_cflags)
+%C%_test_segment_LDADD = $(net_test_ldadd)
+%C%_test_segment_kernel_CFLAGS = $(net_test_cflags)
+%C%_test_segment_kernel_LDADD = $(net_test_ldadd)
 %C%_test_stream_CFLAGS = $(net_test_cflags)
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
