@@ -9,6 +9,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
 	%D%/fuzz_rpc \
+	%D%/fuzz_segment \
 	%D%/fuzz_stream
 fuzz_ldflags = -fsanitize=fuzzer
 fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
@@ -31,11 +32,14 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_rpc_LDADD = guest-agent/libagent.la lib/libprog.la lib/libcore.la \
 	$(JANSSON_LIBS)
+%C%_fuzz_segment_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_segment_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_segment_LDADD = $(fuzz_net)
 %C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
-	%D%/fuzz_rpc.c %D%/fuzz_stream.c
+	%D%/fuzz_rpc.c %D%/fuzz_segment.c %D%/fuzz_stream.c
 endif
