@@ -11,6 +11,8 @@
  *     |<----------------------------------|
  *     | PORT kind (+ descriptor)          |  its guest's network card
  *     |---------------------------------->|
+ *     | CAPTURE (+ pipe)                  |  where its frames are wanted
+ *     |---------------------------------->|
  *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank, once
  *     |---------------------------------->|
  *     | STATE ready / done / failed       |  of this rank, as it happens
@@ -33,6 +35,7 @@ enum netctl_type {
 	NETCTL_HELLO = 1,
 	NETCTL_WELCOME,
 	NETCTL_PORT,
+	NETCTL_CAPTURE,
 	NETCTL_TABLE,
 	NETCTL_STATE,
 	NETCTL_ALL,

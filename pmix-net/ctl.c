@@ -221,6 +221,14 @@ static int take_port(struct conn *c, const struct netctl *msg, int *fd,
 				TAKE_FD(*fd), err, c->ctl->arg);
 }
 
+static int take_capture(struct conn *c, int *fd, struct errmsg *err)
+{
+	if (*fd < 0)
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: a capture without its pipe");
+	return c->ctl->ops.capture(c->rank, TAKE_FD(*fd), err, c->ctl->arg);
+}
+
 static int take_state(struct conn *c, const struct netctl *msg,
 		      struct errmsg *err)
 {
@@ -259,6 +267,8 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 				  msg->type);
 	if (msg->type == NETCTL_PORT)
 		return take_port(c, msg, fd, err);
+	if (msg->type == NETCTL_CAPTURE)
+		return take_capture(c, fd, err);
 	if (msg->type == NETCTL_TABLE)
 		return ctl->ops.table(msg, *fd, err, ctl->arg);
 	if (msg->type == NETCTL_STATE)

@@ -31,6 +31,8 @@ struct ctl_ops {
 	 * on. < 0 with words: refuse the helper. */
 	int (*port)(uint32_t rank, enum netctl_port kind, int fd,
 		    struct errmsg *err, void *arg);
+	/* Where its frames are to be written; as with a port. */
+	int (*capture)(uint32_t rank, int fd, struct errmsg *err, void *arg);
 	/* @fd is borrowed. < 0 with words: refuse the helper. */
 	int (*table)(const struct netctl *msg, int fd, struct errmsg *err,
 		     void *arg);

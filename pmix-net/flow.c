@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "segment.h"
+#include "offload.h"
+
 struct flow {
 	struct round *round;   /* borrowed */
 	struct inlet *waiting; /* a port or link each */
@@ -13,6 +16,7 @@ struct flow {
 	struct round_job resume;
 	struct loop_timer *timer;
 	int64_t due_ms; /* when it goes off; -1: not armed */
+	uint8_t segment[SEGMENT_MAX];
 };
 
 static void unlink_waiting(struct inlet **pp)
@@ -114,7 +118,7 @@ static int wait_for(struct flow *f, struct inlet *in, struct outlet *out)
 	return -EAGAIN;
 }
 
-static int deliver(struct outlet *out, const struct packet *p)
+static int send_one(struct outlet *out, const struct packet *p)
 {
 	int r = out->send(out, p);
 
@@ -122,7 +126,39 @@ static int deliver(struct outlet *out, const struct packet *p)
 		return r;
 	out->counts->n[COUNT_OUT_FRAMES]++;
 	out->counts->n[COUNT_OUT_BYTES] += p->len;
+	if (out->capture)
+		capture_frame(out->capture, p);
 	return 0;
+}
+
+/* *sent: segments that were sent before, and in the end. */
+static int send_segments(struct flow *f, struct outlet *out,
+			 const struct packet *p, size_t *sent)
+{
+	struct segment s;
+	struct packet one;
+	size_t len;
+	int r;
+
+	segment_init(&s, p);
+	segment_skip(&s, *sent);
+	while ((len = segment_next(&s, f->segment))) {
+		one = packet_flat(f->segment, len);
+		one.flow = p->flow;
+		r = send_one(out, &one);
+		if (r < 0)
+			return r;
+		++*sent;
+	}
+	return 0;
+}
+
+static int deliver(struct flow *f, struct outlet *out, const struct packet *p,
+		   size_t *sent)
+{
+	if (offload_needs(&p->offload) & ~out->takes)
+		return send_segments(f, out, p, sent);
+	return send_one(out, p);
 }
 
 static void lose(struct outlet *out, int why)
@@ -135,19 +171,21 @@ static void lose(struct outlet *out, int why)
 int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
 	      const struct packet *p)
 {
-	int r = deliver(out, p);
+	int r = deliver(f, out, p, &in->sent);
 
 	if (r == -EAGAIN && !out->slow && loop_now_ms() >= out->lossy_until_ms)
 		return wait_for(f, in, out);
 	if (r < 0)
 		lose(out, r);
+	in->sent = 0;
 	flow_took(in, p->len);
 	return 0;
 }
 
-void flow_copy(struct outlet *out, const struct packet *p)
+void flow_copy(struct flow *f, struct outlet *out, const struct packet *p)
 {
-	int r = deliver(out, p);
+	size_t sent = 0;
+	int r = deliver(f, out, p, &sent);
 
 	if (r < 0)
 		lose(out, r);
@@ -166,6 +204,7 @@ void flow_forget_outlet(struct flow *f, struct outlet *out)
 
 void flow_forget_inlet(struct flow *f, struct inlet *in)
 {
+	in->sent = 0;
 	for (struct inlet **pp = &f->waiting; *pp; pp = &(*pp)->next)
 		if (*pp == in) {
 			unlink_waiting(pp);

@@ -9,7 +9,10 @@
  * a tenth of the time at most, and once if it has stopped; nothing grows. A
  * link is waited for longer: behind it, a port may be waited for.
  *
- * Owns:    the list of who waits.
+ * A frame with work left for a card goes to an outlet that takes that as it is,
+ * and is cut into segments and summed up for others.
+ *
+ * Owns:    the list of who waits, room for one segment.
  * Borrows: the loop, the rounds, inlets and outlets, which say when they go.
  * Thread:  the loop's.
  */
@@ -20,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "capture.h"
 #include "counters.h"
 #include "errmsg.h"
 #include "loop.h"
@@ -38,8 +42,10 @@ struct outlet {
 	int (*send)(struct outlet *out, const struct packet *p);
 	struct counters *counts; /* borrowed */
 	int wait_ms;
-	bool slow;		/* a wait ran out, and it has not drained */
-	int64_t lossy_until_ms; /* nobody waits for it before */
+	unsigned int takes;	 /* OFFLOAD_*: the rest is done here first */
+	struct capture *capture; /* NULL: none; borrowed */
+	bool slow;		 /* a wait ran out, and it has not drained */
+	int64_t lossy_until_ms;	 /* nobody waits for it before */
 };
 
 struct inlet {
@@ -49,6 +55,7 @@ struct inlet {
 	struct outlet *awaits;	 /* NULL: it does not wait */
 	int64_t until_ms;
 	struct inlet *next;
+	size_t sent; /* segments of the frame that waits */
 };
 
 int flow_new(struct loop *l, struct round *r, struct flow **ret,
@@ -61,7 +68,7 @@ void flow_free(struct flow *f); /* NULL is fine */
 int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
 	      const struct packet *p);
 /* A copy for one of many: never waits. */
-void flow_copy(struct outlet *out, const struct packet *p);
+void flow_copy(struct flow *f, struct outlet *out, const struct packet *p);
 
 /* @out has room again, after it had none. */
 void flow_drained(struct flow *f, struct outlet *out);

@@ -9,6 +9,7 @@
 #include "answer.h"
 #include "learn.h"
 #include "link_wire.h"
+#include "offload.h"
 
 #define TAG_BYTES 4 /* of a VLAN, which the MTU does not count */
 
@@ -121,7 +122,7 @@ static void to_every_port(struct fwd *f, uint32_t but, const struct packet *p)
 {
 	for (size_t i = 0; i < f->n_ports; i++)
 		if (f->ports[i].rank != but)
-			flow_copy(f->ports[i].out, p);
+			flow_copy(f->conf.flow, f->ports[i].out, p);
 }
 
 static void to_every_node(struct fwd *f, const struct packet *p)
@@ -133,26 +134,18 @@ static void to_every_node(struct fwd *f, const struct packet *p)
 			continue;
 		out = f->node(n, f->node_arg);
 		if (out)
-			flow_copy(out, p);
+			flow_copy(f->conf.flow, out, p);
 	}
 }
 
 /* -- checks --------------------------------------------------------------- */
-
-/* The longest frame on the wire that the sender's card would have made. */
-static size_t wire_len(const struct packet *p)
-{
-	if (p->offload.gso == VIRTIO_NET_HDR_GSO_NONE)
-		return p->len;
-	return (size_t)p->offload.hdr_len + p->offload.gso_size;
-}
 
 static bool fits(const struct fwd *f, struct inlet *in, const struct packet *p)
 {
 	if (p->len < WIRE_FRAME_MIN)
 		count(in->counts, COUNT_RUNT);
 	else if (p->len > WIRE_FRAME_MAX ||
-		 wire_len(p) > f->conf.mtu + WIRE_FRAME_MIN + TAG_BYTES)
+		 offload_longest(p) > f->conf.mtu + WIRE_FRAME_MIN + TAG_BYTES)
 		count(in->counts, COUNT_OVERSIZE);
 	else
 		return true;
@@ -224,7 +217,7 @@ static void reply_to(struct fwd *f, uint32_t rank, const uint8_t *reply,
 	struct outlet *out = port_outlet(f, rank);
 
 	if (out)
-		flow_copy(out, &p);
+		flow_copy(f->conf.flow, out, &p);
 }
 
 /* What is answered or swallowed at the port; true: it is dealt with. */

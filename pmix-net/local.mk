@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/answer.c %D%/answer.h \
 	%D%/auth.c %D%/auth.h \
 	%D%/buf.c %D%/buf.h \
+	%D%/capture.c %D%/capture.h \
 	%D%/census.c %D%/census.h \
 	%D%/checksum.c %D%/checksum.h \
 	%D%/counters.c %D%/counters.h \
@@ -46,7 +47,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 %C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS)
 
-EXTRA_DIST += %D%/test_frame.h %D%/test_port.h %D%/test_step.h
+EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_step.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
@@ -57,17 +58,15 @@ UNIT_TESTS += \
 	%D%/test_dgram \
 	%D%/test_fwd \
 	%D%/test_net \
+	%D%/test_offload \
 	%D%/test_options \
 	%D%/test_outq \
 	%D%/test_roll \
+	%D%/test_segment \
+	%D%/test_segment_kernel \
 	%D%/test_stream \
 	%D%/test_table \
 	%D%/test_virtqueue
-EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_step.h
-	%D%/test_answer %D%/test_auth %D%/test_census %D%/test_checksum \
-	%D%/test_fwd %D%/test_net %D%/test_offload %D%/test_options \
-	%D%/test_outq %D%/test_roll %D%/test_segment \
-	%D%/test_segment_kernel %D%/test_stream %D%/test_table
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "offload.h"
 
 /* A peer is one other node. What it may be:
  *
@@ -260,7 +261,8 @@ static struct peer *peer_get(struct mesh *m, uint32_t node)
 	p->q.pool = m->env.pool;
 	p->retry_ms = -1;
 	p->in = (struct inlet){ peer_resume, &p->counts };
-	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS };
+	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS,
+				  OFFLOAD_ALL };
 	p->flush.fn = on_flush;
 	m->peers[node] = p;
 	return p;
@@ -316,8 +318,10 @@ static int take_frames(struct peer *p, const uint8_t *data, size_t len,
 	int r;
 
 	while ((r = outq_next_frame(data, len, &at, &packet)) > 0) {
-		if (fwd_from_node(p->mesh->env.fwd, p->node, &p->in, &packet) <
-		    0)
+		if (offload_check(&packet) < 0)
+			count(&p->counts, COUNT_BAD_OFFLOAD);
+		else if (fwd_from_node(p->mesh->env.fwd, p->node, &p->in,
+				       &packet) < 0)
 			return -EAGAIN;
 		p->taken = at;
 	}

@@ -163,6 +163,13 @@ static int on_port(uint32_t rank, enum netctl_port kind, int fd,
 	return ports_open(n->ports, rank, kind, fd, err);
 }
 
+static int on_capture(uint32_t rank, int fd, struct errmsg *err, void *arg)
+{
+	struct node *n = arg;
+
+	return ports_capture(n->ports, rank, fd, err);
+}
+
 static int check_table(const struct node *n, const struct netctl *msg,
 		       const struct table *t, struct errmsg *err)
 {
@@ -250,7 +257,7 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 	struct node *n = arg;
 	char why[NETCTL_TEXT_LEN];
 
-	ports_close(n->ports, rank);
+	ports_forget(n->ports, rank);
 	if (over)
 		return;
 	snprintf(why, sizeof(why),
@@ -294,6 +301,7 @@ static void on_refused(const char *why, void *arg)
 static const struct ctl_ops ctl_ops = {
 	.hello = on_hello,
 	.port = on_port,
+	.capture = on_capture,
 	.table = on_table,
 	.state = on_state,
 	.closed = on_helper_closed,
@@ -335,6 +343,7 @@ static int make_ports(struct node *n, struct errmsg *err)
 		.flow = n->flow,
 		.fwd = n->fwd,
 		.spin = &n->spin,
+		.counts = &n->counts,
 		.mtu = n->o->mtu,
 		.closing = on_port_closing,
 		.arg = n,

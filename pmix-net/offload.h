@@ -27,6 +27,7 @@ enum {
 	OFFLOAD_TSO6 = 1 << 2, /* TCP in IPv6, to be cut */
 	OFFLOAD_ECN = 1 << 3,  /* of these, such with CWR */
 	OFFLOAD_USO = 1 << 4,  /* UDP in either, to be cut */
+	OFFLOAD_ALL = (1 << 5) - 1,
 };
 
 /* Of an offload that was checked. */

@@ -1,8 +1,8 @@
 /* port.h - one guest's Ethernet port
  *
  * What every kind of port has in common; the kinds are port_stream.h,
- * port_dgram.h and port_vhost.h. A port gives its guest's frames to the forwarder and takes
- * what the forwarder has for the guest.
+ * port_dgram.h and port_vhost.h. A port gives its guest's frames to the
+ * forwarder and takes what the forwarder has for the guest.
  *
  * Owns:    its descriptors and queue (PORT_QUEUE_BYTES at most).
  * Borrows: what is in struct port_env, and its entry in the forwarder.
@@ -50,6 +50,17 @@ struct port_env {
 	void (*ended)(struct port *p, const char *why, void *arg);
 	void *arg;
 };
+
+/* A frame of the guest's: see fwd_from_port(). */
+static inline int port_offer(struct port *p, struct fwd *fwd, struct inlet *in,
+			     const struct packet *packet)
+{
+	int r = fwd_from_port(fwd, p->rank, in, packet);
+
+	if (r == 0 && p->out.capture) /* not each time that it is offered */
+		capture_frame(p->out.capture, packet);
+	return r;
+}
 
 /* Leaves the forwarder first; NULL is fine. */
 static inline void port_free(struct port *p)

@@ -104,7 +104,7 @@ static int offer_frames(struct dgram *d)
 		struct buf *b = d->rx[d->next_rx];
 		struct packet p = packet_flat(b->data, buf_len(b));
 
-		r = fwd_from_port(d->env.fwd, d->port.rank, &d->in, &p);
+		r = port_offer(&d->port, d->env.fwd, &d->in, &p);
 		if (r < 0)
 			return r;
 		buf_return(d->env.pool, b);

@@ -108,7 +108,7 @@ static int offer_frames(struct stream *s)
 
 	while ((n = port_stream_next(b->data + b->start, buf_len(b))) > 0) {
 		p = packet_flat(b->data + b->start + PREFIX, (size_t)n);
-		r = fwd_from_port(s->env.fwd, s->port.rank, &s->in, &p);
+		r = port_offer(&s->port, s->env.fwd, &s->in, &p);
 		if (r < 0)
 			return r;
 		b->start += PREFIX + (size_t)n;

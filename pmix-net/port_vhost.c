@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "offload.h"
 #include "vhost.h"
 
 /* Transmit: a kick, or a look at the ring while we spin, has run_tx() take up
@@ -34,9 +35,19 @@
 #define TX_BYTES       (512 * 1024)
 #define PUBLISH_FRAMES 32
 
-#define FEATURES                                               \
-	(BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MTU) | \
-	 BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+/* USO: virtio 1.2, 5.1.3; not in the headers of Linux before 6.2. */
+#define NET_F_GUEST_USO4 54
+#define NET_F_GUEST_USO6 55
+#define NET_F_HOST_USO	 56
+
+#define FEATURES                                                      \
+	(BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MTU) |        \
+	 BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |    \
+	 BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |      \
+	 BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |  \
+	 BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_TSO4) |  \
+	 BIT(VIRTIO_NET_F_GUEST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) | \
+	 BIT(NET_F_GUEST_USO4) | BIT(NET_F_GUEST_USO6) | BIT(NET_F_HOST_USO))
 
 struct pair {
 	struct vport *vp;
@@ -159,7 +170,11 @@ static int forward(struct pair *q)
 		end_soon(vp, "a transmit chain that holds no frame");
 		return -EPROTO;
 	}
-	return fwd_from_port(vp->env.fwd, vp->port.rank, &q->in, &p);
+	if (offload_check(&p) < 0) {
+		count(&vp->port.counts, COUNT_BAD_OFFLOAD);
+		return 0;
+	}
+	return port_offer(&vp->port, vp->env.fwd, &q->in, &p);
 }
 
 /* Nothing is left in the ring: look again later, or sleep. */
@@ -430,6 +445,24 @@ static void list_takers(struct vport *vp)
 			vp->takers[vp->n_takers++] = &vp->pairs[i];
 }
 
+/* What the guest takes as it is. Segments only where it takes sums, too. */
+static unsigned int guest_takes(uint64_t f)
+{
+	unsigned int takes = OFFLOAD_CSUM;
+
+	if (!(f & BIT(VIRTIO_NET_F_GUEST_CSUM)))
+		return 0;
+	if (f & BIT(VIRTIO_NET_F_GUEST_TSO4))
+		takes |= OFFLOAD_TSO4;
+	if (f & BIT(VIRTIO_NET_F_GUEST_TSO6))
+		takes |= OFFLOAD_TSO6;
+	if (f & BIT(VIRTIO_NET_F_GUEST_ECN))
+		takes |= OFFLOAD_ECN;
+	if ((f & BIT(NET_F_GUEST_USO4)) && (f & BIT(NET_F_GUEST_USO6)))
+		takes |= OFFLOAD_USO;
+	return takes;
+}
+
 static void learn_features(struct vport *vp)
 {
 	uint64_t f = vhost_features(vp->dev);
@@ -438,6 +471,7 @@ static void learn_features(struct vport *vp)
 	vp->header = vp->mergeable || (f & BIT(VIRTIO_F_VERSION_1))
 			     ? sizeof(struct virtio_net_hdr_v1)
 			     : sizeof(struct virtio_net_hdr);
+	vp->port.out.takes = guest_takes(f);
 }
 
 static void on_started(struct vhost_ring *r, void *arg)

@@ -11,36 +11,63 @@
 #include "port_stream.h"
 #include "port_vhost.h"
 
+/* A rank's port may go and come again; its capture stays. */
+struct slot {
+	uint32_t rank;
+	bool used;
+	struct port *port; /* NULL: none now */
+	struct capture *capture;
+};
+
 struct ports {
 	struct ports_env env;
 	size_t max;
-	struct port *slots[]; /* some NULL */
+	struct slot slots[];
 };
 
 /* @rank's place, else a vacant one; NULL: there is none. */
-static struct port **find_slot(struct ports *ps, uint32_t rank)
+static struct slot *find_slot(struct ports *ps, uint32_t rank)
 {
-	struct port **vacant = NULL;
+	struct slot *vacant = NULL;
 
 	for (size_t i = 0; i < ps->max; i++) {
-		if (!ps->slots[i])
+		if (!ps->slots[i].used)
 			vacant = &ps->slots[i];
-		else if (ps->slots[i]->rank == rank)
+		else if (ps->slots[i].rank == rank)
 			return &ps->slots[i];
 	}
+	if (vacant)
+		vacant->rank = rank;
 	return vacant;
 }
 
-static void close_slot(struct ports *ps, struct port **slot, const char *why)
+static void close_slot(struct ports *ps, struct slot *slot, const char *why)
 {
-	ps->env.closing(*slot, why, ps->env.arg);
-	port_free(*slot);
-	*slot = NULL;
+	ps->env.closing(slot->port, why, ps->env.arg);
+	port_free(slot->port);
+	slot->port = NULL;
 }
 
 static void on_ended(struct port *p, const char *why, void *arg)
 {
 	close_slot(arg, find_slot(arg, p->rank), why);
+}
+
+static int open_port(const struct port_env *env, uint32_t rank,
+		     enum netctl_port kind, int fd, struct port **ret,
+		     struct errmsg *err)
+{
+	switch (kind) {
+	case NETCTL_STREAM:
+		return port_stream_new(env, rank, fd, ret, err);
+	case NETCTL_DGRAM:
+		return port_dgram_new(env, rank, fd, ret, err);
+	case NETCTL_VHOST_USER:
+		return port_vhost_new(env, rank, fd, ret, err);
+	}
+	close(fd);
+	return errmsg_say(err, -EINVAL, "vmstep-net has no ports of kind %d",
+			  (int)kind);
 }
 
 int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
@@ -57,40 +84,68 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 		.ended = on_ended,
 		.arg = ps,
 	};
-	struct port **slot = find_slot(ps, rank);
+	struct slot *slot = find_slot(ps, rank);
+	int r;
 
-	if (!slot || *slot) {
+	if (!slot || slot->port) {
 		close(fd);
 		return errmsg_say(err, -EEXIST,
 				  "rank %" PRIu32 " has a port already", rank);
 	}
-	switch (kind) {
-	case NETCTL_STREAM:
-		return port_stream_new(&env, rank, fd, slot, err);
-	case NETCTL_DGRAM:
-		return port_dgram_new(&env, rank, fd, slot, err);
-	case NETCTL_VHOST_USER:
-		return port_vhost_new(&env, rank, fd, slot, err);
+	r = open_port(&env, rank, kind, fd, &slot->port, err);
+	if (r < 0)
+		return r;
+	slot->used = true;
+	slot->port->out.capture = slot->capture;
+	return 0;
+}
+
+int ports_capture(struct ports *ps, uint32_t rank, int fd, struct errmsg *err)
+{
+	struct slot *slot = find_slot(ps, rank);
+	int r;
+
+	if (!slot || slot->capture) {
+		close(fd);
+		return errmsg_say(err, -EEXIST,
+				  "rank %" PRIu32 " has a capture already",
+				  rank);
 	}
-	close(fd);
-	return errmsg_say(err, -EINVAL, "vmstep-net has no ports of kind %d",
-			  (int)kind);
+	r = capture_new(ps->env.loop, ps->env.round, fd, ps->env.counts,
+			&slot->capture, err);
+	if (r < 0)
+		return r;
+	slot->used = true;
+	if (slot->port)
+		slot->port->out.capture = slot->capture;
+	return 0;
 }
 
 void ports_close(struct ports *ps, uint32_t rank)
 {
-	struct port **slot = find_slot(ps, rank);
+	struct slot *slot = find_slot(ps, rank);
 
-	if (slot && *slot)
+	if (slot && slot->port)
 		close_slot(ps, slot, "");
+}
+
+void ports_forget(struct ports *ps, uint32_t rank)
+{
+	struct slot *slot = find_slot(ps, rank);
+
+	ports_close(ps, rank);
+	if (!slot)
+		return;
+	capture_free(slot->capture);
+	*slot = (struct slot){ 0 };
 }
 
 void ports_each(const struct ports *ps,
 		void (*fn)(const struct port *p, void *arg), void *arg)
 {
 	for (size_t i = 0; i < ps->max; i++)
-		if (ps->slots[i])
-			fn(ps->slots[i], arg);
+		if (ps->slots[i].port)
+			fn(ps->slots[i].port, arg);
 }
 
 int ports_new(const struct ports_env *env, size_t max, struct ports **ret,
@@ -110,8 +165,10 @@ void ports_free(struct ports *ps)
 {
 	if (!ps)
 		return;
-	for (size_t i = 0; i < ps->max; i++)
-		if (ps->slots[i])
+	for (size_t i = 0; i < ps->max; i++) {
+		if (ps->slots[i].port)
 			close_slot(ps, &ps->slots[i], "");
+		capture_free(ps->slots[i].capture);
+	}
 	free(ps);
 }

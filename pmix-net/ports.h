@@ -19,6 +19,7 @@ struct ports_env {
 	struct flow *flow;
 	struct fwd *fwd;
 	struct spin *spin;
+	struct counters *counts; /* of captures */
 	unsigned int mtu;
 	/* A port closes, for the log; "" where its helper wanted it to. */
 	void (*closing)(const struct port *p, const char *why, void *arg);
@@ -35,6 +36,11 @@ void ports_free(struct ports *ps); /* NULL is fine; closes them all */
 int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	       struct errmsg *err);
 void ports_close(struct ports *ps, uint32_t rank); /* none is fine */
+/* What goes through @rank's port, now and when it comes anew, goes into pipe
+ * @fd, owned from now on, also on failure; see capture.h. */
+int ports_capture(struct ports *ps, uint32_t rank, int fd, struct errmsg *err);
+/* Its port and its capture. */
+void ports_forget(struct ports *ps, uint32_t rank);
 
 void ports_each(const struct ports *ps,
 		void (*fn)(const struct port *p, void *arg), void *arg);

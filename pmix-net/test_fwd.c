@@ -11,6 +11,7 @@
 #include "fwd.h"
 #include "learn.h"
 #include "test_frame.h"
+#include "test_gso.h"
 
 /* Node 1 of 3, with ranks 2 and 3 of six, two a node. */
 
@@ -22,7 +23,9 @@ struct end { /* a port or the link to a node */
 	struct outlet out;
 	struct counters counts;
 	bool full;
+	size_t full_at; /* frames; 0: never */
 	size_t got, resumed;
+	uint32_t sum; /* of their lengths */
 	uint8_t last[128];
 };
 
@@ -44,9 +47,10 @@ static int end_send(struct outlet *out, const struct packet *p)
 {
 	struct end *e = (struct end *)((char *)out - offsetof(struct end, out));
 
-	if (e->full)
+	if (e->full || (e->full_at && e->got >= e->full_at))
 		return -EAGAIN;
 	e->got++;
+	e->sum += (uint32_t)p->len;
 	packet_read(p, 0, e->last,
 		    p->len < sizeof(e->last) ? p->len : sizeof(e->last));
 	return 0;
@@ -341,6 +345,67 @@ static void a_slow_receiver_is_waited_for_once(void **state)
 	assert_int_equal(from_port(2, 60), -EAGAIN);
 }
 
+/* 4 segments of 1000 bytes and one of 500, for rank 3 */
+static const struct test_gso long_packet = { .payload = 4500,
+					     .gso_size = 1000 };
+
+static struct packet make_long_packet(void)
+{
+	struct packet p = test_gso_packet(&long_packet, frame);
+
+	addr_mac(3, frame);
+	addr_mac(2, frame + 6);
+	assert_int_equal(offload_check(&p), 0);
+	return p;
+}
+
+static void what_a_receiver_takes_it_gets_in_one_piece(void **state)
+{
+	const struct packet p = make_long_packet();
+
+	t.ports[1].out.takes = OFFLOAD_CSUM | OFFLOAD_TSO4;
+	assert_int_equal(fwd_from_port(t.fwd, 2, &t.ports[0].in, &p), 0);
+	assert_int_equal(t.ports[1].got, 1);
+	assert_int_equal(t.ports[1].sum, 54 + 4500);
+}
+
+static void others_get_segments(void **state)
+{
+	const struct packet p = make_long_packet();
+
+	t.ports[1].out.takes = OFFLOAD_CSUM;
+	assert_int_equal(fwd_from_port(t.fwd, 2, &t.ports[0].in, &p), 0);
+	assert_int_equal(t.ports[1].got, 5);
+	assert_int_equal(t.ports[1].sum, 5 * 54 + 4500);
+	assert_int_equal(t.ports[1].counts.n[COUNT_OUT_FRAMES], 5);
+}
+
+static void segments_that_wait_are_not_sent_twice(void **state)
+{
+	const struct packet p = make_long_packet();
+	struct inlet *in = &t.ports[0].in;
+
+	t.ports[1].full_at = 2;
+	assert_int_equal(fwd_from_port(t.fwd, 2, in, &p), -EAGAIN);
+	assert_int_equal(t.ports[1].got, 2);
+	t.ports[1].full_at = 0;
+	flow_drained(t.flow, &t.ports[1].out);
+	run(0);
+	assert_int_equal(fwd_from_port(t.fwd, 2, in, &p), 0);
+	assert_int_equal(t.ports[1].got, 5);
+	assert_int_equal(fwd_from_port(t.fwd, 2, in, &p), 0); /* another */
+	assert_int_equal(t.ports[1].got, 10);
+}
+
+static void segments_beyond_the_mtu_are_dropped(void **state)
+{
+	struct packet p = make_long_packet();
+
+	p.offload.gso_size = 1465;
+	assert_int_equal(fwd_from_port(t.fwd, 2, &t.ports[0].in, &p), 0);
+	assert_dropped(2, COUNT_OVERSIZE);
+}
+
 static void a_broadcast_does_not_wait(void **state)
 {
 	join();
@@ -458,6 +523,10 @@ int main(void)
 		TEST(a_foreign_address_is_learnt),
 		TEST(a_frame_waits_for_room),
 		TEST(a_slow_receiver_is_waited_for_once),
+		TEST(what_a_receiver_takes_it_gets_in_one_piece),
+		TEST(others_get_segments),
+		TEST(segments_that_wait_are_not_sent_twice),
+		TEST(segments_beyond_the_mtu_are_dropped),
 		TEST(a_broadcast_does_not_wait),
 		TEST(who_waits_again_before_it_is_resumed_waits),
 		TEST(who_waits_for_what_is_gone_is_resumed),

@@ -1,0 +1,33 @@
+/* capture.h - a port's frames as a pcap file
+ *
+ * What a wire at the port would have carried: checksums filled in, long packets
+ * cut. Goes into a pipe, whose reader (the task's helper) writes the file, so
+ * that a slow disk stops nobody: what the pipe and our buffer have no room for
+ * is counted and left out. The format is pcap's with nanoseconds (IETF:
+ * draft-ietf-opsawg-pcap).
+ *
+ * Owns:    the pipe's end and a buffer of CAPTURE_BYTES.
+ * Borrows: the loop, the rounds, the counters.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_CAPTURE_H
+#define VMSTEP_CAPTURE_H
+
+#include "counters.h"
+#include "errmsg.h"
+#include "loop.h"
+#include "packet.h"
+#include "round.h"
+
+#define CAPTURE_BYTES (1024 * 1024)
+
+struct capture;
+
+/* @fd: the pipe's end, owned from now on, also on failure. */
+int capture_new(struct loop *l, struct round *r, int fd,
+		struct counters *counts, struct capture **ret,
+		struct errmsg *err);
+void capture_free(struct capture *c); /* NULL is fine; writes what it can */
+void capture_frame(struct capture *c, const struct packet *p);
+
+#endif
