@@ -37,7 +37,6 @@ struct ctl {
 	struct loop_timer *deaf_timer; /* no descriptors left to accept with */
 	struct conn *conns;
 	size_t n_conns, n_greeted;
-	bool was_used;
 	struct netctl news[NEWS_MAX];
 	size_t n_news;
 };
@@ -199,7 +198,7 @@ static int take_hello(struct conn *c, const struct netctl *msg,
 		r = ctl->ops.hello(msg->hello.rank, err, ctl->arg);
 	if (r < 0)
 		return r;
-	c->greeted = ctl->was_used = true;
+	c->greeted = true;
 	c->rank = msg->hello.rank;
 	ctl->n_greeted++;
 	welcome(c);
@@ -457,9 +456,9 @@ void ctl_free(struct ctl *c)
 	free(c);
 }
 
-bool ctl_was_used(const struct ctl *c)
+size_t ctl_helpers(const struct ctl *c)
 {
-	return c->was_used;
+	return c->n_greeted;
 }
 
 static bool readable(int fd, int ms)

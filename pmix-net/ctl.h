@@ -12,6 +12,7 @@
 #define VMSTEP_CTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "errmsg.h"
@@ -61,8 +62,8 @@ void ctl_free(struct ctl *c); /* NULL is fine; closes without closed() */
  * message. Waits for the first, CTL_TURN_AWAY_MS at most. */
 void ctl_turn_away(int fd, const char *why);
 
-/* Has any helper said hello? */
-bool ctl_was_used(const struct ctl *c);
+/* How many have said hello and are still there. */
+size_t ctl_helpers(const struct ctl *c);
 
 /* To every helper, and to those who come later. */
 void ctl_tell_all(struct ctl *c, enum netctl_state state);

@@ -43,7 +43,9 @@ struct node {
 	struct states *states;
 	struct ctl *ctl;
 	struct counters counts;
-	struct loop_timer *idle_timer;
+	struct rankset came; /* ranks whose helper has said hello */
+	struct loop_timer *helpers_timer;
+	bool waited; /* long enough for the others of this node */
 	bool leaving;
 };
 
@@ -150,6 +152,10 @@ static int on_hello(uint32_t rank, struct errmsg *err, void *arg)
 		return errmsg_say(
 			err, -ESHUTDOWN,
 			"vmstep-net: the last helper of this node has left, and so do we");
+	if (rankset_add(&n->came, rank, rank) < 0)
+		return errmsg_set(err, -ENOMEM,
+				  "vmstep-net: helper of vm[%" PRIu32 "]",
+				  rank);
 	log_info("helper of vm[%" PRIu32 "] said hello", rank);
 	return 0;
 }
@@ -269,13 +275,23 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
 
+static void leave(struct node *n)
+{
+	n->leaving = true;
+	log_info("the last helper has left");
+	states_leave(n->states);
+}
+
+/* What the first has told is for the others, who may only be on their way. */
 static void on_all_closed(void *arg)
 {
 	struct node *n = arg;
 
-	n->leaving = true;
-	log_info("the last helper has left");
-	states_leave(n->states);
+	if (n->waited || rankset_count(&n->came) == rankset_count(&n->o->ranks))
+		leave(n);
+	else
+		log_info(
+			"no helper is left; waiting for those that have not come yet");
 }
 
 static void log_port(const struct port *p, void *arg)
@@ -309,14 +325,15 @@ static const struct ctl_ops ctl_ops = {
 	.refused = on_refused,
 };
 
-static void on_idle(void *arg)
+static void on_helpers_timer(void *arg)
 {
 	struct node *n = arg;
 
-	if (ctl_was_used(n->ctl))
+	n->waited = true;
+	if (ctl_helpers(n->ctl) || n->leaving)
 		return;
-	log_warn("no helper came within %d s", NODE_FIRST_HELPER_MS / 1000);
-	loop_stop(n->loop, 0);
+	log_warn("no helper came within %d s", NODE_HELPERS_MS / 1000);
+	leave(n);
 }
 
 /* -- life ----------------------------------------------------------------- */
@@ -425,8 +442,8 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	n->o = o;
 	n->loop = loop;
 	r = round_new(loop, &n->round, err);
-	if (r == 0 && loop_timer_add(loop, NODE_FIRST_HELPER_MS, on_idle, n,
-				     &n->idle_timer) < 0)
+	if (r == 0 && loop_timer_add(loop, NODE_HELPERS_MS, on_helpers_timer, n,
+				     &n->helpers_timer) < 0)
 		r = errmsg_set(err, -ENOMEM, "timer");
 	if (r == 0)
 		r = flow_new(loop, n->round, &n->flow, err);
@@ -461,7 +478,8 @@ void node_free(struct node *n)
 	ports_free(n->ports);
 	fwd_free(n->fwd);
 	flow_free(n->flow);
-	loop_timer_free(n->idle_timer);
+	loop_timer_free(n->helpers_timer);
+	rankset_done(&n->came);
 	round_free(n->round);
 	buf_pool_done(&n->pool);
 	table_free(n->table);

@@ -16,12 +16,13 @@
 #include "loop.h"
 #include "options.h"
 
-#define NODE_FIRST_HELPER_MS 30000 /* without one, the loop is stopped */
+#define NODE_HELPERS_MS 30000 /* for all helpers of this node to come */
 
 struct node;
 
-/* Takes o->ctl_fd, if it succeeds. After the last helper has left, the loop is
- * stopped. */
+/* Takes o->ctl_fd, if it succeeds. After the last helper has left the loop is
+ * stopped; while one has not come yet, NODE_HELPERS_MS after the start at the
+ * earliest. */
 int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	     struct errmsg *err);
 void node_free(struct node *n); /* NULL is fine */

@@ -197,6 +197,22 @@ static void a_helper_that_dies_early_fails_the_step(void **state)
 	step_end(&s);
 }
 
+static void the_first_may_fail_before_the_second_comes(void **state)
+{
+	struct netctl lost;
+
+	step_start(&s, 1, 2, NULL);
+	step_hello_of(&s, 0);
+	step_say(&s, 0, NETCTL_FAILED);
+	close(s.ranks[0].ctl);
+	s.ranks[0].ctl = -1;
+	step_wait_log(&s, 0, "not come yet");
+	step_hello_of(&s, 1);
+	lost = step_expect(s.ranks[1].ctl, NETCTL_LOST);
+	assert_int_equal(lost.lost.rank, 0);
+	step_end(&s);
+}
+
 static void who_comes_late_hears_what_holds(void **state)
 {
 	struct netctl msg = {
@@ -734,6 +750,7 @@ int main(void)
 		cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
 		cmocka_unit_test(a_wrong_table_is_refused),
 		cmocka_unit_test(a_helper_that_dies_early_fails_the_step),
+		cmocka_unit_test(the_first_may_fail_before_the_second_comes),
 		cmocka_unit_test(who_comes_late_hears_what_holds),
 		cmocka_unit_test(frames_reach_their_rank_here_and_there),
 		cmocka_unit_test(who_has_is_answered_at_once),

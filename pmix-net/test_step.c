@@ -222,7 +222,7 @@ void step_expect_end(int ctl)
 	assert_true(recv(ctl, &byte, 1, 0) <= 0);
 }
 
-static void hello(struct step *s, uint32_t rank)
+void step_hello_of(struct step *s, uint32_t rank)
 {
 	struct netctl msg = {
 		.version = NETCTL_VERSION,
@@ -252,7 +252,7 @@ static void hello(struct step *s, uint32_t rank)
 void step_hello(struct step *s)
 {
 	for (uint32_t r = 0; r < s->nranks; r++)
-		hello(s, r);
+		step_hello_of(s, r);
 }
 
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key)

@@ -43,6 +43,7 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 		const char *option);
 /* Every helper's HELLO, with a port, and its WELCOME. */
 void step_hello(struct step *s);
+void step_hello_of(struct step *s, uint32_t rank);
 /* TABLE to every node, or to one, with @key. */
 void step_table(struct step *s);
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key);
