@@ -10,7 +10,8 @@ noinst_PROGRAMS += \
 	%D%/fuzz_mux \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
-	%D%/fuzz_stream
+	%D%/fuzz_stream \
+	%D%/fuzz_vhost
 fuzz_ldflags = -fsanitize=fuzzer
 fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
 	-I$(srcdir)/pmix-net -I$(srcdir)/guest-agent -I$(srcdir)/stepd-helper
@@ -38,8 +39,11 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = $(fuzz_net)
+%C%_fuzz_vhost_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_vhost_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_vhost_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
-	%D%/fuzz_rpc.c %D%/fuzz_segment.c %D%/fuzz_stream.c
+	%D%/fuzz_rpc.c %D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_vhost.c
 endif
