@@ -39,6 +39,9 @@ const struct site_key site_keys[] = {
 	{ "net_port_range", SITE_TEXT, AT(net_port_range), "",
 	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
 	  false },
+	{ "lost_after", SITE_SECONDS, AT(lost_after_s), "30",
+	  "seconds that a node may be cut off before its VMs count as failed",
+	  false },
 	{ "boot_timeout", SITE_OPTION, OPT_BOOT_TIMEOUT, NULL,
 	  "seconds a VM may take to come up; as default_boot_timeout", false },
 	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
@@ -59,7 +62,6 @@ const struct site_key site_keys[] = {
 	{ "net_encrypt", SITE_BOOL, 0, NULL, "", true },
 	{ "net_workers", SITE_TEXT, 0, NULL, "", true },
 	{ "beacon_interval", SITE_TEXT, 0, NULL, "", true },
-	{ "lost_after", SITE_TEXT, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
 
@@ -72,6 +74,18 @@ static int set_text(char **at, const char *value)
 	free(*at);
 	*at = copy;
 	return 0;
+}
+
+#define SECONDS_MAX 1000000
+
+static int set_seconds(unsigned int *at, const char *value, struct errmsg *err)
+{
+	unsigned long n;
+	int r = value_uint(value, 1, SECONDS_MAX, &n, err);
+
+	if (r == 0)
+		*at = (unsigned int)n;
+	return r;
 }
 
 static int set_key(struct site *s, const struct site_key *key,
@@ -91,6 +105,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return 0;
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
+	case SITE_SECONDS:
+		return set_seconds((unsigned int *)(void *)at, value, err);
 	case SITE_BOOL:
 		return value_bool(value, (bool *)at, err);
 	case SITE_OPTION:

@@ -26,10 +26,18 @@ struct site {
 	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
-	struct optset defaults; /* default_NAME, boot_timeout, grace */
+	unsigned int lost_after_s; /* then a node that is cut off is lost */
+	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
 };
 
-enum site_kind { SITE_TEXT, SITE_PATH, SITE_SIZE, SITE_BOOL, SITE_OPTION };
+enum site_kind {
+	SITE_TEXT,
+	SITE_PATH,
+	SITE_SIZE,
+	SITE_SECONDS,
+	SITE_BOOL,
+	SITE_OPTION
+};
 
 struct site_key {
 	const char *name;

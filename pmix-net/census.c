@@ -26,6 +26,7 @@ struct census {
 	uint32_t nranks, nnodes, self; /* nnodes 0: not started */
 	struct roll roll;
 	struct rankset settled;	 /* nodes that left, their children told */
+	struct rankset without;	 /* nodes whose ranks count as failed */
 	struct edge **edges;	 /* by node; NULL: no link */
 	unsigned int told_flags; /* what our tasks were told */
 	bool told_lost;
@@ -63,7 +64,9 @@ static bool is_final(const struct census *c)
 
 static bool lives(const struct census *c, uint32_t node)
 {
-	return !rankset_has(&c->roll.sets[ROLL_GONE], node) &&
+	if (rankset_has(&c->roll.sets[ROLL_GONE], node))
+		return false;
+	return node == c->self || c->edges[node] ||
 	       !rankset_has(&c->roll.sets[ROLL_MISSING], node);
 }
 
@@ -130,13 +133,23 @@ static void await_children(struct census *c)
 
 /* -- what the root decides ------------------------------------------------ */
 
+/* It left, or it is not needed any more, or it is known better here. */
+static bool is_accounted(const struct census *c, uint32_t node)
+{
+	if (rankset_has(&c->roll.sets[ROLL_GONE], node) ||
+	    rankset_has(&c->without, node))
+		return true;
+	return (c->roll.flags & ROLL_ALL_READY) &&
+	       (node == c->self || c->edges[node]);
+}
+
 static uint32_t first_unaccounted(const struct census *c)
 {
 	const struct rankset *missing = &c->roll.sets[ROLL_MISSING];
 	uint32_t n = 0;
 
-	while ((n = rankset_next(missing, n)) != UINT32_MAX) {
-		if (!rankset_has(&c->roll.sets[ROLL_GONE], n))
+	while ((n = rankset_next(missing, n)) < c->nnodes) {
+		if (!is_accounted(c, n))
 			return n;
 		n++;
 	}
@@ -152,6 +165,8 @@ static void watch_missing(struct census *c)
 	c->grace_for = node;
 	c->ops.timer(CENSUS_GRACE, node == NOBODY ? -1 : CENSUS_GRACE_MS,
 		     c->arg);
+	if (node != NOBODY && (c->roll.flags & ROLL_ALL_READY))
+		c->ops.reach(node, c->arg);
 }
 
 static void decide(struct census *c)
@@ -168,20 +183,40 @@ static void decide(struct census *c)
 		c->roll.flags |= ROLL_ALL_DONE;
 }
 
-static void grace_is_over(struct census *c)
+static void lose_step(struct census *c, uint32_t node)
 {
-	uint32_t node = c->grace_for;
 	char who[160], text[256];
 
-	c->grace_for = NOBODY; /* watch_missing() looks for the next */
-	if (node == NOBODY || node != first_unaccounted(c))
-		return;
 	c->ops.node_text(node, who, sizeof(who), c->arg);
 	snprintf(
 		text, sizeof(text),
 		"%s: the network between the step's nodes broke: it cannot be reached",
 		who);
 	roll_say(&c->roll.lost, ROLL_NO_RANK, text);
+}
+
+/* Without memory it is tried again after another grace. */
+static void go_without(struct census *c, uint32_t node)
+{
+	struct rankset ranks = { 0 };
+
+	if (c->ops.without(node, &ranks, c->arg) == 0 &&
+	    rankset_merge(&c->roll.sets[ROLL_FAILED], &ranks) == 0)
+		rankset_add(&c->without, node, node);
+	rankset_done(&ranks);
+}
+
+static void grace_is_over(struct census *c)
+{
+	uint32_t node = c->grace_for;
+
+	c->grace_for = NOBODY; /* watch_missing() looks for the next */
+	if (node == NOBODY || node != first_unaccounted(c))
+		return;
+	if (c->roll.flags & ROLL_ALL_READY)
+		go_without(c, node);
+	else
+		lose_step(c, node);
 }
 
 void census_timeout(struct census *c, enum census_timer which)
@@ -397,31 +432,18 @@ int census_bye(struct census *c, uint32_t node, bool all_done_there)
 	return roll_add(&c->roll, ROLL_GONE, node);
 }
 
-/* It is not looked for any more, which counts as missing. */
-static void miss(struct census *c, uint32_t node)
+void census_broken(struct census *c, uint32_t node)
+{
+	edge_remove(c, node);
+	soon(c);
+}
+
+void census_unreachable(struct census *c, uint32_t node)
 {
 	edge_remove(c, node);
 	roll_add(&c->roll, ROLL_MISSING, node);
 	await_children(c);
 	soon(c);
-}
-
-void census_broken(struct census *c, uint32_t node, const char *why)
-{
-	char who[160], text[512];
-
-	c->ops.node_text(node, who, sizeof(who), c->arg);
-	snprintf(text, sizeof(text),
-		 "%s: the network between the step's nodes broke: %s", who,
-		 why);
-	if (!is_final(c) && !rankset_has(&c->roll.sets[ROLL_GONE], node))
-		roll_say(&c->roll.lost, ROLL_NO_RANK, text);
-	miss(c, node);
-}
-
-void census_unreachable(struct census *c, uint32_t node)
-{
-	miss(c, node);
 }
 
 /* -- life ----------------------------------------------------------------- */
@@ -450,5 +472,6 @@ void census_free(struct census *c)
 	free(c->edges);
 	roll_done(&c->roll);
 	rankset_done(&c->settled);
+	rankset_done(&c->without);
 	free(c);
 }

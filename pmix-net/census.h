@@ -15,11 +15,18 @@
  * in whatever order nodes leave, and what one node knows of who has left
  * reaches the root. When all is done no one needs to know more: then a node
  * goes as soon as its children have that news, and its BYE says so, upon which
- * they look for no other parent. A node that cannot be reached but is not known
- * to have left is reported to the root, which gives that knowledge
- * CENSUS_GRACE_MS to arrive before it declares the step lost. A child connects
- * to its parent; a parent that misses one for CENSUS_CHILD_MS connects to it
- * instead, so that no node dies unnoticed.
+ * they look for no other parent. A child connects to its parent; a parent that
+ * misses one for CENSUS_CHILD_MS connects to it instead, so that no node dies
+ * unnoticed.
+ *
+ * A link that breaks changes nothing by itself: when it is up again both ends
+ * tell everything again. A node that somebody could not reach, and that is not
+ * known to have left, is missing. The root hears of it, and gives the knowledge
+ * that it left CENSUS_GRACE_MS to arrive. Before all tasks were ready it then
+ * declares the step lost. After that a node that the root itself can reach is
+ * fine; the tasks of one that it cannot reach either have failed, and the rest
+ * goes on. In the tree a missing node is as dead, but to those that it has a
+ * link to.
  *
  * Pure: no sockets, no clock. Functions only note what happened and ask for
  * census_sync() by soon(); that one acts.
@@ -33,6 +40,7 @@
 
 #include "errmsg.h"
 #include "netctl.h"
+#include "rankset.h"
 
 #define CENSUS_FANOUT	16
 #define CENSUS_GRACE_MS 5000
@@ -61,6 +69,9 @@ struct census_ops {
 	/* After census_leave(): BYE may be said to everyone now. @all_done: say
 	 * so, and that our children know. */
 	void (*handed_over)(bool all_done, void *arg);
+	/* The step goes on without @node: its ranks are added to @ranks. 0 or
+	 * -ENOMEM. */
+	int (*without)(uint32_t node, struct rankset *ranks, void *arg);
 	/* What to call @node in a message. */
 	void (*node_text)(uint32_t node, char *text, size_t size, void *arg);
 };
@@ -77,14 +88,16 @@ int census_start(struct census *c, uint32_t self, uint32_t nnodes);
 int census_state(struct census *c, uint32_t rank, enum netctl_state state,
 		 const char *why);
 
-/* What happens to links. census_recv() and census_bye() return 0, or -EPROTO
- * with words in @err, or -ENOMEM. */
+/* What happens to links: a broken one comes up again, or its node is
+ * unreachable. census_recv() and census_bye() return 0, or -EPROTO with words
+ * in
+ * @err, or -ENOMEM. */
 void census_up(struct census *c, uint32_t node);
 int census_recv(struct census *c, uint32_t node, const char *text, size_t len,
 		struct errmsg *err);
 int census_bye(struct census *c, uint32_t node, bool all_done);
 void census_ack(struct census *c, uint32_t node);
-void census_broken(struct census *c, uint32_t node, const char *why);
+void census_broken(struct census *c, uint32_t node);
 void census_unreachable(struct census *c, uint32_t node);
 void census_timeout(struct census *c, enum census_timer which);
 

@@ -27,7 +27,7 @@ enum counter {
 	COUNT_NO_TABLE,	   /* the other nodes are not known yet */
 	COUNT_NODE_GONE,   /* its node has left, or cannot be reached */
 	COUNT_FULL,	   /* did not fit, and waiting did not help */
-	COUNT_DOWN,	   /* its guest has no network up */
+	COUNT_DOWN,	   /* its guest has no network up, or its link broke */
 	COUNT_TOO_BIG,	   /* longer than what its guest has buffers for */
 	COUNT_BAD_OFFLOAD, /* asks for what it cannot have */
 	COUNT_UNCAPTURED,  /* the capture had no room for it */

@@ -23,7 +23,8 @@
 #define LINK_ADDRESS_MAX 160   /* bytes of an address's text, with the NUL */
 #define LINK_PENDING_MAX 64    /* strangers that have proved nothing yet */
 #define LINK_PENDING_MS	 5000  /* and for how long they may */
-#define LINK_OPEN_MS	 30000 /* for one that we dialled, or that has */
+#define LINK_CONNECT_MS	 5000  /* for an answer at all, when we dial */
+#define LINK_OPEN_MS	 30000 /* for one that has answered, or has proved it */
 
 struct link;
 struct link_host;

@@ -78,7 +78,10 @@ static void on_timer(void *arg)
 	while (t && t->deadline_ms > now)
 		t = t->next;
 	if (t) /* its end may be the end of others, too: one at a time */
-		tcp_end(t, -ETIMEDOUT, "no proof of the step's key in time");
+		tcp_end(t, -ETIMEDOUT,
+			t->state == TCP_DIALLING
+				? "it does not answer"
+				: "no proof of the step's key in time");
 	if (h->deaf_until_ms && h->deaf_until_ms <= now) {
 		h->deaf_until_ms = 0;
 		loop_io_set(h->io, EPOLLIN);
@@ -97,7 +100,7 @@ static int tcp_dial(struct link_host *host, const char *address, uint32_t node,
 	fd = tcp_connect(address, err);
 	if (fd < 0)
 		return fd;
-	r = tcp_new(of_host(host), fd, true, LINK_OPEN_MS, &t);
+	r = tcp_new(of_host(host), fd, true, LINK_CONNECT_MS, &t);
 	if (r < 0)
 		return errmsg_set(err, r, "link");
 	t->link.node = node;

@@ -402,6 +402,7 @@ static void on_connected(struct tcp *t)
 		return;
 	}
 	set_state(t, TCP_HELLO);
+	tcp_pending_set(t, LINK_OPEN_MS);
 	watch(t);
 }
 

@@ -48,6 +48,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	$(CRYPTO_LIBS)
 
 EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_step.h
+EXTRA_DIST += %D%/test_frame.h %D%/test_proxy.h %D%/test_step.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
@@ -102,7 +103,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_virtqueue_LDADD = $(net_test_ldadd)
 
 # Starts real ones.
-%C%_test_net_SOURCES = %D%/test_net.c %D%/test_step.c %D%/test_step.h
+%C%_test_net_SOURCES = %D%/test_net.c %D%/test_proxy.c %D%/test_proxy.h \
+	%D%/test_step.c %D%/test_step.h
 %C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
 %C%_test_net_CFLAGS = $(net_test_cflags)

@@ -17,11 +17,18 @@
  *   DIALLING a connection is being made by us, or waits for its next try
  *   COMING   a connection from it has proved the key and is about to be up
  *   UP       messages flow
- *   GONE     it said BYE, or cannot be reached: frames for it are dropped
+ *   AWAY     it cannot be reached: frames for it are dropped, nothing is tried
+ *            any more. It may come by itself
+ *   GONE     it said BYE, or broke the rules: nothing passes any more
  *
- * What is sent before UP waits in the queue, within its bound. When both ends
- * dial at once, each sees a proved connection while its own is under way: the
- * one whose dialler has the lower number lives, and both ends know that.
+ * A link that breaks with no BYE before leads from UP back to DIALLING, at both
+ * ends. A refusal is an answer: the node's helpers hold its listening socket
+ * while its vmstep-net is started again, so who refuses has no helper left.
+ *
+ * What is sent before UP waits in the queue, within its bound; nobody waits for
+ * room in that of a link that broke. When both ends dial at once, each sees a
+ * proved connection while its own is under way: the one whose dialler has the
+ * lower number lives, and both ends know that.
  *
  * What is queued leaves at the end of the round, or when the link has taken
  * what it was given before.
@@ -31,7 +38,7 @@
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS   2000
 
-enum peer_state { IDLE, DIALLING, COMING, UP, GONE };
+enum peer_state { IDLE, DIALLING, COMING, UP, AWAY, GONE };
 
 struct peer {
 	struct mesh *mesh;
@@ -52,6 +59,8 @@ struct peer {
 
 	int64_t give_up_ms, retry_ms; /* while DIALLING; -1: not waiting */
 	int backoff_ms;
+	int64_t up_ms; /* when the last link came up */
+	bool met;      /* there was one */
 	bool wanted;   /* by mesh_reach() */
 	bool said_bye; /* we did */
 };
@@ -109,10 +118,12 @@ static int peer_send(struct outlet *out, const struct packet *packet)
 	struct peer *p = of_outlet(out);
 	int r = outq_frame(&p->q, packet);
 
-	if (r < 0)
-		p->was_full = true;
-	else
+	if (r == 0)
 		round_want(p->mesh->env.round, &p->flush);
+	else if (p->met && p->state != UP)
+		return -ENOTCONN; /* who knows for how long */
+	else
+		p->was_full = true;
 	return r;
 }
 
@@ -162,31 +173,38 @@ static void retry_at(struct mesh *m, int64_t ms)
 }
 
 /* Nothing goes to it any more; a link it has may still carry an ACK. */
-static void retire(struct peer *p)
+static void retire(struct peer *p, enum peer_state state)
 {
-	p->state = GONE;
+	p->state = state;
 	p->retry_ms = -1;
 	p->counts.n[COUNT_NODE_GONE] += outq_lose_frames(&p->q);
 	flow_drained(p->mesh->env.flow, &p->out);
 }
 
-static void attempt_failed(struct peer *p, int code, const char *why)
+static void give_up(struct peer *p, const char *why)
 {
 	struct mesh *m = p->mesh;
-	int64_t now = loop_now_ms();
 
-	/* A refusal is an answer: it listened when its address was made known,
-	 * and does no more. */
-	if (code == -ECONNREFUSED || now >= p->give_up_ms || m->leaving) {
-		retire(p);
-		m->env.ops->unreachable(p->node, why, m->env.arg);
-		return;
-	}
-	p->retry_ms = now + p->backoff_ms;
+	retire(p, AWAY);
+	m->env.ops->unreachable(p->node, why, m->env.arg);
+}
+
+static void retry(struct peer *p)
+{
+	p->retry_ms = loop_now_ms() + p->backoff_ms;
 	p->backoff_ms *= 2;
 	if (p->backoff_ms > RETRY_MAX_MS)
 		p->backoff_ms = RETRY_MAX_MS;
-	retry_at(m, p->retry_ms);
+	retry_at(p->mesh, p->retry_ms);
+}
+
+static void attempt_failed(struct peer *p, int code, const char *why)
+{
+	if (code == -ECONNREFUSED || loop_now_ms() >= p->give_up_ms ||
+	    p->mesh->leaving)
+		give_up(p, why);
+	else
+		retry(p);
 }
 
 static void attempt(struct peer *p)
@@ -205,12 +223,45 @@ static void attempt(struct peer *p)
 		set_link(p, l);
 }
 
+static void begin_dialling(struct peer *p)
+{
+	struct mesh *m = p->mesh;
+	int64_t now = loop_now_ms();
+
+	p->state = DIALLING;
+	p->give_up_ms = now + (p->met ? m->env.lost_after_ms : MESH_REACH_MS);
+	/* one that breaks at once again is not to keep us busy */
+	if (!p->backoff_ms || now - p->up_ms > RETRY_MAX_MS)
+		p->backoff_ms = RETRY_FIRST_MS;
+	retry_at(m, p->give_up_ms);
+}
+
 static void dial(struct peer *p)
 {
-	p->state = DIALLING;
-	p->give_up_ms = loop_now_ms() + MESH_REACH_MS;
-	p->backoff_ms = RETRY_FIRST_MS;
+	begin_dialling(p);
 	attempt(p);
+}
+
+/* Its link broke. */
+static void mend(struct peer *p)
+{
+	begin_dialling(p);
+	retry(p);
+}
+
+static void look_after(struct peer *p, int64_t now)
+{
+	if (now >= p->give_up_ms) {
+		set_link(p, NULL);
+		give_up(p, "it does not answer");
+	} else if (p->retry_ms >= 0 && p->retry_ms <= now) {
+		attempt(p);
+	}
+	if (p->state != DIALLING)
+		return;
+	if (p->retry_ms >= 0)
+		retry_at(p->mesh, p->retry_ms);
+	retry_at(p->mesh, p->give_up_ms);
 }
 
 static void on_retry(void *arg)
@@ -219,14 +270,9 @@ static void on_retry(void *arg)
 	int64_t now = loop_now_ms();
 
 	m->retry_ms = -1;
-	for (uint32_t n = 0; n < table_nnodes(m->table); n++) {
-		struct peer *p = m->peers[n];
-
-		if (p && p->retry_ms >= 0 && p->retry_ms <= now)
-			attempt(p);
-		if (p && p->retry_ms >= 0)
-			retry_at(m, p->retry_ms);
-	}
+	for (uint32_t n = 0; n < table_nnodes(m->table); n++)
+		if (m->peers[n] && m->peers[n]->state == DIALLING)
+			look_after(m->peers[n], now);
 }
 
 static void on_flush(struct round_job *job)
@@ -282,13 +328,24 @@ static void peer_free(struct peer *p)
 
 /* -- what links report ---------------------------------------------------- */
 
+/* It dials although there is a link. If that broke at its end only, TCP finds
+ * out as soon as something is sent. */
+static void probe(struct peer *p)
+{
+	say(p, WIRE_FRAMES, NULL, 0);
+}
+
 static bool on_proved(struct link *l, void *arg)
 {
 	struct mesh *m = arg;
 	struct peer *p = m->leaving ? NULL : peer_get(m, l->node);
 
-	if (!p || p->state == GONE || p->state == UP)
+	if (!p || p->state == GONE)
 		return false;
+	if (p->state == UP) {
+		probe(p);
+		return false;
+	}
 	if (p->state == DIALLING && p->link && p->link->committed &&
 	    m->self < p->node)
 		return false; /* ours lives */
@@ -302,10 +359,13 @@ static void on_up(struct link *l, void *arg)
 {
 	struct peer *p = l->owner;
 	struct mesh *m = p->mesh;
+	bool again = p->met;
 
 	p->state = UP;
+	p->met = true;
+	p->up_ms = loop_now_ms();
 	memcpy(p->name, l->peer_name, sizeof(p->name));
-	m->env.ops->up(p->node, m->env.arg);
+	m->env.ops->up(p->node, again, m->env.arg);
 	round_want(m->env.round, &p->flush);
 }
 
@@ -371,6 +431,25 @@ static void on_writable(struct link *l, void *arg)
 	pump(p);
 }
 
+/* After all has been said, or by one that is not to be talked to, a break is
+ * the end. */
+static void broken(struct peer *p, int code, const char *why)
+{
+	struct mesh *m = p->mesh;
+
+	if (p->said_bye || m->leaving) {
+		retire(p, GONE);
+		return;
+	}
+	m->env.ops->broken(p->node, why, m->env.arg);
+	if (code == -EPROTO) {
+		retire(p, GONE);
+		m->env.ops->unreachable(p->node, why, m->env.arg);
+	} else {
+		mend(p);
+	}
+}
+
 static void on_down(struct link *l, int code, const char *why, void *arg)
 {
 	struct peer *p = l->owner;
@@ -384,9 +463,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 	set_link(p, NULL);
 	switch (was) {
 	case UP:
-		retire(p);
-		if (!p->said_bye)
-			m->env.ops->broken(p->node, why, m->env.arg);
+		broken(p, code, why);
 		break;
 	case DIALLING:
 		attempt_failed(p, code, why);
@@ -397,6 +474,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 			round_want(m->env.round, &p->flush);
 		break;
 	case IDLE:
+	case AWAY:
 	case GONE:
 		break;
 	}
@@ -436,7 +514,7 @@ struct outlet *mesh_outlet(uint32_t node, void *arg)
 	struct mesh *m = arg;
 	struct peer *p = m->leaving ? NULL : peer_get(m, node);
 
-	return p && p->state != GONE ? &p->out : NULL;
+	return p && p->state != AWAY && p->state != GONE ? &p->out : NULL;
 }
 
 void mesh_reach(struct mesh *m, uint32_t node)
@@ -465,7 +543,7 @@ void mesh_gone(struct mesh *m, uint32_t node)
 	struct peer *p = peer_get(m, node);
 
 	if (p)
-		retire(p);
+		retire(p, GONE);
 }
 
 static void on_leave_timer(void *arg)

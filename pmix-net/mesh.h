@@ -1,8 +1,8 @@
 /* mesh.h - this node's links to the others
  *
  * Opens a link when something has to go to a node, tries again where that
- * fails, and settles which of two connections of one pair lives: the one that
- * the node with the lower number dialled.
+ * fails, makes it anew where it breaks, and settles which of two connections of
+ * one pair lives: the one that the node with the lower number dialled.
  *
  * Owns:    the links, and for each node that was ever talked to a queue
  *          (outq.h) and an inlet and outlet.
@@ -22,20 +22,22 @@
 #include "round.h"
 #include "table.h"
 
-#define MESH_REACH_MS 30000 /* then a node counts as unreachable */
+#define MESH_REACH_MS 30000 /* then a node never met is unreachable */
 #define MESH_BYE_MS   1000  /* for the others to take our BYE */
 
 struct mesh;
 
 struct mesh_ops {
 	/* There is a link to @node now. */
-	void (*up)(uint32_t node, void *arg);
+	void (*up)(uint32_t node, bool again, void *arg);
 	/* STATE, BYE or ACK came from @node. -EPROTO ends the link. */
 	int (*control)(uint32_t node, enum wire_type type, const uint8_t *data,
 		       size_t len, struct errmsg *err, void *arg);
-	/* The link to @node broke, with no BYE before. */
+	/* The link to @node broke, with no BYE before. It is made anew: up() or
+	 * unreachable() follows. */
 	void (*broken)(uint32_t node, const char *why, void *arg);
-	/* No link to @node could be made; none will be tried any more. */
+	/* No link to @node could be made, or it broke the rules; we try none
+	 * any more. It may still come to us. */
 	void (*unreachable)(uint32_t node, const char *why, void *arg);
 	/* After mesh_leave(): everyone has our BYE, or had the time to. */
 	void (*left)(void *arg);
@@ -50,6 +52,7 @@ struct mesh_env {
 	struct flow *flow;
 	struct fwd *fwd;
 	const struct auth *auth; /* complete before mesh_start() */
+	int lost_after_ms;	 /* then a node once met is unreachable */
 	const struct mesh_ops *ops;
 	void *arg;
 };

@@ -72,6 +72,17 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 	ctl_tell_lost(n->ctl, rank, text);
 }
 
+static int on_without(uint32_t node, struct rankset *ranks, void *arg)
+{
+	struct node *n = arg;
+	char text[160];
+
+	mesh_node_text(n->mesh, node, text, sizeof(text));
+	log_warn("%s is lost: its tasks count as failed, the others go on",
+		 text);
+	return table_ranks(n->table, node, ranks);
+}
+
 static void on_not_taken(void *arg)
 {
 	log_warn("nobody took over in time what this node knows of the step");
@@ -79,13 +90,14 @@ static void on_not_taken(void *arg)
 
 /* -- what links bring ----------------------------------------------------- */
 
-static void on_link_up(uint32_t node, void *arg)
+static void on_link_up(uint32_t node, bool again, void *arg)
 {
 	struct node *n = arg;
 	char text[160];
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
-	log_debug("link to %s is up", text);
+	log_at(again ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "link to %s is up%s",
+	       text, again ? " again" : "");
 	states_up(n->states, node);
 }
 
@@ -104,7 +116,7 @@ static void on_link_broken(uint32_t node, const char *why, void *arg)
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_warn("link to %s broke: %s", text, why);
-	states_broken(n->states, node, why);
+	states_broken(n->states, node);
 }
 
 static void on_unreachable(uint32_t node, const char *why, void *arg)
@@ -378,6 +390,7 @@ static int make_mesh(struct node *n, struct errmsg *err)
 		.flow = n->flow,
 		.fwd = n->fwd,
 		.auth = &n->auth,
+		.lost_after_ms = (int)n->o->lost_after_s * 1000,
 		.ops = &mesh_ops,
 		.arg = n,
 	};
@@ -394,6 +407,7 @@ static int make_states(struct node *n, struct errmsg *err)
 		.nranks = n->o->nranks,
 		.all = on_all,
 		.lost = on_lost,
+		.without = on_without,
 		.not_taken = on_not_taken,
 		.arg = n,
 	};

@@ -89,6 +89,11 @@ static int opt_ports(void *at, const char *value, struct errmsg *err)
 	return 0;
 }
 
+static int opt_seconds(void *at, const char *value, struct errmsg *err)
+{
+	return parse_u32(value, 1, 1000000, at, err);
+}
+
 static int opt_flag(void *at, const char *value, struct errmsg *err)
 {
 	*(bool *)at = true;
@@ -111,6 +116,7 @@ static const struct option_row {
 	{ "--node", true, opt_text, AT(node) },
 	{ "--bind", true, opt_text, AT(bind) },
 	{ "--port-range", true, opt_ports, AT(ports) },
+	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
 	{ "--verbose", false, opt_flag, AT(verbose) },
@@ -165,6 +171,7 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.ctl_fd = -1,
 		.net = { 0x0a000000, 8 },
 		.mtu = 9000,
+		.lost_after_s = OPTIONS_LOST_AFTER_S,
 	};
 	for (int i = 1; i < argc; i++) {
 		int r = parse_arg(o, argv[i], err);

@@ -10,6 +10,8 @@
 #include "link_tcp.h"
 #include "rankset.h"
 
+#define OPTIONS_LOST_AFTER_S 30
+
 struct options {
 	int ctl_fd;
 	struct addr_net net;
@@ -19,6 +21,7 @@ struct options {
 	const char *node; /* this and what follows: borrowed from argv */
 	const char *bind, *device, *log;
 	struct port_range ports;
+	uint32_t lost_after_s;
 	bool verbose;
 };
 

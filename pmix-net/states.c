@@ -86,6 +86,13 @@ static void on_lost(uint32_t rank, const char *text, void *arg)
 	s->env.lost(rank, text, s->env.arg);
 }
 
+static int without(uint32_t node, struct rankset *ranks, void *arg)
+{
+	struct states *s = arg;
+
+	return s->env.without(node, ranks, s->env.arg);
+}
+
 static void on_handed_over(bool all_done, void *arg)
 {
 	struct states *s = arg;
@@ -108,6 +115,7 @@ static const struct census_ops ops = {
 	.timer = set_timer,
 	.all = on_all,
 	.lost = on_lost,
+	.without = without,
 	.handed_over = on_handed_over,
 	.node_text = node_text,
 };
@@ -200,9 +208,9 @@ int states_control(struct states *s, uint32_t node, enum wire_type type,
 	return -EPROTO;
 }
 
-void states_broken(struct states *s, uint32_t node, const char *why)
+void states_broken(struct states *s, uint32_t node)
 {
-	census_broken(s->census, node, why);
+	census_broken(s->census, node);
 }
 
 void states_unreachable(struct states *s, uint32_t node)

@@ -32,6 +32,8 @@ struct states_env {
 	/* News for this node's tasks: each once. */
 	void (*all)(enum netctl_state state, void *arg);
 	void (*lost)(uint32_t rank, const char *text, void *arg);
+	/* See census_ops. */
+	int (*without)(uint32_t node, struct rankset *ranks, void *arg);
 	/* After states_leave(): nobody took over what we know. */
 	void (*not_taken)(void *arg);
 	void *arg;
@@ -55,7 +57,7 @@ void states_leave(struct states *s);
 void states_up(struct states *s, uint32_t node);
 int states_control(struct states *s, uint32_t node, enum wire_type type,
 		   const uint8_t *data, size_t len, struct errmsg *err);
-void states_broken(struct states *s, uint32_t node, const char *why);
+void states_broken(struct states *s, uint32_t node);
 void states_unreachable(struct states *s, uint32_t node);
 
 #endif

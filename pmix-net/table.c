@@ -218,6 +218,17 @@ const char *table_address(const struct table *t, uint32_t node)
 	return t->addresses[node];
 }
 
+int table_ranks(const struct table *t, uint32_t node, struct rankset *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_spans && r == 0; i++)
+		if (t->spans[i].node == node)
+			r = rankset_add(ret, t->spans[i].first,
+					t->spans[i].last);
+	return r;
+}
+
 bool table_is(const struct table *t, uint32_t node, const struct rankset *ranks)
 {
 	uint64_t n = 0;

@@ -31,6 +31,8 @@ uint32_t table_nnodes(const struct table *t);
 /* The node of @rank, by binary search; TABLE_NONE where it is no rank. */
 uint32_t table_node(const struct table *t, uint32_t rank);
 const char *table_address(const struct table *t, uint32_t node);
+/* Add the ranks of @node to @ret. 0 or -ENOMEM. */
+int table_ranks(const struct table *t, uint32_t node, struct rankset *ret);
 /* Are @ranks exactly those of @node? */
 bool table_is(const struct table *t, uint32_t node,
 	      const struct rankset *ranks);

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "port.h"
 #include "tcp_socket.h"
 #include "test_frame.h"
+#include "test_proxy.h"
 #include "test_step.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -337,14 +339,17 @@ static void nodes_leave_in_any_order(void **state)
 	step_end(&s);
 }
 
-static void a_node_that_is_killed_is_a_loss(void **state)
+/* Its helpers are gone, too: they would hold its listening socket. */
+static void a_node_that_is_killed_early_is_a_loss(void **state)
 {
 	struct netctl lost;
 
-	for (uint32_t dead = 0; dead < 3; dead++) {
+	for (uint32_t dead = 0; dead < 3; dead += 2) {
 		step_begin(&s, 4, 1);
-		step_say_all(&s, NETCTL_READY);
-		step_expect_all(&s, NETCTL_READY);
+		for (uint32_t n = 0; n < 4; n++) /* their links are up */
+			send_frame(n, (n + 1) % 4, 60);
+		for (uint32_t n = 0; n < 4; n++)
+			step_get(&s, n, got, sizeof(got));
 		step_kill(&s, dead);
 		step_expect_end(s.ranks[dead].ctl);
 		for (uint32_t r = 0; r < 4; r++) {
@@ -356,6 +361,135 @@ static void a_node_that_is_killed_is_a_loss(void **state)
 		}
 		step_end(&s);
 	}
+}
+
+static void a_node_that_is_killed_late_counts_as_done(void **state)
+{
+	for (uint32_t dead = 0; dead < 3; dead += 2) {
+		step_begin(&s, 4, 1);
+		step_say_all(&s, NETCTL_READY);
+		step_expect_all(&s, NETCTL_READY);
+		step_kill(&s, dead);
+		step_leave(&s, dead);
+		step_say_all(&s, NETCTL_DONE);
+		step_expect_all(&s, NETCTL_DONE);
+		step_end(&s);
+	}
+}
+
+/* -- links that break ----------------------------------------------------- */
+
+static struct proxy wires[2];
+
+/* Two nodes with two ranks each, a wire in front of both, and a link. */
+static void begin_over_wires(const char *option)
+{
+	step_start(&s, 2, 2, option);
+	step_hello(&s);
+	for (uint32_t n = 0; n < 2; n++) {
+		proxy_start(&wires[n], s.nodes[n].address);
+		snprintf(s.nodes[n].address, sizeof(s.nodes[n].address), "%s",
+			 wires[n].address);
+	}
+	step_table(&s);
+	send_frame(2, 0, 60);
+	step_expect_frame(&s, 0, frame, 60);
+}
+
+static void end_over_wires(void)
+{
+	step_end(&s);
+	for (uint32_t n = 0; n < 2; n++)
+		proxy_end(&wires[n]);
+}
+
+static void for_wires(void (*order)(struct proxy *p))
+{
+	for (uint32_t n = 0; n < 2; n++)
+		order(&wires[n]);
+}
+
+/* There is no link, and none can be made. */
+static void cut_off(void)
+{
+	for_wires(proxy_hold);
+	for_wires(proxy_break);
+	for (uint32_t n = 0; n < 2; n++)
+		step_wait_log(&s, n, "broke");
+}
+
+static void a_link_that_breaks_mends(void **state)
+{
+	begin_over_wires(NULL);
+	for (int i = 0; i < 3; i++) {
+		for (uint32_t n = 0; n < 2; n++)
+			step_forget_log(&s, n);
+		for_wires(proxy_break);
+		for (uint32_t n = 0; n < 2; n++)
+			step_wait_log(&s, n, "is up again");
+		for (uint32_t to = 0; to < 3; to += 2) {
+			send_frame(2 - to, to, 60);
+			step_expect_frame(&s, to, frame, 60);
+		}
+	}
+	step_say_all(&s, NETCTL_READY);
+	for_wires(proxy_break);
+	step_expect_all(&s, NETCTL_READY);
+	step_say_all(&s, NETCTL_DONE);
+	for_wires(proxy_break);
+	step_expect_all(&s, NETCTL_DONE);
+	end_over_wires();
+}
+
+static void nobody_waits_for_a_node_that_is_cut_off(void **state)
+{
+	begin_over_wires(NULL);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	cut_off();
+	for (int i = 0; i < 600; i++) /* 5 MB; the queue takes 4 MiB */
+		send_frame(0, 2, 9000);
+	send_frame(0, 1, 60);
+	step_expect_frame(&s, 1, frame, 60);
+	assert_int_equal(kill(s.nodes[0].pid, SIGUSR1), 0);
+	step_wait_log(&s, 0, " down=");
+	assert_false(step_has_log(&s, 0, "waited"));
+	for_wires(proxy_mend);
+	test_frame(frame, 2, 0, 9000); /* what fitted comes */
+	for (int i = 0; i < 400; i++)
+		step_expect_frame(&s, 2, frame, 9000);
+	end_over_wires();
+}
+
+static void a_node_that_comes_back_in_time_was_not_lost(void **state)
+{
+	begin_over_wires("--lost-after=2");
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	cut_off();
+	step_say(&s, 0, NETCTL_DONE);
+	step_say(&s, 1, NETCTL_DONE);
+	for_wires(proxy_mend);
+	step_wait_log(&s, 0, "is up again");
+	assert_false(step_has_message(&s, 0, 2500));
+	step_say(&s, 2, NETCTL_DONE);
+	step_say(&s, 3, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	assert_false(step_has_log(&s, 0, "is lost"));
+	end_over_wires();
+}
+
+static void a_node_that_stays_away_is_lost(void **state)
+{
+	begin_over_wires("--lost-after=1");
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	cut_off();
+	step_say_all(&s, NETCTL_DONE); /* each half of the step for itself */
+	step_expect_all(&s, NETCTL_DONE);
+	for (uint32_t n = 0; n < 2; n++)
+		assert_true(step_has_log(&s, n, "is lost"));
+	end_over_wires();
 }
 
 /* -- strangers ------------------------------------------------------------ */
@@ -515,10 +649,11 @@ static void what_a_peer_sends_is_checked(void **state)
 	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
 	assert_false(step_has_frame(&s, 0, 50));
 	close(fd);
-	step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	step_wait_log(&s, 0, "broke: it closed the connection");
 	step_end(&s);
 }
 
+/* And the peer that sent it is not talked to again. */
 static void a_bad_message_ends_the_link_only(void **state)
 {
 	static const struct {
@@ -538,7 +673,8 @@ static void a_bad_message_ends_the_link_only(void **state)
 		int fd = begin_as_node_1();
 
 		write_message(fd, bad[i].type, bad[i].data, bad[i].len);
-		step_expect(s.ranks[0].ctl, NETCTL_LOST);
+		step_wait_log(&s, 0, "liar broke: it sent");
+		step_wait_log(&s, 0, "liar cannot be reached: it sent");
 		close(fd);
 		step_end(&s);
 	}
@@ -552,7 +688,7 @@ static void a_message_that_is_too_long_ends_the_link(void **state)
 	wire_put32(header, WIRE_FRAMES);
 	wire_put32(header + 4, WIRE_PAYLOAD_MAX + 1);
 	assert_int_equal(send(fd, header, 8, MSG_NOSIGNAL), 8);
-	step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	step_wait_log(&s, 0, "broke: it sent a message of");
 	close(fd);
 	step_end(&s);
 }
@@ -758,7 +894,12 @@ int main(void)
 		cmocka_unit_test(all_may_connect_at_once),
 		cmocka_unit_test(ready_and_done_hold_when_all_have_said_so),
 		cmocka_unit_test(nodes_leave_in_any_order),
-		cmocka_unit_test(a_node_that_is_killed_is_a_loss),
+		cmocka_unit_test(a_node_that_is_killed_early_is_a_loss),
+		cmocka_unit_test(a_node_that_is_killed_late_counts_as_done),
+		cmocka_unit_test(a_link_that_breaks_mends),
+		cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
+		cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
+		cmocka_unit_test(a_node_that_stays_away_is_lost),
 		cmocka_unit_test(garbage_is_not_answered),
 		cmocka_unit_test(strangers_are_bounded_in_number),
 		cmocka_unit_test(a_wrong_key_is_refused),

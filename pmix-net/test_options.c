@@ -54,6 +54,8 @@ static void what_does_not_parse_is_named(void **state)
 		"--nranks=99999999",
 		"--node=",
 		"--bind=",
+		"--lost-after=0",
+		"--lost-after=1000001",
 		"--port-range=1",
 		"--port-range=0-5",
 		"--port-range=9-8",

@@ -369,26 +369,42 @@ bool step_has_frame(struct step *s, uint32_t rank, int ms)
 	return readable(s->ranks[rank].qemu, ms);
 }
 
+bool step_has_message(struct step *s, uint32_t rank, int ms)
+{
+	return readable(s->ranks[rank].ctl, ms);
+}
+
 /* -- looking at the processes --------------------------------------------- */
 
-static bool log_has(const char *path, const char *text)
+bool step_has_log(const struct step *s, uint32_t node, const char *text)
 {
+	const struct step_node *n = &s->nodes[node];
 	char line[2048];
-	FILE *f = fopen(path, "r");
+	FILE *f = fopen(n->log, "r");
 	bool found = false;
 
-	while (f && !found && fgets(line, sizeof(line), f))
+	if (!f)
+		return false;
+	fseek(f, n->log_from, SEEK_SET);
+	while (!found && fgets(line, sizeof(line), f))
 		found = strstr(line, text);
-	if (f)
-		fclose(f);
+	fclose(f);
 	return found;
+}
+
+void step_forget_log(struct step *s, uint32_t node)
+{
+	struct stat st;
+
+	assert_int_equal(stat(s->nodes[node].log, &st), 0);
+	s->nodes[node].log_from = st.st_size;
 }
 
 void step_wait_log(struct step *s, uint32_t node, const char *text)
 {
 	int64_t until = loop_now_ms() + STEP_WAIT_MS;
 
-	while (!log_has(s->nodes[node].log, text)) {
+	while (!step_has_log(s, node, text)) {
 		if (loop_now_ms() > until)
 			fail_msg("no '%s' in %s", text, s->nodes[node].log);
 		poll(NULL, 0, 2);

@@ -21,6 +21,7 @@ struct step_node {
 	pid_t pid; /* 0: none */
 	char dir[64], socket[96], log[96];
 	char address[NETCTL_TEXT_LEN]; /* as WELCOME says it */
+	long log_from;		       /* what is before is past */
 };
 
 struct step_rank {
@@ -73,9 +74,12 @@ size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size);
 void step_expect_frame(struct step *s, uint32_t rank, const uint8_t *frame,
 		       size_t len);
 bool step_has_frame(struct step *s, uint32_t rank, int ms);
+bool step_has_message(struct step *s, uint32_t rank, int ms); /* or end */
 
-/* Wait until @node's log has @text. */
+/* Wait until @node's log has @text; has it? what it has now is past. */
 void step_wait_log(struct step *s, uint32_t node, const char *text);
+bool step_has_log(const struct step *s, uint32_t node, const char *text);
+void step_forget_log(struct step *s, uint32_t node);
 /* A line of /proc/PID/status, as in "VmRSS:", as a number. */
 long step_status(const struct step *s, uint32_t node, const char *name);
 long step_cpu_ticks(const struct step *s, uint32_t node);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "cleanup.h"
 #include "table.h"
 
 static struct errmsg err;
@@ -96,12 +97,28 @@ static void ten_thousand_nodes_are_read_from_a_file(void **state)
 	close(fd);
 }
 
+static void a_node_has_its_ranks(void **state)
+{
+	const char text[] = "n0:1 0,3-4\nn1:1 1-2,5\n";
+	_cleanup_free_ char *ranks = NULL;
+	struct rankset set = { 0 };
+	struct table *t = NULL;
+
+	assert_int_equal(table_parse(text, strlen(text), 2, 6, &t, NULL), 0);
+	assert_int_equal(table_ranks(t, 1, &set), 0);
+	ranks = rankset_text(&set);
+	assert_string_equal(ranks, "1-2,5");
+	rankset_done(&set);
+	table_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tables_that_do_not_add_up_are_refused),
 		cmocka_unit_test(a_text_with_a_hole_is_refused),
 		cmocka_unit_test(every_rank_is_found_on_its_node),
+		cmocka_unit_test(a_node_has_its_ranks),
 		cmocka_unit_test(ten_thousand_nodes_are_read_from_a_file),
 	};
 

@@ -353,6 +353,7 @@ static void describe_site(struct desc_writer *w)
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.net_device", "%s", s->net_device);
 	desc_add(w, "site.net_port_range", "%s", s->net_port_range);
+	desc_add(w, "site.lost_after", "%u", s->lost_after_s);
 }
 
 static void describe_options(struct desc_writer *w)

@@ -139,20 +139,22 @@ static int start(const struct task *t, const struct spec *s, int listen_fd,
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
-	char bind_to[160], device[300], ports[64], log[4200];
+	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
 	const struct child_fd fds[] = {
 		{ null, 0 }, { null, 1 }, { null, 2 }, { listen_fd, 3 }
 	};
-	const char *argv[16] = { NET_PROGRAM, "--ctl=3", net, mtu,
-				 nranks,      local,	 node };
+	const char *argv[16] = { NET_PROGRAM, "--ctl=3", net,  mtu,
+				 nranks,      local,	 node, lost_after };
 	struct child_spec spec = { argv, fds, ARRAY_SIZE(fds), true, true };
-	size_t n = 7;
+	size_t n = 8;
 	pid_t pid;
 
 	if (null < 0 || !ranks)
 		return errmsg_set(err, -ENOMEM, "start vmstep-net");
 	net_text(&s->cidr, net, sizeof(net));
 	snprintf(mtu, sizeof(mtu), "--mtu=%u", s->mtu);
+	snprintf(lost_after, sizeof(lost_after), "--lost-after=%u",
+		 t->lost_after_s);
 	snprintf(nranks, sizeof(nranks), "--nranks=%u", t->ranks);
 	if ((size_t)snprintf(local, sizeof(local), "--ranks=%s", ranks) >=
 	    sizeof(local))

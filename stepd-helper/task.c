@@ -66,6 +66,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		{ "local_tasks", &t->local_tasks },
 		{ "node_id", &t->node_id },
 		{ "cpus", &t->cpus },
+		{ "site.lost_after", &t->lost_after_s },
 	};
 	uint64_t mib;
 	int r = 0;

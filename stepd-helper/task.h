@@ -30,6 +30,7 @@ struct task {
 	struct rankset local_ranks;		/* of this node */
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *net_device, *net_port_range;
+	uint32_t lost_after_s;
 	bool allow_tcg;
 	uint64_t mem_reserve;
 };
