@@ -96,6 +96,35 @@ static uint32_t parent_of(const struct census *c, uint32_t node)
 	return n < node ? n : NOBODY;
 }
 
+static bool is_neighbour(const struct census *c, uint32_t node)
+{
+	const struct edge *e = c->edges[node];
+
+	return e && (e->child || parent_of(c, c->self) == node);
+}
+
+/* Neighbours are few, and so are nodes with a link. */
+void census_spread(const struct census *c, uint32_t from, census_node_fn fn,
+		   void *arg)
+{
+	for (uint32_t n = 0; n < c->nnodes; n++)
+		if (n != from && c->edges[n] && is_neighbour(c, n))
+			fn(n, arg);
+}
+
+uint32_t census_toward(const struct census *c, uint32_t node)
+{
+	uint32_t up;
+
+	if (node >= c->nnodes || node == c->self)
+		return NOBODY;
+	while ((up = parent_of(c, node)) != NOBODY && up != c->self)
+		node = up;
+	if (up == c->self)
+		return is_neighbour(c, node) ? node : NOBODY;
+	return parent_of(c, c->self);
+}
+
 /* Who takes over what a leaving node knows; NOBODY: no one is left. */
 static uint32_t find_heir(const struct census *c)
 {

@@ -101,6 +101,16 @@ void census_broken(struct census *c, uint32_t node);
 void census_unreachable(struct census *c, uint32_t node);
 void census_timeout(struct census *c, enum census_timer which);
 
+/* The tree, for frames that go to all nodes: what came from @from (our own:
+ * self) goes on to all neighbours but that one. Two nodes are neighbours where
+ * the one takes the other for its parent and has told it so; a parent is the
+ * lower of the two, so what goes along the tree never meets itself. */
+typedef void (*census_node_fn)(uint32_t node, void *arg);
+void census_spread(const struct census *c, uint32_t from, census_node_fn fn,
+		   void *arg);
+/* The neighbour behind which @node is; UINT32_MAX: none. */
+uint32_t census_toward(const struct census *c, uint32_t node);
+
 /* This node's tasks are gone. handed_over() follows, at once where nobody
  * needs what is known here. */
 void census_leave(struct census *c);

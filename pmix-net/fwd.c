@@ -30,6 +30,7 @@ struct fwd {
 	uint32_t self;
 	fwd_node_fn node;
 	void *node_arg;
+	struct fwd_tree tree;
 };
 
 /* -- ports ---------------------------------------------------------------- */
@@ -125,17 +126,58 @@ static void to_every_port(struct fwd *f, uint32_t but, const struct packet *p)
 			flow_copy(f->conf.flow, f->ports[i].out, p);
 }
 
+static void copy_to_node(struct fwd *f, uint32_t node, const struct packet *p)
+{
+	struct outlet *out = f->node(node, f->node_arg);
+
+	if (out)
+		flow_copy(f->conf.flow, out, p);
+}
+
+static bool is_flat(const struct fwd *f)
+{
+	return table_nnodes(f->table) <= FWD_FLAT_NODES;
+}
+
+struct spreading {
+	struct fwd *fwd;
+	const struct packet *packet;
+};
+
+static void spread_to(uint32_t node, void *arg)
+{
+	const struct spreading *s = arg;
+
+	copy_to_node(s->fwd, node, s->packet);
+}
+
 static void to_every_node(struct fwd *f, const struct packet *p)
 {
-	struct outlet *out;
+	struct spreading s = { f, p };
 
-	for (uint32_t n = 0; f->table && n < table_nnodes(f->table); n++) {
-		if (n == f->self)
-			continue;
-		out = f->node(n, f->node_arg);
-		if (out)
-			flow_copy(f->conf.flow, out, p);
+	if (!f->table)
+		return;
+	if (!is_flat(f)) {
+		f->tree.spread(f->self, spread_to, &s, f->tree.arg);
+		return;
 	}
+	for (uint32_t n = 0; n < table_nnodes(f->table); n++)
+		if (n != f->self)
+			copy_to_node(f, n, p);
+}
+
+/* It came from @from, where we are not the last. */
+static void relay(struct fwd *f, uint32_t from, uint32_t origin,
+		  const struct packet *p)
+{
+	struct packet on = *p;
+	struct spreading s = { f, &on };
+
+	if (is_flat(f))
+		return;
+	on.relayed = true;
+	on.origin = origin;
+	f->tree.spread(from, spread_to, &s, f->tree.arg);
 }
 
 /* -- checks --------------------------------------------------------------- */
@@ -284,19 +326,32 @@ int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 
 /* -- from a node ---------------------------------------------------------- */
 
+/* Who sent it, where @from passed it on. A node passes on what is for all, and
+ * what comes from the side of the tree that it is on. */
+static bool find_origin(const struct fwd *f, uint32_t from,
+			const struct packet *p, uint32_t *ret)
+{
+	*ret = p->relayed ? p->origin : from;
+	if (!p->relayed)
+		return true;
+	return is_group(p->head) && p->origin < table_nnodes(f->table) &&
+	       f->tree.toward(p->origin, f->tree.arg) == from;
+}
+
 int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
 		  const struct packet *p)
 {
-	const struct learn_owner from = { .is_node = true, .id = node };
-	struct learn_owner to;
+	struct learn_owner from = { .is_node = true }, to;
 	uint32_t rank;
 
 	if (!fits(f, in, p))
 		return 0;
-	if (!may_send_as(f, p->head + ADDR_MAC_LEN, from))
+	if (!find_origin(f, node, p, &from.id) ||
+	    !may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
 	if (is_group(p->head)) {
 		to_every_port(f, NOBODY, p);
+		relay(f, node, from.id, p);
 		flow_took(in, p->len);
 		return 0;
 	}
@@ -326,12 +381,13 @@ int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err)
 }
 
 void fwd_set_table(struct fwd *f, const struct table *t, uint32_t self,
-		   fwd_node_fn node, void *arg)
+		   fwd_node_fn node, void *arg, const struct fwd_tree *tree)
 {
 	f->table = t;
 	f->self = self;
 	f->node = node;
 	f->node_arg = arg;
+	f->tree = *tree;
 }
 
 void fwd_free(struct fwd *f)

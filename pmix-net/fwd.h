@@ -4,7 +4,8 @@
  * link. A frame for a rank's address goes to that rank's port, or to its node;
  * for an address that is none of the step's, where it was last seen (learn.h);
  * a broadcast or multicast to every other port here, and once to every other
- * node. What came from a node never travels on to another.
+ * node: in a step of FWD_FLAT_NODES from here, in a larger one along a tree of
+ * nodes, each passing it on. What has one receiver never travels on.
  *
  * Owns:    the list of ports, the learnt addresses.
  * Borrows: the rest of struct fwd_conf, the table, inlets and outlets.
@@ -40,10 +41,21 @@ typedef struct outlet *(*fwd_node_fn)(uint32_t node, void *arg);
 int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err);
 void fwd_free(struct fwd *f); /* NULL is fine */
 
+#define FWD_FLAT_NODES 16
+
+struct fwd_tree {
+	/* Call @fn for our neighbours but @from. */
+	void (*spread)(uint32_t from, void (*fn)(uint32_t node, void *fn_arg),
+		       void *fn_arg, void *arg);
+	/* The neighbour behind which @node is; UINT32_MAX: none. */
+	uint32_t (*toward)(uint32_t node, void *arg);
+	void *arg;
+};
+
 /* The nodes of the step, and which of them is ours. Before, frames for other
  * nodes are dropped. @t is borrowed. */
 void fwd_set_table(struct fwd *f, const struct table *t, uint32_t self,
-		   fwd_node_fn node, void *arg);
+		   fwd_node_fn node, void *arg, const struct fwd_tree *tree);
 
 /* The port of @rank, a local one. -EEXIST when it has one; -ENOMEM. */
 int fwd_add_port(struct fwd *f, uint32_t rank, struct outlet *out);

@@ -18,9 +18,11 @@
 #define WIRE_NAME      64
 #define WIRE_FRAME_MIN 14    /* an Ethernet header */
 #define WIRE_FRAME_MAX 65565 /* largest IP packet, tagged, virtio_net_hdr */
-#define WIRE_OFFLOADED 0x80000000u /* in a frame's length: one follows */
+/* In a frame's length, what follows it: an offload, then an origin. */
+#define WIRE_OFFLOADED 0x80000000u
+#define WIRE_RELAYED   0x40000000u
 /* A batch of one such frame. */
-#define WIRE_PAYLOAD_MAX (4 + sizeof(struct wire_offload) + WIRE_FRAME_MAX)
+#define WIRE_PAYLOAD_MAX (4 + sizeof(struct wire_offload) + 4 + WIRE_FRAME_MAX)
 #define WIRE_BATCH_BYTES (64 * 1024) /* a batch of several ends before this */
 
 struct wire_hello {
@@ -35,10 +37,10 @@ static_assert(sizeof(struct wire_hello) == 120, "as in doc/net.md");
 
 enum wire_type {
 	WIRE_OPEN = 1, /* empty; the dialler's first message */
-	WIRE_FRAMES,   /* a batch: u32 length, [offload,] frame, u32 ... */
-	WIRE_STATE,    /* lines of text: see roll.h */
-	WIRE_BYE,      /* WIRE_ALL_DONE or empty: this node leaves */
-	WIRE_ACK,      /* empty: we keep what the BYE's sender knew */
+	WIRE_FRAMES, /* a batch: u32 length, [offload, u32 origin,] frame ... */
+	WIRE_STATE,  /* lines of text: see roll.h */
+	WIRE_BYE,    /* WIRE_ALL_DONE or empty: this node leaves */
+	WIRE_ACK,    /* empty: we keep what the BYE's sender knew */
 };
 
 /* What the sender left for a card to do: struct offload of packet.h, and the

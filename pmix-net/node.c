@@ -212,6 +212,8 @@ static void set_auth(struct node *n, const struct netctl *msg)
 static int join_nodes(struct node *n, const struct netctl *msg,
 		      struct errmsg *err)
 {
+	const struct fwd_tree tree = { states_spread, states_toward,
+				       n->states };
 	int r;
 
 	set_auth(n, msg);
@@ -222,7 +224,8 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 		r = errmsg_set(err, -ENOMEM, "states of the step");
 	if (r < 0)
 		return r;
-	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh);
+	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh,
+		      &tree);
 	log_info("node %" PRIu32 " of %" PRIu32, msg->table.node,
 		 msg->table.nnodes);
 	return 0;

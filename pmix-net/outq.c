@@ -6,7 +6,8 @@
 #include <errno.h>
 
 #define PREFIX	   4 /* a frame's length */
-#define PREFIX_MAX (PREFIX + sizeof(struct wire_offload))
+#define ORIGIN	   4
+#define PREFIX_MAX (PREFIX + sizeof(struct wire_offload) + ORIGIN)
 
 static_assert(sizeof(struct wire_header) + WIRE_PAYLOAD_MAX <= BUF_BYTES,
 	      "a buffer takes any message");
@@ -49,7 +50,7 @@ static uint16_t big(uint16_t v)
 	return htobe16(v);
 }
 
-static size_t put_prefix(uint8_t *at, const struct packet *p)
+static size_t put_offload(uint8_t *at, const struct packet *p)
 {
 	const struct offload *o = &p->offload;
 	const struct wire_offload wire = {
@@ -59,13 +60,26 @@ static size_t put_prefix(uint8_t *at, const struct packet *p)
 		big(p->flow),
 	};
 
-	if (!has_offload(p)) {
-		wire_put32(at, (uint32_t)p->len);
-		return PREFIX;
+	memcpy(at, &wire, sizeof(wire));
+	return sizeof(wire);
+}
+
+static size_t put_prefix(uint8_t *at, const struct packet *p)
+{
+	uint32_t word = (uint32_t)p->len;
+	size_t n = PREFIX;
+
+	if (has_offload(p)) {
+		word |= WIRE_OFFLOADED;
+		n += put_offload(at + n, p);
 	}
-	wire_put32(at, WIRE_OFFLOADED | (uint32_t)p->len);
-	memcpy(at + PREFIX, &wire, sizeof(wire));
-	return PREFIX + sizeof(wire);
+	if (p->relayed) {
+		word |= WIRE_RELAYED;
+		wire_put32(at + n, p->origin);
+		n += ORIGIN;
+	}
+	wire_put32(at, word);
+	return n;
 }
 
 int outq_frame(struct outq *q, const struct packet *p)
@@ -197,6 +211,7 @@ static void get_offload(const uint8_t *at, struct packet *p)
 int outq_next_frame(const uint8_t *batch, size_t len, size_t *at,
 		    struct packet *ret)
 {
+	const uint8_t *p = batch + *at;
 	size_t left = len - *at, prefix = PREFIX;
 	uint32_t word, frame;
 
@@ -204,16 +219,19 @@ int outq_next_frame(const uint8_t *batch, size_t len, size_t *at,
 		return 0;
 	if (left < PREFIX)
 		return -EPROTO;
-	word = wire_get32(batch + *at);
-	frame = word & ~WIRE_OFFLOADED;
-	if (word & WIRE_OFFLOADED)
-		prefix = PREFIX_MAX;
+	word = wire_get32(p);
+	frame = word & ~(WIRE_OFFLOADED | WIRE_RELAYED);
+	prefix += word & WIRE_OFFLOADED ? sizeof(struct wire_offload) : 0;
+	prefix += word & WIRE_RELAYED ? ORIGIN : 0;
 	if (frame < WIRE_FRAME_MIN || frame > WIRE_FRAME_MAX || left < prefix ||
 	    frame > left - prefix)
 		return -EPROTO;
-	*ret = packet_flat(batch + *at + prefix, frame);
+	*ret = packet_flat(p + prefix, frame);
 	if (word & WIRE_OFFLOADED)
-		get_offload(batch + *at + PREFIX, ret);
+		get_offload(p + PREFIX, ret);
+	ret->relayed = word & WIRE_RELAYED;
+	if (ret->relayed)
+		ret->origin = wire_get32(p + prefix - ORIGIN);
 	*at += prefix + frame;
 	return 1;
 }

@@ -11,6 +11,7 @@
 #ifndef VMSTEP_PACKET_H
 #define VMSTEP_PACKET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <linux/virtio_net.h> /* VIRTIO_NET_HDR_F_*, VIRTIO_NET_HDR_GSO_* */
@@ -37,7 +38,9 @@ struct packet {
 	unsigned int n_rest;
 	size_t len; /* of head and rest */
 	struct offload offload;
-	uint16_t flow; /* frames of one flow have the same */
+	uint16_t flow;	 /* frames of one flow have the same */
+	bool relayed;	 /* another node than the one it came from sent it: */
+	uint32_t origin; /* this one */
 };
 
 /* A frame that lies in one piece in memory of ours. */

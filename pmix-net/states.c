@@ -208,6 +208,17 @@ int states_control(struct states *s, uint32_t node, enum wire_type type,
 	return -EPROTO;
 }
 
+void states_spread(uint32_t from, void (*fn)(uint32_t node, void *fn_arg),
+		   void *fn_arg, void *arg)
+{
+	census_spread(((struct states *)arg)->census, from, fn, fn_arg);
+}
+
+uint32_t states_toward(uint32_t node, void *arg)
+{
+	return census_toward(((struct states *)arg)->census, node);
+}
+
 void states_broken(struct states *s, uint32_t node)
 {
 	census_broken(s->census, node);

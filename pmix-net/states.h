@@ -53,6 +53,11 @@ int states_say(struct states *s, uint32_t rank, enum netctl_state state,
  * we know, after STATES_HAND_OVER_MS at the latest. */
 void states_leave(struct states *s);
 
+/* For the forwarder: struct fwd_tree; @arg is the states. */
+void states_spread(uint32_t from, void (*fn)(uint32_t node, void *fn_arg),
+		   void *fn_arg, void *arg);
+uint32_t states_toward(uint32_t node, void *arg);
+
 /* What the mesh reports: see struct mesh_ops. */
 void states_up(struct states *s, uint32_t node);
 int states_control(struct states *s, uint32_t node, enum wire_type type,

@@ -626,6 +626,66 @@ static void a_node_that_dies_late_counts_as_done(void **state)
 	}
 }
 
+/* -- the tree -- */
+
+static struct {
+	uint32_t origin, at;
+	unsigned int visits[NODES_MAX], messages;
+} flood;
+
+static void pass_on(uint32_t node, void *arg)
+{
+	uint32_t from = flood.at;
+
+	flood.messages++;
+	flood.visits[node]++;
+	assert_true(flood.visits[node] < 2);
+	assert_int_equal(census_toward(s.nodes[node].c, flood.origin), from);
+	flood.at = node;
+	census_spread(s.nodes[node].c, from, pass_on, NULL);
+	flood.at = from;
+}
+
+static void spread_from(uint32_t origin, unsigned int living)
+{
+	memset(&flood, 0, sizeof(flood));
+	flood.origin = flood.at = origin;
+	flood.visits[origin]++;
+	census_spread(s.nodes[origin].c, origin, pass_on, NULL);
+	assert_int_equal(flood.messages, living - 1);
+	for (uint32_t i = 0; i < s.nnodes; i++)
+		assert_int_equal(flood.visits[i], !s.nodes[i].killed);
+}
+
+static void the_tree_reaches_each_node_once(void **state)
+{
+	for (uint32_t n = 1; n <= NODES_MAX; n++) {
+		begin(n, n, 1, true);
+		get_ready();
+		for (uint32_t i = 0; i < n; i++)
+			spread_from(i, n);
+		run(true);
+		finish();
+	}
+}
+
+/* Nodes 17 to 32 were below it. */
+static void so_does_a_tree_that_has_lost_a_node(void **state)
+{
+	begin(1, 40, 1, true);
+	get_ready();
+	kill_node(1);
+	for (uint32_t i = 0; i < 40; i++)
+		if (i != 1)
+			census_unreachable(s.nodes[i].c, 1);
+	while (step(false))
+		;
+	for (uint32_t i = 0; i < 40; i++)
+		if (i != 1)
+			spread_from(i, 39);
+	finish();
+}
+
 /* Two that cannot reach each other, but others can: the root finds that both
  * are there. */
 static void a_node_that_the_root_can_reach_is_not_lost(void **state)
@@ -695,6 +755,8 @@ int main(void)
 		cmocka_unit_test(a_rank_that_fails_late_counts_as_done),
 		cmocka_unit_test(a_node_that_dies_is_a_loss_for_all),
 		cmocka_unit_test(a_node_that_dies_late_counts_as_done),
+		cmocka_unit_test(the_tree_reaches_each_node_once),
+		cmocka_unit_test(so_does_a_tree_that_has_lost_a_node),
 		cmocka_unit_test(a_node_that_the_root_can_reach_is_not_lost),
 		cmocka_unit_test(a_node_that_cannot_be_reached_is_waited_for),
 		cmocka_unit_test(hostile_states_are_refused),

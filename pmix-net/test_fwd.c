@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -26,6 +27,8 @@ struct end { /* a port or the link to a node */
 	size_t full_at; /* frames; 0: never */
 	size_t got, resumed;
 	uint32_t sum; /* of their lengths */
+	bool relayed; /* the last one */
+	uint32_t origin;
 	uint8_t last[128];
 };
 
@@ -51,6 +54,8 @@ static int end_send(struct outlet *out, const struct packet *p)
 		return -EAGAIN;
 	e->got++;
 	e->sum += (uint32_t)p->len;
+	e->relayed = p->relayed;
+	e->origin = p->origin;
 	packet_read(p, 0, e->last,
 		    p->len < sizeof(e->last) ? p->len : sizeof(e->last));
 	return 0;
@@ -73,6 +78,20 @@ static void end_init(struct end *e)
 static struct outlet *node_outlet(uint32_t node, void *arg)
 {
 	return t.gone ? NULL : &t.nodes[node].out;
+}
+
+/* In the large step nodes 0, 1 and 2 are in a row. */
+static void spread(uint32_t from, void (*fn)(uint32_t node, void *fn_arg),
+		   void *fn_arg, void *arg)
+{
+	for (uint32_t n = 0; n < NODES; n += 2)
+		if (n != from)
+			fn(n, fn_arg);
+}
+
+static uint32_t toward(uint32_t node, void *arg)
+{
+	return node > SELF ? 2 : 0;
 }
 
 static void on_stop(void *arg)
@@ -125,7 +144,9 @@ static int tear_down(void **state)
 
 static void join(void)
 {
-	fwd_set_table(t.fwd, t.table, SELF, node_outlet, NULL);
+	const struct fwd_tree tree = { spread, toward, NULL };
+
+	fwd_set_table(t.fwd, t.table, SELF, node_outlet, NULL, &tree);
 }
 
 static int from_port(uint32_t rank, size_t len)
@@ -258,6 +279,92 @@ static void a_broadcast_from_a_node_stays_here(void **state)
 	assert_int_equal(t.ports[1].got, 1);
 	assert_int_equal(t.nodes[0].got, 0);
 	assert_int_equal(t.nodes[2].got, 0);
+}
+
+/* -- a large step ---------------------------------------------------------- */
+
+static void join_large(void)
+{
+	char nodes[20 * 16] = "";
+
+	for (int i = 0; i < 20; i++)
+		snprintf(nodes + strlen(nodes), 16, "a:1 %d-%d\n", 2 * i,
+			 2 * i + 1);
+	table_free(t.table);
+	assert_int_equal(
+		table_parse(nodes, strlen(nodes), 20, 40, &t.table, NULL), 0);
+	join();
+}
+
+static struct packet passed_on(uint32_t origin)
+{
+	static const uint8_t foreign[] = { 2, 0, 0, 0, 0, 9 };
+	struct packet p = packet_flat(frame, test_frame(frame, 0, 4, 60));
+
+	memcpy(frame, test_broadcast, 6);
+	memcpy(frame + 6, foreign, 6);
+	p.relayed = true;
+	p.origin = origin;
+	return p;
+}
+
+static void a_broadcast_goes_along_the_tree(void **state)
+{
+	join_large();
+	test_frame(frame, 0, 2, 60);
+	memcpy(frame, test_broadcast, 6);
+	assert_int_equal(from_port(2, 60), 0);
+	assert_int_equal(t.nodes[0].got, 1);
+	assert_int_equal(t.nodes[2].got, 1);
+	assert_false(t.nodes[2].relayed);
+}
+
+static void a_neighbours_broadcast_is_passed_on(void **state)
+{
+	join_large();
+	test_frame(frame, 0, 4, 60);
+	memcpy(frame, test_broadcast, 6);
+	assert_int_equal(from_node(2, 60), 0);
+	assert_int_equal(t.ports[0].got, 1);
+	assert_int_equal(t.nodes[0].got, 1);
+	assert_true(t.nodes[0].relayed);
+	assert_int_equal(t.nodes[0].origin, 2);
+	assert_int_equal(t.nodes[2].got, 0);
+}
+
+static void one_from_afar_keeps_its_origin(void **state)
+{
+	const struct packet p = passed_on(19);
+	uint8_t mac[ADDR_MAC_LEN];
+
+	join_large();
+	assert_int_equal(fwd_from_node(t.fwd, 2, &t.nodes[2].in, &p), 0);
+	assert_int_equal(t.ports[1].got, 1);
+	assert_int_equal(t.nodes[0].origin, 19);
+	memcpy(mac, frame + 6, sizeof(mac)); /* and is where it was learnt */
+	test_frame(frame, 0, 2, 60);
+	memcpy(frame, mac, sizeof(mac));
+	t.gone = true; /* node 19 is asked for, and there is none here */
+	assert_int_equal(from_port(2, 60), 0);
+	assert_int_equal(t.ports[0].counts.n[COUNT_NODE_GONE], 1);
+}
+
+static void who_cannot_have_passed_it_on_is_not_believed(void **state)
+{
+	struct packet p = passed_on(19);
+	uint64_t *spoofed = &t.nodes[0].counts.n[COUNT_SPOOFED];
+
+	join_large();
+	assert_int_equal(fwd_from_node(t.fwd, 0, &t.nodes[0].in, &p), 0);
+	assert_int_equal(*spoofed, 1); /* 19 is on the other side */
+	p.origin = 20;
+	assert_int_equal(fwd_from_node(t.fwd, 0, &t.nodes[0].in, &p), 0);
+	assert_int_equal(*spoofed, 2); /* no such node */
+	p.origin = 0;
+	addr_mac(2, frame);
+	assert_int_equal(fwd_from_node(t.fwd, 0, &t.nodes[0].in, &p), 0);
+	assert_int_equal(*spoofed, 3); /* for one receiver */
+	assert_int_equal(t.ports[0].got + t.ports[1].got, 0);
 }
 
 static void a_frame_from_a_node_never_travels_on(void **state)
@@ -518,6 +625,10 @@ int main(void)
 		TEST(a_rank_is_found_here_or_on_its_node),
 		TEST(a_broadcast_goes_once_to_each_port_and_node),
 		TEST(a_broadcast_from_a_node_stays_here),
+		TEST(a_broadcast_goes_along_the_tree),
+		TEST(a_neighbours_broadcast_is_passed_on),
+		TEST(one_from_afar_keeps_its_origin),
+		TEST(who_cannot_have_passed_it_on_is_not_believed),
 		TEST(a_frame_from_a_node_never_travels_on),
 		TEST(arp_is_answered_at_the_port),
 		TEST(a_foreign_address_is_learnt),

@@ -74,6 +74,8 @@ static void what_is_left_for_a_card_travels_along(void **state)
 
 	p.offload = (struct offload){ 1, 4, 66, 1448, 34, 16 };
 	p.flow = 513;
+	p.relayed = true;
+	p.origin = 70000;
 	assert_int_equal(outq_frame(&q, &p), 0);
 	assert_int_equal(put(&q, 61), 0);
 	b = outq_take(&q);
@@ -81,10 +83,13 @@ static void what_is_left_for_a_card_travels_along(void **state)
 		outq_next_frame(b->data + 8, buf_len(b) - 8, &at, &got), 1);
 	assert_memory_equal(&got.offload, &p.offload, sizeof(p.offload));
 	assert_int_equal(got.flow, 513);
+	assert_true(got.relayed);
+	assert_int_equal(got.origin, 70000);
 	assert_int_equal(got.len, 60);
 	assert_int_equal(
 		outq_next_frame(b->data + 8, buf_len(b) - 8, &at, &got), 1);
 	assert_int_equal(got.offload.flags | got.offload.gso | got.flow, 0);
+	assert_false(got.relayed);
 	assert_int_equal(got.len, 61);
 	buf_return(&pool, b);
 }
@@ -98,7 +103,7 @@ static void a_batch_ends_at_64_kib(void **state)
 		assert_int_equal(put(&q, 1500), 0);
 	b = outq_take(&q);
 	assert_true(buf_len(b) <= WIRE_BATCH_BYTES);
-	assert_true(buf_len(b) + 1516 > WIRE_BATCH_BYTES);
+	assert_true(buf_len(b) + 1520 > WIRE_BATCH_BYTES);
 	buf_return(&pool, b);
 	outq_done(&q);
 }
@@ -181,6 +186,7 @@ static void a_bad_batch_is_noticed(void **state)
 		{ { 0, 1, 0, 0x1e }, 20 },  /* 65566 */
 		{ { 0x80, 0, 0, 14 }, 15 }, /* half an offload */
 		{ { 0x80, 0, 0, 14 }, 20 }, /* half a frame behind one */
+		{ { 0x40, 0, 0, 14 }, 19 }, /* half a frame behind an origin */
 	};
 	struct packet got;
 	size_t at;

@@ -174,6 +174,17 @@ static const struct mesh_ops mesh_ops = {
 	.stranger = on_stranger,
 };
 
+static void spread(uint32_t from, void (*fn)(uint32_t node, void *fn_arg),
+		   void *fn_arg, void *arg)
+{
+	census_spread(n.census, from, fn, fn_arg);
+}
+
+static uint32_t toward(uint32_t node, void *arg)
+{
+	return census_toward(n.census, node);
+}
+
 /* -- a node --------------------------------------------------------------- */
 
 static void begin(void)
@@ -183,6 +194,7 @@ static void begin(void)
 	struct sockaddr_storage sa = { 0 };
 	struct mesh_env env = { .ops = &mesh_ops };
 	struct link_env link;
+	const struct fwd_tree tree = { spread, toward, NULL };
 
 	memset(&n, 0, sizeof(n));
 	n.sync.fn = on_sync;
@@ -207,7 +219,7 @@ static void begin(void)
 	must(link_tcp_listen(&link, &sa, (struct port_range){ 0, 0 }, &n.host,
 			     NULL));
 	must(mesh_start(n.mesh, n.host, n.table, 0, NULL));
-	fwd_set_table(n.fwd, n.table, 0, mesh_outlet, n.mesh);
+	fwd_set_table(n.fwd, n.table, 0, mesh_outlet, n.mesh, &tree);
 	must(census_start(n.census, 0, 3));
 }
 
