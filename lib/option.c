@@ -162,8 +162,8 @@ static int check_cloud_init(const char *value, struct errmsg *err)
 static const char *const words_accel[] = { "auto", "kvm", "tcg", NULL };
 static const char *const words_bind[] = { "cores", "none", "!numa", NULL };
 static const char *const words_numa[] = { "mirror", "flat", NULL };
-static const char *const words_net[] = { "stream", "none", "!vhost-user",
-					 "!dgram", NULL };
+static const char *const words_net[] = { "vhost-user", "stream", "dgram",
+					 "none", NULL };
 static const char *const words_firmware[] = { "bios", "uefi", NULL };
 static const char *const words_display[] = { "none", "vnc", NULL };
 static const char *const words_outbound[] = { "none", "user", NULL };
@@ -250,8 +250,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 			   OPTF_RANKS | OPTF_TASKS | OPTF_SEMI | OPTF_ADDS |
 				   OPTF_LATER,
 			   NULL, NULL },
-	[OPT_NET] = { "net", "stream|none", "the step's own Ethernet", "stream",
-		      0, NULL, words_net },
+	[OPT_NET] = { "net", "vhost-user|stream|dgram|none",
+		      "the step's own Ethernet", "stream", 0, NULL, words_net },
 	[OPT_NET_CIDR] = { "net-cidr", "A.B.C.D/N",
 			   "network of the step; rank r has its address + 1 + r",
 			   "10.0.0.0/8", 0, check_cidr, NULL },

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,6 +100,8 @@ static _Noreturn void become(const struct child_spec *spec, pid_t parent,
 			     int report)
 {
 	reset_signals(spec->deaf);
+	if (spec->private_files)
+		umask(077);
 	move_fds(spec, &report);
 	close_others(spec, report);
 	if (spec->outlives_us) {

@@ -26,6 +26,7 @@ struct child_spec {
 	 * command may not end QEMU. It stays deaf to all that ends a process
 	 * but SIGKILL. */
 	bool deaf;
+	bool private_files; /* what it makes is for its user only: umask 077 */
 };
 
 /* Returns 0 and its pid in *ret once its exec succeeded. */

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/net.c %D%/net.h \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/port.c %D%/port.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/seed.c %D%/seed.h \
@@ -39,6 +40,7 @@ UNIT_TESTS += \
 	%D%/test_child \
 	%D%/test_console \
 	%D%/test_image \
+	%D%/test_port \
 	%D%/test_qemu \
 	%D%/test_qmp \
 	%D%/test_spec \
@@ -49,6 +51,8 @@ UNIT_TESTS += \
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_port_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_port_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

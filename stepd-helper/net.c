@@ -21,10 +21,12 @@
 #include "child.h"
 #include "cleanup.h"
 #include "log.h"
+#include "port.h"
 
 #define NET_PROGRAM PKGLIBEXECDIR "/vmstep-net"
 #define LOCK_TRIES  1000 /* of 10 ms each */
 #define FIND_TRIES  200
+#define PORT_TRY_MS 10
 
 struct net {
 	int fd;
@@ -32,7 +34,9 @@ struct net {
 	struct net_ops ops;
 	void *arg;
 	const struct task *task;
-	int port_qemu, port_net; /* both ends of the port; -1 without one */
+	int dir;	   /* the step's */
+	struct port *port; /* NULL without one */
+	struct loop_timer *port_timer;
 };
 
 /* -- finding or starting it ------------------------------------------------ */
@@ -303,16 +307,46 @@ static void on_readable(uint32_t events, void *arg)
 	n->ops.gone(n->arg);
 }
 
-static int make_port(struct net *n, struct errmsg *err)
-{
-	int sv[2];
+/* -- the port -------------------------------------------------------------- */
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
-		return errmsg_set(err, -errno, "network port");
-	n->port_qemu = sv[0];
-	n->port_net = sv[1];
-	return 0;
+static int send_port(struct net *n, struct errmsg *err)
+{
+	struct netctl m = message(NETCTL_PORT);
+	_cleanup_close_ int fd = port_connect(n->port, err);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	m.port.kind = port_kind(n->port);
+	r = send_msg(n->fd, &m, fd);
+	return r < 0 ? errmsg_set(err, r, "port to vmstep-net") : 0;
 }
+
+/* QEMU does not tell when it listens; if it never does, it ends. */
+static void give_port(void *arg)
+{
+	struct net *n = arg;
+	struct errmsg err;
+	int r = send_port(n, &err);
+
+	if (r == -EAGAIN)
+		loop_timer_set(n->port_timer, PORT_TRY_MS);
+	else if (r < 0)
+		n->ops.lost(err.text, n->arg);
+}
+
+int net_port_fd(struct net *n)
+{
+	return n->port ? port_take_qemu(n->port) : -1;
+}
+
+void net_qemu_runs(struct net *n)
+{
+	if (n->port)
+		give_port(n);
+}
+
+/* -- life ------------------------------------------------------------------ */
 
 static int hello(struct net *n, struct errmsg *err)
 {
@@ -325,45 +359,49 @@ static int hello(struct net *n, struct errmsg *err)
 	return r < 0 ? errmsg_set(err, r, "hello to vmstep-net") : 0;
 }
 
-static int give_port(struct net *n, struct errmsg *err)
+/* Its port, vmstep-net, and the first word to it. */
+static int open_net(struct net *n, const struct spec *s, struct errmsg *err)
 {
-	struct netctl m = message(NETCTL_PORT);
-	int r;
+	const struct task *t = n->task;
+	int r = 0;
 
-	if (n->port_net < 0)
-		return 0;
-	m.port.kind = NETCTL_STREAM;
-	r = send_msg(n->fd, &m, n->port_net);
-	return r < 0 ? errmsg_set(err, r, "port to vmstep-net") : 0;
+	n->dir = open(t->step_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (n->dir < 0)
+		return errmsg_set(err, -errno, "step's directory %s",
+				  t->step_dir);
+	if (s && s->net != NET_NONE)
+		r = port_new(s->net, n->dir, t->rank, &n->port, err);
+	if (r < 0)
+		return r;
+	n->fd = s ? find_or_start(t, s, n->dir, err) : find(n->dir, err);
+	return n->fd < 0 ? n->fd : hello(n, err);
+}
+
+static int watch(struct net *n, struct loop *l, struct errmsg *err)
+{
+	int r = loop_io_add(l, n->fd, EPOLLIN, on_readable, n, &n->io);
+
+	if (r == 0)
+		r = loop_timer_add(l, -1, give_port, n, &n->port_timer);
+	return r < 0 ? errmsg_set(err, r, "network") : 0;
 }
 
 int net_new(struct loop *l, const struct task *t, const struct spec *s,
 	    const struct net_ops *ops, void *arg, struct net **ret,
 	    struct errmsg *err)
 {
-	_cleanup_close_ int dir =
-		open(t->step_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct net *n = calloc(1, sizeof(*n));
-	int r = 0;
+	int r;
 
 	if (!n)
 		return errmsg_set(err, -ENOMEM, "network");
-	n->fd = n->port_qemu = n->port_net = -1;
+	n->fd = n->dir = -1;
 	n->ops = *ops;
 	n->arg = arg;
 	n->task = t;
-	if (dir < 0)
-		r = errmsg_set(err, -errno, "step's directory %s", t->step_dir);
-	if (r == 0 && s && s->net != NET_NONE)
-		r = make_port(n, err);
-	if (r == 0) {
-		n->fd = s ? find_or_start(t, s, dir, err) : find(dir, err);
-		r = n->fd < 0 ? n->fd : hello(n, err);
-		if (r == 0)
-			r = give_port(n, err);
-	}
+	r = open_net(n, s, err);
 	if (r == 0)
-		r = loop_io_add(l, n->fd, EPOLLIN, on_readable, n, &n->io);
+		r = watch(n, l, err);
 	if (r < 0) {
 		net_free(n);
 		return r;
@@ -376,13 +414,13 @@ void net_free(struct net *n)
 {
 	if (!n)
 		return;
+	loop_timer_free(n->port_timer);
 	loop_io_free(n->io);
 	if (n->fd >= 0)
 		close(n->fd);
-	if (n->port_qemu >= 0)
-		close(n->port_qemu);
-	if (n->port_net >= 0)
-		close(n->port_net);
+	port_free(n->port);
+	if (n->dir >= 0)
+		close(n->dir);
 	free(n);
 }
 
@@ -401,9 +439,4 @@ void net_last_words(const struct task *t, char *text, size_t size)
 		if (words)
 			snprintf(text, size, "%s", words + strlen("error: "));
 	}
-}
-
-int net_port_fd(const struct net *n)
-{
-	return n->port_qemu < 0 ? -1 : fcntl(n->port_qemu, F_DUPFD_CLOEXEC, 10);
 }

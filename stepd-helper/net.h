@@ -4,9 +4,7 @@
  * makes the listening socket and starts vmstep-net with it; the others find
  * the socket there. lib/netctl.h has the messages.
  *
- * Owns: the connection, and both ends' copies of this task's port (QEMU gets
- * a duplicate), so that a vmstep-net that is started anew could be given the
- * same port. Thread: the loop's.
+ * Owns: the connection, and this task's port (port.h). Thread: the loop's.
  */
 #ifndef VMSTEP_NET_H
 #define VMSTEP_NET_H
@@ -44,8 +42,11 @@ void net_free(struct net *n); /* NULL is fine */
  * nothing. */
 void net_last_words(const struct task *t, char *text, size_t size);
 
-/* QEMU's end of the port, a new descriptor of the caller's; -1 if none. */
-int net_port_fd(const struct net *n);
+/* QEMU's end of the port, from now on the caller's; -1 if none. Once. */
+int net_port_fd(struct net *n);
+/* QEMU has it: vmstep-net gets the other end, as soon as that can be had. */
+void net_qemu_runs(struct net *n);
+
 int net_send_table(struct net *n, const uint8_t key[NETCTL_KEY_LEN],
 		   uint32_t node, uint32_t nnodes, int memfd);
 int net_send_state(struct net *n, enum netctl_state state);

@@ -13,6 +13,7 @@
 
 #include "child.h"
 #include "cleanup.h"
+#include "port.h"
 
 #define FIRST_FD 3 /* in QEMU, in the order of enum qemu_fd */
 
@@ -116,6 +117,33 @@ static char *quoted(const char *value)
 	return out;
 }
 
+/* For one CPU TCG leaves memory barriers out of its code, also where another
+ * process reads the same memory. That there might be a second cures it. */
+static void smp_args(struct args *a, const struct qemu_plan *p)
+{
+	unsigned int cpus = p->spec->cpus;
+
+	add(a, "-smp");
+	if (p->spec->net == NET_VHOST_USER && !p->kvm && cpus == 1)
+		add(a, "1,maxcpus=2,sockets=1,cores=2,threads=1");
+	else
+		add(a, "%u,sockets=1,cores=%u,threads=1", cpus, cpus);
+}
+
+/* vmstep-net maps the memory of a guest with a vhost-user port. QEMU seals it
+ * against shrinking. */
+static void memory_args(struct args *a, const struct spec *s)
+{
+	unsigned long long mib = s->mem_bytes >> 20;
+
+	add(a, "-m");
+	add(a, "%lluM", mib);
+	if (s->net != NET_VHOST_USER)
+		return;
+	add(a, "-object");
+	add(a, "memory-backend-memfd,id=mem,size=%lluM,share=on", mib);
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -128,15 +156,15 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	add(a, "-no-user-config");
 	add2(a, "-sandbox",
 	     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-	add2(a, "-machine", s->machine);
+	add(a, "-machine");
+	add(a, "%s%s", s->machine,
+	    s->net == NET_VHOST_USER ? ",memory-backend=mem" : "");
 	/* a translation cache of its own default size (1 GiB) would not fit
 	 * into what the site keeps back for QEMU */
 	add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
 	add2(a, "-cpu", s->cpu ? s->cpu : p->kvm ? "host" : "max");
-	add(a, "-smp");
-	add(a, "%u,sockets=1,cores=%u,threads=1", s->cpus, s->cpus);
-	add(a, "-m");
-	add(a, "%lluM", (unsigned long long)(s->mem_bytes >> 20));
+	smp_args(a, p);
+	memory_args(a, s);
 	add(a, "-S"); /* until the virtual CPUs are pinned */
 	add2(a, "-display", "none");
 	add2(a, "-vga", "none");
@@ -161,20 +189,59 @@ static void port_args(struct args *a)
 	     "virtserialport,id=agentport,bus=vs0.0,nr=1,chardev=agent,name=" AGENT_PORT);
 }
 
+/* More queues than CPUs would lie idle. Without KVM QEMU 7.2 crashes when a
+ * vhost-user card has MSI-X vectors; without vectors there is one queue. */
+static unsigned int queues(const struct qemu_plan *p)
+{
+	if (p->spec->net != NET_VHOST_USER || !p->kvm)
+		return 1;
+	return p->spec->cpus < QEMU_QUEUES_MAX ? p->spec->cpus
+					       : QEMU_QUEUES_MAX;
+}
+
+static void netdev_args(struct args *a, const struct qemu_plan *p)
+{
+	const int fd = FIRST_FD + QEMU_FD_NET;
+
+	if (p->spec->net == NET_VHOST_USER) {
+		/* the server: it listens again when vmstep-net was lost */
+		add(a, "-chardev");
+		add(a,
+		    "socket,id=net0c,path=" PORT_SOCKET_PATH
+		    ",server=on,wait=off",
+		    fd, p->task->rank);
+	}
+	add(a, "-netdev");
+	switch (p->spec->net) {
+	case NET_VHOST_USER:
+		add(a, "vhost-user,id=net0,chardev=net0c,queues=%u", queues(p));
+		break;
+	case NET_DGRAM:
+		add(a, "dgram,id=net0,local.type=fd,local.str=%d", fd);
+		break;
+	default:
+		add(a, "stream,id=net0,server=off,addr.type=fd,addr.str=%d",
+		    fd);
+	}
+}
+
 static void net_args(struct args *a, const struct qemu_plan *p)
 {
-	char mac[18];
+	char mac[18], more[64] = "";
+	unsigned int n = queues(p);
 
 	if (p->spec->net == NET_NONE)
 		return;
+	netdev_args(a, p);
+	if (p->spec->net == NET_VHOST_USER && !p->kvm)
+		snprintf(more, sizeof(more), ",vectors=0");
+	else if (n > 1) /* two a queue, one for changes, one for control */
+		snprintf(more, sizeof(more), ",mq=on,vectors=%u", 2 * n + 2);
 	addr_mac_text(p->task->rank, mac);
-	add(a, "-netdev");
-	add(a, "stream,id=net0,server=off,addr.type=fd,addr.str=%d",
-	    FIRST_FD + QEMU_FD_NET);
 	add(a, "-device");
 	/* no option ROM: nothing boots from this network */
-	add(a, "virtio-net-pci,netdev=net0,mac=%s,host_mtu=%u,romfile=", mac,
-	    p->spec->mtu);
+	add(a, "virtio-net-pci,netdev=net0,mac=%s,host_mtu=%u,romfile=%s", mac,
+	    p->spec->mtu, more);
 }
 
 /* @n: place among enum qemu_fd; its fdset has the same number. */
@@ -242,7 +309,9 @@ int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,
 {
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct child_fd fds[3 + QEMU_FD_COUNT];
-	struct child_spec spec = { .fds = fds, .deaf = true };
+	struct child_spec spec = { .fds = fds,
+				   .deaf = true,
+				   .private_files = true };
 	const char **argv = NULL;
 	struct strings args = { 0 };
 	int pipefd[2], r;

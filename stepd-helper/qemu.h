@@ -16,8 +16,9 @@
 #include "spec.h"
 #include "task.h"
 
-#define QEMU_DISKS_MAX 24
-#define AGENT_PORT     "org.vmstep.agent.0"
+#define QEMU_DISKS_MAX	24
+#define QEMU_QUEUES_MAX 8 /* of the network card; vmstep-net has no more */
+#define AGENT_PORT	"org.vmstep.agent.0"
 
 /* Our descriptors for what QEMU is given, -1 where there is none. */
 enum qemu_fd {

@@ -57,7 +57,7 @@ static int word_value(const struct task *t, enum option_id id, int *ret,
 {
 	const struct option_def *def = &option_defs[id];
 	_cleanup_free_ char *text = NULL;
-	int r = one_value(t, id, def->words[0], &text, err);
+	int r = one_value(t, id, def->dflt, &text, err);
 
 	return r < 0 ? r : value_word(text, def->words, ret, err);
 }

@@ -16,7 +16,7 @@
 
 enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum spec_bind { BIND_CORES, BIND_NONE };
-enum spec_net { NET_STREAM, NET_NONE };
+enum spec_net { NET_VHOST_USER, NET_STREAM, NET_DGRAM, NET_NONE };
 enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
 
 struct spec {

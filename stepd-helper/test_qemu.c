@@ -34,6 +34,7 @@ static int setup(void **state)
 	f->s.machine = (char *)(uintptr_t) "q35";
 	f->s.hostname = (char *)(uintptr_t) "vm0";
 	f->s.mtu = 9000;
+	f->s.net = NET_STREAM;
 	qemu_plan_init(&f->p);
 	f->p.task = &f->t;
 	f->p.spec = &f->s;
@@ -173,13 +174,70 @@ static void test_net(void **state)
 	struct fixture *f = *state;
 
 	make(f);
-	assert_int_equal(count(f, "-netdev", NULL), 1);
-	assert_int_equal(mentions(f, "mac=52:54:00:00:12:34"), 1);
-	assert_int_equal(mentions(f, "host_mtu=9000"), 1);
+	assert_option(f, "-netdev",
+		      "stream,id=net0,server=off,addr.type=fd,addr.str=6");
+	assert_option(
+		f, "-device",
+		"virtio-net-pci,netdev=net0,mac=52:54:00:00:12:34,host_mtu=9000,romfile=");
+	assert_int_equal(mentions(f, "share=on"), 0);
+	f->s.net = NET_DGRAM;
+	make(f);
+	assert_option(f, "-netdev", "dgram,id=net0,local.type=fd,local.str=6");
+	assert_int_equal(mentions(f, "share=on"), 0);
 	f->s.net = NET_NONE;
 	make(f);
 	assert_int_equal(count(f, "-netdev", NULL), 0);
 	assert_int_equal(mentions(f, "virtio-net"), 0);
+	assert_int_equal(mentions(f, "share=on"), 0);
+}
+
+static void test_vhost_user(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.net = NET_VHOST_USER;
+	f->p.kvm = true;
+	make(f);
+	assert_option(
+		f, "-chardev",
+		"socket,id=net0c,path=/proc/self/fd/6/port-4660.sock,server=on,wait=off");
+	assert_option(f, "-netdev",
+		      "vhost-user,id=net0,chardev=net0c,queues=2");
+	assert_option(f, "-object",
+		      "memory-backend-memfd,id=mem,size=512M,share=on");
+	assert_option(f, "-machine", "q35,memory-backend=mem");
+	assert_option(f, "-smp", "2,sockets=1,cores=2,threads=1");
+	assert_int_equal(mentions(f, "romfile=,mq=on,vectors=6"), 1);
+	f->s.cpus = 64;
+	make(f);
+	assert_option(f, "-netdev",
+		      "vhost-user,id=net0,chardev=net0c,queues=8");
+	assert_int_equal(mentions(f, ",mq=on,vectors=18"), 1);
+	f->s.cpus = 1;
+	make(f);
+	assert_option(f, "-netdev",
+		      "vhost-user,id=net0,chardev=net0c,queues=1");
+	assert_option(f, "-smp", "1,sockets=1,cores=1,threads=1");
+	assert_int_equal(mentions(f, "vectors="), 0);
+}
+
+static void test_vhost_user_tcg(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.net = NET_VHOST_USER;
+	make(f);
+	assert_option(f, "-netdev",
+		      "vhost-user,id=net0,chardev=net0c,queues=1");
+	assert_int_equal(mentions(f, "romfile=,vectors=0"), 1);
+	assert_option(f, "-smp", "2,sockets=1,cores=2,threads=1");
+	f->s.cpus = 1;
+	make(f);
+	assert_option(f, "-smp", "1,maxcpus=2,sockets=1,cores=2,threads=1");
+	f->s.net = NET_STREAM;
+	make(f);
+	assert_option(f, "-smp", "1,sockets=1,cores=1,threads=1");
+	assert_int_equal(mentions(f, "vectors="), 0);
 }
 
 static void test_disks(void **state)
@@ -343,6 +401,9 @@ int main(void)
 		     test_accel),
 		TEST("a comma in a host name stays in it", test_comma),
 		TEST("one network card, or none", test_net),
+		TEST("a vhost-user card: shared memory, a queue a CPU up to 8",
+		     test_vhost_user),
+		TEST("... and what it takes without KVM", test_vhost_user_tcg),
 		TEST("overlays are qcow2, the seed is raw and read-only",
 		     test_disks),
 		TEST("a kernel, its RAM disk and words where there are any",

@@ -191,12 +191,14 @@ static void on_boot_timer(void *arg)
 
 static void boot(struct vm *vm)
 {
-	int port = vm->spec->net == NET_NONE ? -1 : net_port_fd(vm->net);
+	int port = net_port_fd(vm->net);
 	struct errmsg err;
 
 	vm_enter(vm, BOOTING);
 	if (machine_start(vm->machine, port, vm->key, &err) < 0)
 		vm_fail(vm, EXIT_VM_FAILED, "%s", err.text);
+	else
+		net_qemu_runs(vm->net);
 }
 
 /* -- joining --------------------------------------------------------------- */
