@@ -10,6 +10,8 @@
 #include "rankset.h"
 
 static const uint8_t oui[3] = { 0x52, 0x54, 0x00 };
+const uint8_t addr_service_mac[ADDR_MAC_LEN] = { 0x52, 0x54, 0x00,
+						 0xff, 0xff, 0xff };
 
 void addr_mac(uint32_t rank, uint8_t mac[ADDR_MAC_LEN])
 {
@@ -73,7 +75,7 @@ bad:
 
 uint32_t addr_net_ranks(const struct addr_net *net)
 {
-	uint64_t hosts = (1ull << (32 - net->prefix)) - 2;
+	uint64_t hosts = (1ull << (32 - net->prefix)) - 3;
 
 	return hosts > (uint64_t)RANK_MAX + 1 ? RANK_MAX + 1 : (uint32_t)hosts;
 }
@@ -89,6 +91,11 @@ bool addr_ip_rank(const struct addr_net *net, uint32_t ip, uint32_t *ret)
 		return false;
 	*ret = ip - net->base - 1;
 	return true;
+}
+
+uint32_t addr_service_ip(const struct addr_net *net)
+{
+	return (net->base | ~0u >> net->prefix) - 1;
 }
 
 void addr_ip_text(uint32_t ip, char text[INET_ADDRSTRLEN])

@@ -12,7 +12,8 @@
 
 #include "errmsg.h"
 
-#define RANK_MAX 0xfffffdu /* ranks fit 24 bits with network and broadcast */
+/* Ranks fit 24 bits with the addresses of network, service and broadcast. */
+#define RANK_MAX 0xfffffcu
 
 struct rankset {
 	struct rank_range {

@@ -70,9 +70,9 @@ static void test_room(void **state)
 {
 	struct addr_net net = { 0x0a000000, 30 };
 
-	assert_int_equal(addr_net_ranks(&net), 2);
+	assert_int_equal(addr_net_ranks(&net), 1);
 	net.prefix = 24;
-	assert_int_equal(addr_net_ranks(&net), 254);
+	assert_int_equal(addr_net_ranks(&net), 253);
 	net.prefix = 8;
 	assert_int_equal(addr_net_ranks(&net), RANK_MAX + 1);
 	net.prefix = 1;
@@ -81,12 +81,13 @@ static void test_room(void **state)
 
 static void test_ip(void **state)
 {
-	struct addr_net net = { 0x0a000000, 30 };
+	struct addr_net net = { 0x0a000000, 29 };
 	char text[INET_ADDRSTRLEN];
 	uint32_t rank = 7;
 
 	assert_false(addr_ip_rank(&net, 0x0a000000, &rank)); /* the network */
-	assert_false(addr_ip_rank(&net, 0x0a000003, &rank)); /* broadcast */
+	assert_false(addr_ip_rank(&net, 0x0a000006, &rank)); /* service */
+	assert_false(addr_ip_rank(&net, 0x0a000007, &rank)); /* broadcast */
 	assert_false(addr_ip_rank(&net, 0x09ffffff, &rank));
 	assert_false(addr_ip_rank(&net, 0, &rank));
 	assert_false(addr_ip_rank(&net, 0xffffffff, &rank));
@@ -100,7 +101,25 @@ static void test_ip(void **state)
 	assert_true(addr_ip_rank(&net, addr_ip(&net, RANK_MAX), &rank));
 	assert_int_equal(rank, RANK_MAX);
 	addr_ip_text(addr_ip(&net, RANK_MAX), text);
-	assert_string_equal(text, "10.255.255.254");
+	assert_string_equal(text, "10.255.255.253");
+}
+
+static void test_service(void **state)
+{
+	struct addr_net net = { 0x0a000000, 8 };
+	uint8_t mac[ADDR_MAC_LEN];
+	uint32_t rank;
+
+	assert_int_equal(addr_service_ip(&net), 0x0afffffe);
+	assert_false(addr_ip_rank(&net, 0x0afffffe, &rank));
+	net = (struct addr_net){ 0xc0a80404, 30 };
+	assert_int_equal(addr_service_ip(&net), 0xc0a80406);
+	net = (struct addr_net){ 0x80000000, 1 };
+	assert_int_equal(addr_service_ip(&net), 0xfffffffe);
+	addr_mac(RANK_MAX, mac);
+	assert_memory_not_equal(mac, addr_service_mac, ADDR_MAC_LEN);
+	assert_true(addr_mac_rank(addr_service_mac, &rank));
+	assert_true(rank > RANK_MAX);
 }
 
 static void test_mac(void **state)
@@ -137,6 +156,8 @@ int main(void)
 		  NULL, NULL },
 		{ "IPv4 addresses follow from ranks, and back", test_ip, NULL,
 		  NULL, NULL },
+		{ "one address is nobody's but the service's", test_service,
+		  NULL, NULL, NULL },
 		{ "so do MAC addresses; other cards' are not ours", test_mac,
 		  NULL, NULL, NULL },
 	};
