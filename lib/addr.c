@@ -98,6 +98,25 @@ uint32_t addr_service_ip(const struct addr_net *net)
 	return (net->base | ~0u >> net->prefix) - 1;
 }
 
+static const uint8_t ip6_prefix[13] = { 0xfe, 0x80, [8] = 0x50, 0x54,
+					0x00, 0xff, 0xfe };
+
+void addr_ip6(uint32_t rank, uint8_t ip[16])
+{
+	memcpy(ip, ip6_prefix, sizeof(ip6_prefix));
+	ip[13] = (uint8_t)(rank >> 16);
+	ip[14] = (uint8_t)(rank >> 8);
+	ip[15] = (uint8_t)rank;
+}
+
+bool addr_ip6_rank(const uint8_t ip[16], uint32_t *ret)
+{
+	if (memcmp(ip, ip6_prefix, sizeof(ip6_prefix)) != 0)
+		return false;
+	*ret = (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15];
+	return true;
+}
+
 void addr_ip_text(uint32_t ip, char text[INET_ADDRSTRLEN])
 {
 	struct in_addr in = { htonl(ip) };

@@ -2,6 +2,7 @@
  *
  *   MAC   52:54:00, then the rank in 24 bits, big endian
  *   IPv4  the step's network (10.0.0.0/8 by default) + 1 + rank
+ *   IPv6  fe80::5054:ff:fe00:0 + rank: of this link only, from the MAC (EUI-64)
  *
  * The network's last host address, and the last MAC address, are no rank's:
  * they are the service's, at which vmstep-net itself answers.
@@ -38,6 +39,8 @@ bool addr_ip_rank(const struct addr_net *net, uint32_t ip, uint32_t *ret);
 /* 10.255.255.254 of 10.0.0.0/8; host order */
 uint32_t addr_service_ip(const struct addr_net *net);
 extern const uint8_t addr_service_mac[ADDR_MAC_LEN];
+void addr_ip6(uint32_t rank, uint8_t ip[16]);
+bool addr_ip6_rank(const uint8_t ip[16], uint32_t *ret);
 void addr_ip_text(uint32_t ip, char text[INET_ADDRSTRLEN]);
 
 #endif

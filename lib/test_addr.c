@@ -104,6 +104,25 @@ static void test_ip(void **state)
 	assert_string_equal(text, "10.255.255.253");
 }
 
+static void test_ip6(void **state)
+{
+	static const uint8_t want[16] = { 0xfe, 0x80, [8] = 0x50, 0x54, 0x00,
+					  0xff, 0xfe, 0x12,	  0x34, 0x56 };
+	uint8_t ip[16];
+	uint32_t rank = 7;
+
+	addr_ip6(0x123456, ip);
+	assert_memory_equal(ip, want, 16);
+	for (int i = 0; i < 13; i++) {
+		ip[i] ^= 1;
+		assert_false(addr_ip6_rank(ip, &rank));
+		ip[i] ^= 1;
+	}
+	assert_int_equal(rank, 7);
+	assert_true(addr_ip6_rank(ip, &rank));
+	assert_int_equal(rank, 0x123456);
+}
+
 static void test_service(void **state)
 {
 	struct addr_net net = { 0x0a000000, 8 };
@@ -156,6 +175,8 @@ int main(void)
 		  NULL, NULL },
 		{ "IPv4 addresses follow from ranks, and back", test_ip, NULL,
 		  NULL, NULL },
+		{ "so do IPv6 addresses, and others are not ours", test_ip6,
+		  NULL, NULL, NULL },
 		{ "one address is nobody's but the service's", test_service,
 		  NULL, NULL, NULL },
 		{ "so do MAC addresses; other cards' are not ours", test_mac,

@@ -3,7 +3,7 @@ pkglibexec_PROGRAMS += %D%/vmstep-net
 # All but main(), so that tests link it, too.
 noinst_LTLIBRARIES += %D%/libnet.la
 %C%_libnet_la_SOURCES = \
-	%D%/answer.c %D%/answer.h \
+	%D%/answer.c %D%/answer.h %D%/answer_impl.h %D%/answer_neigh.c \
 	%D%/auth.c %D%/auth.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/capture.c %D%/capture.h \
@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/fwd.c %D%/fwd.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
 	%D%/headers.h \
+	%D%/inet.c %D%/inet.h \
 	%D%/learn.c %D%/learn.h \
 	%D%/link.h %D%/link_wire.h \
 	%D%/link_tcp.c %D%/link_tcp.h \
