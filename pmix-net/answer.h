@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "names.h"
 
 #define ANSWER_REPLY_MAX 128
 #define ANSWER_FRAME_MAX 1522 /* longer ones are nobody's question */
@@ -25,6 +26,8 @@ enum answer {
 struct answer_conf {
 	struct addr_net net;
 	uint32_t nranks;
+	unsigned int mtu;
+	struct names names;
 };
 
 /* Can answer_frame() have anything to say of a frame that begins with these 14

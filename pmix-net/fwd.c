@@ -375,7 +375,8 @@ int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err)
 		return errmsg_set(err, -ENOMEM, "forwarder");
 	}
 	f->conf = *conf;
-	f->answers = (struct answer_conf){ conf->net, conf->nranks };
+	f->answers = (struct answer_conf){ conf->net, conf->nranks, conf->mtu,
+					   conf->names };
 	*ret = f;
 	return 0;
 }

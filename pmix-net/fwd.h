@@ -21,6 +21,7 @@
 #include "addr.h"
 #include "errmsg.h"
 #include "flow.h"
+#include "names.h"
 #include "rankset.h"
 #include "table.h"
 
@@ -32,6 +33,7 @@ struct fwd_conf {
 	uint32_t nranks;
 	const struct rankset *local; /* ranks of this node; borrowed */
 	struct flow *flow;	     /* borrowed */
+	struct names names;	     /* its texts are borrowed */
 };
 
 /* The outlet to a node, whose link is opened where there is none yet; NULL

@@ -22,6 +22,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
 	%D%/local_address.c %D%/local_address.h \
 	%D%/mesh.c %D%/mesh.h \
+	%D%/names.c %D%/names.h \
 	%D%/node.c %D%/node.h \
 	%D%/offload.c %D%/offload.h \
 	%D%/options.c %D%/options.h \
@@ -59,6 +60,7 @@ UNIT_TESTS += \
 	%D%/test_checksum \
 	%D%/test_dgram \
 	%D%/test_fwd \
+	%D%/test_names \
 	%D%/test_net \
 	%D%/test_offload \
 	%D%/test_options \
@@ -86,6 +88,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_fwd_LDADD = $(net_test_ldadd)
 %C%_test_offload_CFLAGS = $(net_test_cflags)
 %C%_test_offload_LDADD = $(net_test_ldadd)
+%C%_test_names_CFLAGS = $(net_test_cflags)
+%C%_test_names_LDADD = $(net_test_ldadd)
 %C%_test_options_CFLAGS = $(net_test_cflags)
 %C%_test_options_LDADD = $(net_test_ldadd)
 %C%_test_outq_CFLAGS = $(net_test_cflags)

@@ -361,6 +361,7 @@ static int make_fwd(struct node *n, struct errmsg *err)
 		.nranks = n->o->nranks,
 		.local = &n->o->ranks,
 		.flow = n->flow,
+		.names = n->o->names,
 	};
 
 	return fwd_new(&conf, &n->fwd, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "value.h"
 
 /* What an option of the table does with its value; @at points into struct
  * options. Returns 0 or -EINVAL with words about the value. */
@@ -68,6 +69,14 @@ static int opt_text(void *at, const char *value, struct errmsg *err)
 	return 0;
 }
 
+static int opt_domain(void *at, const char *value, struct errmsg *err)
+{
+	int r = value_hostname(value, err);
+
+	*(const char **)at = value;
+	return r;
+}
+
 static int opt_ports(void *at, const char *value, struct errmsg *err)
 {
 	struct port_range *ports = at;
@@ -114,6 +123,8 @@ static const struct option_row {
 	{ "--ranks", true, opt_ranks, AT(ranks) },
 	{ "--nranks", true, opt_nranks, AT(nranks) },
 	{ "--node", true, opt_text, AT(node) },
+	{ "--hostname", true, opt_text, AT(names.pattern) },
+	{ "--domain", true, opt_domain, AT(names.domain) },
 	{ "--bind", true, opt_text, AT(bind) },
 	{ "--port-range", true, opt_ports, AT(ports) },
 	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
@@ -148,6 +159,8 @@ static int parse_arg(struct options *o, const char *arg, struct errmsg *err)
 
 static int check(const struct options *o, struct errmsg *err)
 {
+	int r;
+
 	if (o->ctl_fd < 0 || !o->node || !o->nranks || !o->ranks.n)
 		return errmsg_say(
 			err, -EINVAL,
@@ -162,7 +175,8 @@ static int check(const struct options *o, struct errmsg *err)
 				  "--net has room for %" PRIu32 " of %" PRIu32
 				  " VMs: take a larger network",
 				  addr_net_ranks(&o->net), o->nranks);
-	return 0;
+	r = names_check(&o->names, o->nranks, err);
+	return r < 0 ? errmsg_prefix(err, r, "--hostname") : 0;
 }
 
 int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
@@ -172,6 +186,7 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.net = { 0x0a000000, 8 },
 		.mtu = 9000,
 		.lost_after_s = OPTIONS_LOST_AFTER_S,
+		.names = { .pattern = "vm%t" },
 	};
 	for (int i = 1; i < argc; i++) {
 		int r = parse_arg(o, argv[i], err);

@@ -8,6 +8,7 @@
 #include "addr.h"
 #include "errmsg.h"
 #include "link_tcp.h"
+#include "names.h"
 #include "rankset.h"
 
 #define OPTIONS_LOST_AFTER_S 30
@@ -19,6 +20,7 @@ struct options {
 	struct rankset ranks; /* of this node */
 	uint32_t nranks;
 	const char *node; /* this and what follows: borrowed from argv */
+	struct names names;
 	const char *bind, *device, *log;
 	struct port_range ports;
 	uint32_t lost_after_s;

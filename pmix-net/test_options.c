@@ -53,6 +53,12 @@ static void what_does_not_parse_is_named(void **state)
 		"--nranks=0",
 		"--nranks=99999999",
 		"--node=",
+		"--hostname=",
+		"--hostname=vm", /* for four of them */
+		"--hostname=vm%t-%n",
+		"--hostname=-vm%t",
+		"--domain=",
+		"--domain=a..b",
 		"--bind=",
 		"--lost-after=0",
 		"--lost-after=1000001",
@@ -109,6 +115,24 @@ static void the_rest_is_taken(void **state)
 	assert_string_equal(o.bind, "::1");
 }
 
+static void names_are_taken_and_have_to_fit(void **state)
+{
+	char domain[300] = "--domain=";
+
+	assert_int_equal(parse(NULL, NULL), 0);
+	assert_string_equal(o.names.pattern, "vm%t");
+	assert_null(o.names.domain);
+	assert_int_equal(parse("--hostname=n%t-x", "--domain=a.example"), 0);
+	assert_string_equal(o.names.pattern, "n%t-x");
+	assert_string_equal(o.names.domain, "a.example");
+	while (strlen(domain) < 9 + 249)
+		strcat(domain, "d.");
+	domain[9 + 249] = '\0';
+	assert_int_equal(parse("--hostname=vm%t", domain), 0);
+	assert_int_equal(parse("--hostname=vmm%t", domain), -EINVAL);
+	assert_non_null(strstr(err.text, "take shorter ones"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +140,7 @@ int main(void)
 		cmocka_unit_test(unknown_options_are_refused),
 		cmocka_unit_test(what_does_not_fit_together_is_refused),
 		cmocka_unit_test(the_rest_is_taken),
+		cmocka_unit_test(names_are_taken_and_have_to_fit),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -144,13 +144,15 @@ static int start(const struct task *t, const struct spec *s, int listen_fd,
 	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
 	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
+	char hostname[600], domain[300];
 	const struct child_fd fds[] = {
 		{ null, 0 }, { null, 1 }, { null, 2 }, { listen_fd, 3 }
 	};
-	const char *argv[16] = { NET_PROGRAM, "--ctl=3", net,  mtu,
-				 nranks,      local,	 node, lost_after };
+	const char *argv[20] = { NET_PROGRAM, "--ctl=3", net,  mtu,
+				 nranks,      local,	 node, lost_after,
+				 hostname };
 	struct child_spec spec = { argv, fds, ARRAY_SIZE(fds), true, true };
-	size_t n = 8;
+	size_t n = 9;
 	pid_t pid;
 
 	if (null < 0 || !ranks)
@@ -166,6 +168,9 @@ static int start(const struct task *t, const struct spec *s, int listen_fd,
 			err, -E2BIG,
 			"too many tasks on this node for one network");
 	snprintf(node, sizeof(node), "--node=%s", t->node);
+	snprintf(hostname, sizeof(hostname), "--hostname=%s",
+		 s->hostname_pattern);
+	snprintf(domain, sizeof(domain), "--domain=%s", s->domain);
 	own_address(own, sizeof(own));
 	snprintf(bind_to, sizeof(bind_to), "--bind=%s", own);
 	snprintf(device, sizeof(device), "--device=%s", t->net_device);
@@ -174,6 +179,8 @@ static int start(const struct task *t, const struct spec *s, int listen_fd,
 		snprintf(log, sizeof(log), "--log=%s", s->log);
 	else
 		snprintf(log, sizeof(log), "--log=%s/net.log", t->step_dir);
+	if (*s->domain)
+		argv[n++] = domain;
 	if (*t->net_device)
 		argv[n++] = device;
 	else if (*own)

@@ -194,24 +194,25 @@ static void node_domain(char *domain, size_t size)
 static int resolve_names(const struct task *t, struct spec *s,
 			 struct errmsg *err)
 {
+	_cleanup_free_ char *given = NULL;
 	char domain[256] = "";
 	int r;
 
-	r = one_value(t, OPT_HOSTNAME, "vm%t", &s->hostname_pattern, err);
+	r = one_value(t, OPT_HOSTNAME, "vm%t", &given, err);
 	if (r < 0)
 		return r;
-	if (t->ranks > 1 && !strstr(s->hostname_pattern, "%t"))
+	if (t->ranks > 1 && !strstr(given, "%t"))
 		return errmsg_say(
 			err, -EINVAL,
 			"--vm-hostname=%s gives %u guests one name: put %%t into it",
-			s->hostname_pattern, t->ranks);
-	s->hostname = task_expand(t, t->rank, s->hostname_pattern, err);
-	if (!s->hostname)
+			given, t->ranks);
+	s->hostname = task_expand(t, t->rank, given, err);
+	s->hostname_pattern = task_expand(t, TASK_ANY_RANK, given, err);
+	if (!s->hostname || !s->hostname_pattern)
 		return errmsg_prefix(err, -EINVAL, "--vm-hostname");
 	r = value_hostname(s->hostname, err);
 	if (r < 0)
-		return errmsg_prefix(err, r, "--vm-hostname=%s",
-				     s->hostname_pattern);
+		return errmsg_prefix(err, r, "--vm-hostname=%s", given);
 	if (!optset_has(&t->options, OPT_DOMAIN))
 		node_domain(domain, sizeof(domain));
 	return one_value(t, OPT_DOMAIN, domain, &s->domain, err);

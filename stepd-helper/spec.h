@@ -35,7 +35,7 @@ struct spec {
 	struct addr_net cidr;
 	unsigned int mtu;
 	char *hostname;		/* of this guest */
-	char *hostname_pattern; /* of all */
+	char *hostname_pattern; /* of all: only %t is left in it */
 	char *domain;		/* "" if unknown */
 	char *guest_user;
 	bool run_head; /* the command runs in rank 0 only */

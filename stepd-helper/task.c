@@ -241,7 +241,10 @@ char *task_expand(const struct task *t, uint32_t rank, const char *text,
 		}
 		switch (*++p) {
 		case 't':
-			fprintf(f, "%" PRIu32, rank);
+			if (rank == TASK_ANY_RANK)
+				fputs("%t", f);
+			else
+				fprintf(f, "%" PRIu32, rank);
 			break;
 		case 'n':
 			fprintf(f, "%" PRIu32, t->node_id);

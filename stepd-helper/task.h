@@ -40,8 +40,10 @@ struct task {
 int task_load(struct task *t, struct errmsg *err);
 void task_done(struct task *t);
 
-/* Expand %t %n %N %j %J %s %u and %% in @text for @rank of the step. To be
- * freed; NULL with @err where another %-word stands there. */
+/* Expand %t %n %N %j %J %s %u and %% in @text for @rank of the step; with
+ * TASK_ANY_RANK a %t stays as it is. To be freed; NULL with @err where another
+ * %-word stands there. */
+#define TASK_ANY_RANK UINT32_MAX
 char *task_expand(const struct task *t, uint32_t rank, const char *text,
 		  struct errmsg *err);
 

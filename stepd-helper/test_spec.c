@@ -240,6 +240,7 @@ static void test_given(void **state)
 	assert_int_equal(f->s.bind, BIND_NONE);
 	assert_int_equal(f->s.net, NET_NONE);
 	assert_string_equal(f->s.hostname, "alice-12-3");
+	assert_string_equal(f->s.hostname_pattern, "alice-12-%t");
 	assert_string_equal(f->s.domain, "example.org");
 	assert_true(f->s.run_head);
 	assert_false(f->s.linger);
