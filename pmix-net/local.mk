@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/checksum.c %D%/checksum.h \
 	%D%/counters.c %D%/counters.h \
 	%D%/ctl.c %D%/ctl.h \
+	%D%/dhcp.c %D%/dhcp.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
@@ -59,6 +60,7 @@ UNIT_TESTS += \
 	%D%/test_census \
 	%D%/test_checksum \
 	%D%/test_dgram \
+	%D%/test_dhcp \
 	%D%/test_fwd \
 	%D%/test_names \
 	%D%/test_net \
@@ -84,6 +86,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_dgram_LDADD = $(net_test_ldadd)
 %C%_test_checksum_CFLAGS = $(net_test_cflags)
 %C%_test_checksum_LDADD = $(net_test_ldadd)
+%C%_test_dhcp_CFLAGS = $(net_test_cflags)
+%C%_test_dhcp_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
 %C%_test_offload_CFLAGS = $(net_test_cflags)
