@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/counters.c %D%/counters.h \
 	%D%/ctl.c %D%/ctl.h \
 	%D%/dhcp.c %D%/dhcp.h \
+	%D%/dns.c %D%/dns.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
@@ -61,6 +62,7 @@ UNIT_TESTS += \
 	%D%/test_checksum \
 	%D%/test_dgram \
 	%D%/test_dhcp \
+	%D%/test_dns \
 	%D%/test_fwd \
 	%D%/test_names \
 	%D%/test_net \
@@ -88,6 +90,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_checksum_LDADD = $(net_test_ldadd)
 %C%_test_dhcp_CFLAGS = $(net_test_cflags)
 %C%_test_dhcp_LDADD = $(net_test_ldadd)
+%C%_test_dns_CFLAGS = $(net_test_cflags)
+%C%_test_dns_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
 %C%_test_offload_CFLAGS = $(net_test_cflags)

@@ -6,6 +6,7 @@ if FUZZ
 noinst_PROGRAMS += \
 	%D%/fuzz_answer \
 	%D%/fuzz_dhcp \
+	%D%/fuzz_dns \
 	%D%/fuzz_image \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
@@ -24,6 +25,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_dhcp_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_dhcp_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_dhcp_LDADD = $(fuzz_net)
+%C%_fuzz_dns_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_dns_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_dns_LDADD = $(fuzz_net)
 %C%_fuzz_image_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_image_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_image_LDADD = $(helper_libs)
@@ -52,4 +56,6 @@ EXTRA_DIST += \
 	%D%/fuzz_rpc.c %D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_vhost.c
 	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_image.c %D%/fuzz_link.c \
 	%D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_stream.c
+	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c %D%/fuzz_image.c \
+	%D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_stream.c
 endif
