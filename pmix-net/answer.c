@@ -8,8 +8,18 @@
 #include <netinet/ip6.h>
 
 #include "answer_impl.h"
+#include "headers.h"
 
-/* Frames with a VLAN tag are a network of the guests' own: never answered. */
+/* Here a frame is looked at so far as to tell what it is. What is for one
+ * machine is not ours, with two exceptions: what is for the service address
+ * never travels, whatever it is, and nobody but the service may speak as the
+ * service, or as a DHCP server. Frames with a VLAN tag are a network of the
+ * guests' own: never answered. */
+
+bool answer_is_to_service(const struct ask *a)
+{
+	return memcmp(a->eth.dst, addr_service_mac, ADDR_MAC_LEN) == 0;
+}
 
 /* -- IPv4 ----------------------------------------------------------------- */
 
@@ -18,12 +28,26 @@ static bool is_named_by_multicast(const struct inet_udp *udp)
 	return udp->dst == PORT_MDNS || udp->dst == PORT_LLMNR;
 }
 
-static enum answer swallow_udp(const uint8_t *data, size_t len)
+/* From whom broadcasts as port 67 does, too, a relay's question. */
+static bool is_dhcp_server(const struct ask *a, const struct inet_udp *udp)
+{
+	return udp->dst == PORT_DHCP_CLIENT ||
+	       (udp->src == PORT_DHCP_SERVER &&
+		(answer_is_group(a) || answer_is_to_service(a)));
+}
+
+static enum answer answer_udp(struct ask *a, const struct inet_ip4 *ip)
 {
 	struct inet_udp udp;
 
-	if (!inet_udp_parse(data, len, &udp))
+	if (!inet_udp_parse(ip->data, ip->len, &udp))
 		return ANSWER_NOT_OURS;
+	if (is_dhcp_server(a, &udp))
+		return ANSWER_SPOOFED;
+	if (!answer_is_group(a))
+		return ANSWER_NOT_OURS;
+	if (udp.dst == PORT_DHCP_SERVER)
+		return answer_dhcp(a, ip, &udp);
 	return is_named_by_multicast(&udp) ? ANSWER_SWALLOW : ANSWER_NOT_OURS;
 }
 
@@ -43,20 +67,24 @@ static enum answer swallow_igmp(const uint8_t *igmp, size_t len)
 	}
 }
 
-static enum answer answer_ip4(const struct ask *a)
+static enum answer answer_ip4(struct ask *a)
 {
+	enum answer answer = ANSWER_NOT_OURS;
 	struct inet_ip4 ip;
 
-	if (!inet_ip4_parse(a->data, a->len, &ip) || ip.later)
+	if (!inet_ip4_parse(a->data, a->len, &ip))
 		return ANSWER_NOT_OURS;
-	switch (ip.protocol) {
-	case IPPROTO_IGMP:
-		return swallow_igmp(ip.data, ip.len);
-	case IPPROTO_UDP:
-		return swallow_udp(ip.data, ip.len);
-	default:
+	if (ip.src == addr_service_ip(&a->conf->net))
+		return ANSWER_SPOOFED;
+	if (ip.later)
 		return ANSWER_NOT_OURS;
-	}
+	if (ip.protocol == IPPROTO_UDP)
+		answer = answer_udp(a, &ip);
+	else if (ip.protocol == IPPROTO_IGMP && answer_is_group(a))
+		answer = swallow_igmp(ip.data, ip.len);
+	if (answer == ANSWER_NOT_OURS && answer_is_to_service(a))
+		answer = answer_service(a, &ip);
+	return answer;
 }
 
 /* -- IPv6 ----------------------------------------------------------------- */
@@ -72,6 +100,7 @@ static enum answer answer_ip6(struct ask *a)
 {
 	const uint8_t *data = a->data;
 	size_t at = sizeof(struct ip6_hdr);
+	struct inet_udp udp;
 	uint8_t next;
 
 	if (a->len <= at || data[0] >> 4 != 6)
@@ -85,7 +114,10 @@ static enum answer answer_ip6(struct ask *a)
 		at += 8 + (size_t)data[at + 1] * 8;
 	}
 	if (next == IPPROTO_UDP)
-		return swallow_udp(data + at, a->len - at);
+		return inet_udp_parse(data + at, a->len - at, &udp) &&
+				       is_named_by_multicast(&udp)
+			       ? ANSWER_SWALLOW
+			       : ANSWER_NOT_OURS;
 	if (next != IPPROTO_ICMPV6)
 		return ANSWER_NOT_OURS;
 	if (is_boot_icmp6(data[at]))
@@ -105,24 +137,45 @@ static bool is_bridge_group(const uint8_t mac[ADDR_MAC_LEN])
 	return memcmp(mac, group, sizeof(group)) == 0 && mac[5] < 0x10;
 }
 
-bool answer_may_be_ours(const uint8_t *header)
+static bool is_service(const uint8_t *mac)
 {
-	return (header[0] & 1) || inet_get16(header + 12) == ETHERTYPE_ARP;
+	return memcmp(mac, addr_service_mac, ADDR_MAC_LEN) == 0;
+}
+
+bool answer_may_be_ours(const struct answer_conf *conf, const uint8_t *head,
+			size_t len)
+{
+	const uint8_t *ip = head + sizeof(struct inet_eth);
+	uint16_t type = inet_get16(head + 2 * ADDR_MAC_LEN);
+	size_t udp;
+
+	if ((head[0] & 1) || type == ETHERTYPE_ARP || is_service(head) ||
+	    is_service(head + ADDR_MAC_LEN))
+		return true;
+	if (type != ETHERTYPE_IP)
+		return false;
+	if (len < sizeof(struct inet_eth) + IP4_BYTES ||
+	    inet_get32(ip + IP4_SRC) == addr_service_ip(&conf->net))
+		return true;
+	udp = (size_t)(ip[0] & 15) * 4;
+	return ip[IP4_PROTO] == IPPROTO_UDP &&
+	       (sizeof(struct inet_eth) + udp + 4 > len ||
+		inet_get16(ip + udp + 2) == PORT_DHCP_CLIENT);
 }
 
 static enum answer classify(struct ask *a)
 {
-	if (inet_get16(a->eth.type) == ETHERTYPE_ARP)
-		return answer_arp(a);
-	if (!answer_is_group(a))
-		return ANSWER_NOT_OURS;
+	if (is_service(a->eth.src))
+		return ANSWER_SPOOFED;
 	if (is_bridge_group(a->eth.dst))
 		return ANSWER_SWALLOW;
 	switch (inet_get16(a->eth.type)) {
+	case ETHERTYPE_ARP:
+		return answer_arp(a);
 	case ETHERTYPE_IP:
 		return answer_ip4(a);
 	case ETHERTYPE_IPV6:
-		return answer_ip6(a);
+		return answer_is_group(a) ? answer_ip6(a) : ANSWER_NOT_OURS;
 	default:
 		return ANSWER_NOT_OURS;
 	}
@@ -135,10 +188,14 @@ enum answer answer_frame(const struct answer_conf *conf, uint32_t rank,
 	struct ask a = { .conf = conf, .rank = rank, .reply = reply };
 	enum answer answer;
 
+	if (len > ANSWER_REPLY_MAX)
+		len = ANSWER_REPLY_MAX;
 	memcpy(&a.eth, frame, sizeof(a.eth));
 	a.data = frame + sizeof(a.eth);
 	a.len = len - sizeof(a.eth);
 	answer = classify(&a);
+	if (answer == ANSWER_NOT_OURS && answer_is_to_service(&a))
+		answer = ANSWER_SWALLOW;
 	if (answer == ANSWER_REPLY)
 		*reply_len = a.reply_len;
 	return answer;

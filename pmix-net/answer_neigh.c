@@ -17,6 +17,10 @@ static bool find_ip(const struct ask *a, const uint8_t ip[4],
 {
 	uint32_t rank, addr = inet_get32(ip);
 
+	if (addr == addr_service_ip(&a->conf->net)) {
+		memcpy(mac, addr_service_mac, ADDR_MAC_LEN);
+		return true;
+	}
 	if (!addr_ip_rank(&a->conf->net, addr, &rank) ||
 	    rank >= a->conf->nranks)
 		return false;
@@ -57,7 +61,8 @@ enum answer answer_arp(struct ask *a)
 	if (find_ip(a, arp.arp_spa, mac) && memcmp(mac, own, sizeof(own)) != 0)
 		return ANSWER_SPOOFED;
 	/* A request to one machine asks whether it is still there. */
-	if (ntohs(arp.arp_op) != ARPOP_REQUEST || !answer_is_group(a) ||
+	if (ntohs(arp.arp_op) != ARPOP_REQUEST ||
+	    !(answer_is_group(a) || answer_is_to_service(a)) ||
 	    !find_ip(a, arp.arp_tpa, mac))
 		return ANSWER_NOT_OURS;
 	/* a probe for, or news of, its own address */

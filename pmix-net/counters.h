@@ -16,11 +16,11 @@ enum counter {
 	COUNT_OUT_FRAMES, /* given to it */
 	COUNT_OUT_BYTES,
 	COUNT_WAITED,	   /* its frame waited for a full receiver */
-	COUNT_ANSWERED,	   /* ARP and neighbour discovery, at the port */
-	COUNT_SWALLOWED,   /* boot-time multicast that concerns nobody */
+	COUNT_ANSWERED,	   /* a question, answered at the port */
+	COUNT_SWALLOWED,   /* it concerns nobody */
 	COUNT_RUNT,	   /* dropped: shorter than an Ethernet header */
 	COUNT_OVERSIZE,	   /* longer than the network's MTU allows */
-	COUNT_SPOOFED,	   /* the sender claims another one's address */
+	COUNT_SPOOFED,	   /* it claims another one's address or office */
 	COUNT_SELF,	   /* for the sender itself */
 	COUNT_UNKNOWN,	   /* nobody has that address */
 	COUNT_NO_PORT,	   /* a task of this node without a port */

@@ -306,14 +306,14 @@ int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 		  const struct packet *p)
 {
 	const struct learn_owner from = { .is_node = false, .id = rank };
-	uint8_t whole[ANSWER_FRAME_MAX];
+	uint8_t whole[ANSWER_REPLY_MAX];
 	struct packet flat;
 
 	if (!fits(f, in, p))
 		return 0;
 	if (!may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
-	if (!answer_may_be_ours(p->head))
+	if (!answer_may_be_ours(&f->answers, p->head, p->head_len))
 		return unicast(f, rank, in, p);
 	if (!p->n_rest || p->len > sizeof(whole))
 		return from_port(f, rank, in, p);

@@ -22,6 +22,7 @@
 #define IP4_FRAGMENT 6
 #define IP4_PROTO    9
 #define IP4_CHECKSUM 10
+#define IP4_SRC	     12
 #define IP4_BYTES    20 /* without options */
 
 #define IP6_LENGTH 4 /* without the header, with extensions */

@@ -3,7 +3,8 @@ pkglibexec_PROGRAMS += %D%/vmstep-net
 # All but main(), so that tests link it, too.
 noinst_LTLIBRARIES += %D%/libnet.la
 %C%_libnet_la_SOURCES = \
-	%D%/answer.c %D%/answer.h %D%/answer_impl.h %D%/answer_neigh.c \
+	%D%/answer.c %D%/answer.h %D%/answer_impl.h \
+	%D%/answer_neigh.c %D%/answer_service.c \
 	%D%/auth.c %D%/auth.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/capture.c %D%/capture.h \
@@ -51,12 +52,14 @@ noinst_LTLIBRARIES += %D%/libnet.la
 %C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS)
 
-EXTRA_DIST += %D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_step.h
-EXTRA_DIST += %D%/test_frame.h %D%/test_proxy.h %D%/test_step.h
+EXTRA_DIST += \
+	%D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_proxy.h \
+	%D%/test_step.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_answer \
+	%D%/test_answer_service \
 	%D%/test_auth \
 	%D%/test_census \
 	%D%/test_checksum \
@@ -80,6 +83,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_answer_CFLAGS = $(net_test_cflags)
 %C%_test_answer_LDADD = $(net_test_ldadd)
+%C%_test_answer_service_CFLAGS = $(net_test_cflags)
+%C%_test_answer_service_LDADD = $(net_test_ldadd)
 %C%_test_auth_CFLAGS = $(net_test_cflags)
 %C%_test_auth_LDADD = $(net_test_ldadd)
 %C%_test_census_CFLAGS = $(net_test_cflags)

@@ -9,11 +9,12 @@
 #include "answer.h"
 #include "test_frame.h"
 
-#define NET   0x0a000000u
-#define IP(r) (NET + 1 + (r))
-#define ME    3u
+#define NET	0x0a000000u
+#define IP(r)	(NET + 1 + (r))
+#define ME	3u
+#define SERVICE 0x0afffffeu
 
-static const struct answer_conf conf = { { NET, 8 }, 10 };
+static const struct answer_conf conf = { { NET, 8 }, 10, 9000, { "vm%t", "" } };
 static uint8_t reply[ANSWER_REPLY_MAX];
 static size_t reply_len;
 
@@ -96,6 +97,60 @@ static void a_request_to_one_machine_travels(void **state)
 
 	addr_mac(5, f);
 	assert_int_equal(ask(f, len), ANSWER_NOT_OURS);
+}
+
+static void assert_service_reply(const uint8_t *frame, size_t len)
+{
+	assert_int_equal(ask(frame, len), ANSWER_REPLY);
+	assert_mac(reply, ME);
+	assert_memory_equal(reply + 6, addr_service_mac, ADDR_MAC_LEN);
+	assert_memory_equal(reply + 22, addr_service_mac, ADDR_MAC_LEN);
+	assert_memory_equal(reply + 28, "\x0a\xff\xff\xfe", 4);
+}
+
+static void the_service_answers_also_when_asked_alone(void **state)
+{
+	uint8_t f[64];
+	size_t len = test_arp(f, ME, 1, IP(ME), SERVICE);
+
+	assert_service_reply(f, len);
+	memcpy(f, addr_service_mac, ADDR_MAC_LEN);
+	assert_service_reply(f, len);
+	len = test_arp(f, ME, 1, 0, SERVICE); /* a probe */
+	assert_service_reply(f, len);
+	len = test_arp(f, ME, 1, IP(ME), SERVICE);
+	addr_mac(5, f); /* does another one have it? */
+	assert_int_equal(ask(f, len), ANSWER_NOT_OURS);
+}
+
+static void nobody_else_is_the_service(void **state)
+{
+	uint8_t f[64];
+	size_t len = test_frame(f, 5, ME, 60);
+
+	assert_int_equal(ask_arp(1, SERVICE, IP(5)), ANSWER_SPOOFED);
+	assert_int_equal(ask_arp(2, SERVICE, IP(5)), ANSWER_SPOOFED);
+	assert_int_equal(ask_arp(1, SERVICE, SERVICE), ANSWER_SPOOFED);
+	assert_int_equal(ask(f, len), ANSWER_NOT_OURS);
+	memcpy(f + 6, addr_service_mac, ADDR_MAC_LEN);
+	assert_int_equal(ask(f, len), ANSWER_SPOOFED);
+}
+
+static void what_is_for_the_service_never_travels(void **state)
+{
+	static const uint16_t types[] = { 0x0800, 0x0806, 0x86dd, 0x8100,
+					  TEST_TYPE };
+	uint8_t src[ADDR_MAC_LEN], f[64] = { 0 };
+
+	addr_mac(ME, src);
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		test_eth(f, addr_service_mac, src, types[i]);
+		for (size_t len = 14; len <= 60; len++)
+			assert_int_equal(ask(f, len), ANSWER_SWALLOW);
+	}
+	test_arp(f, ME, 2, IP(ME), SERVICE); /* a reply */
+	memcpy(f, addr_service_mac, ADDR_MAC_LEN);
+	assert_int_equal(ask(f, 42), ANSWER_SWALLOW);
 }
 
 static void arp_that_is_cut_or_odd_is_not_ours(void **state)
@@ -264,6 +319,9 @@ int main(void)
 		cmocka_unit_test(addresses_that_no_rank_has_are_not_ours),
 		cmocka_unit_test(arp_with_anothers_address_is_spoofed),
 		cmocka_unit_test(a_request_to_one_machine_travels),
+		cmocka_unit_test(the_service_answers_also_when_asked_alone),
+		cmocka_unit_test(nobody_else_is_the_service),
+		cmocka_unit_test(what_is_for_the_service_never_travels),
 		cmocka_unit_test(arp_that_is_cut_or_odd_is_not_ours),
 		cmocka_unit_test(a_neighbour_is_advertised),
 		cmocka_unit_test(a_doubled_address_is_defended),

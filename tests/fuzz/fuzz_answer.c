@@ -13,7 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct answer_conf conf = { { 0x0a000000, 8 }, 64 };
+	static const struct answer_conf conf = {
+		{ 0x0a000000, 8 }, 64, 9000, { "vm%t", "example.org" }
+	};
 	uint8_t reply[ANSWER_REPLY_MAX];
 	size_t reply_len = 0;
 
