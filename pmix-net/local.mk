@@ -56,6 +56,14 @@ EXTRA_DIST += \
 	%D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_proxy.h \
 	%D%/test_step.h
 
+# QEMU's and a guest's side of a vhost-user port, for tests and benchmarks.
+check_LTLIBRARIES += %D%/libdriver.la
+%C%_libdriver_la_SOURCES = \
+	%D%/test_dring.c %D%/test_dring.h \
+	%D%/test_driver.c %D%/test_driver.h %D%/test_driver_impl.h \
+	%D%/test_driver_frames.c %D%/test_driver_start.c \
+	%D%/test_frontend.c %D%/test_frontend.h
+
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_answer \
@@ -77,6 +85,7 @@ UNIT_TESTS += \
 	%D%/test_segment_kernel \
 	%D%/test_stream \
 	%D%/test_table \
+	%D%/test_vhost \
 	%D%/test_virtqueue
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
@@ -117,6 +126,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
 %C%_test_table_LDADD = $(net_test_ldadd)
+%C%_test_vhost_CFLAGS = $(net_test_cflags)
+%C%_test_vhost_LDADD = %D%/libdriver.la $(net_test_ldadd)
 %C%_test_virtqueue_CFLAGS = $(net_test_cflags)
 %C%_test_virtqueue_LDADD = $(net_test_ldadd)
 

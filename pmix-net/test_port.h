@@ -19,6 +19,7 @@ static struct {
 	struct buf_pool pool;
 	struct flow *flow;
 	struct fwd *fwd;
+	struct spin spin;
 	struct rankset local;
 	struct port *ports[2];
 	int qemu[2], net[2]; /* the ends; net's are the ports' own */
@@ -60,7 +61,7 @@ typedef int (*port_new_fn)(const struct port_env *env, uint32_t rank, int fd,
 static inline int set_up_ports(int type, port_new_fn new)
 {
 	struct fwd_conf conf = { { 0x0a000000, 8 }, 65521, 2, &t.local };
-	struct port_env env = { .ended = on_ended };
+	struct port_env env = { .ended = on_ended, .mtu = 9000 };
 
 	memset(&t, 0, sizeof(t));
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
@@ -75,6 +76,7 @@ static inline int set_up_ports(int type, port_new_fn new)
 	env.pool = &t.pool;
 	env.flow = t.flow;
 	env.fwd = t.fwd;
+	env.spin = &t.spin;
 	for (uint32_t i = 0; i < 2; i++) {
 		int sv[2];
 
