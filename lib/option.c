@@ -251,7 +251,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 				   OPTF_LATER,
 			   NULL, NULL },
 	[OPT_NET] = { "net", "vhost-user|stream|dgram|none",
-		      "the step's own Ethernet", "stream", 0, NULL, words_net },
+		      "the step's own Ethernet", "vhost-user", 0, NULL, words_net },
 	[OPT_NET_CIDR] = { "net-cidr", "A.B.C.D/N",
 			   "network of the step; rank r has its address + 1 + r",
 			   "10.0.0.0/8", 0, check_cidr, NULL },

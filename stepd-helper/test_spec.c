@@ -193,7 +193,7 @@ static void test_defaults(void **state)
 	assert_null(f->s.cpu);
 	assert_string_equal(f->s.machine, "q35");
 	assert_int_equal(f->s.bind, BIND_CORES);
-	assert_int_equal(f->s.net, NET_STREAM);
+	assert_int_equal(f->s.net, NET_VHOST_USER);
 	assert_int_equal(f->s.cidr.base, 0x0a000000);
 	assert_int_equal(f->s.mtu, 9000);
 	assert_string_equal(f->s.hostname, "vm3");
