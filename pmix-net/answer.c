@@ -146,7 +146,7 @@ bool answer_may_be_ours(const struct answer_conf *conf, const uint8_t *head,
 			size_t len)
 {
 	const uint8_t *ip = head + sizeof(struct inet_eth);
-	uint16_t type = inet_get16(head + 2 * ADDR_MAC_LEN);
+	uint16_t type = header_get16(head + 2 * ADDR_MAC_LEN);
 	size_t udp;
 
 	if ((head[0] & 1) || type == ETHERTYPE_ARP || is_service(head) ||
@@ -155,12 +155,12 @@ bool answer_may_be_ours(const struct answer_conf *conf, const uint8_t *head,
 	if (type != ETHERTYPE_IP)
 		return false;
 	if (len < sizeof(struct inet_eth) + IP4_BYTES ||
-	    inet_get32(ip + IP4_SRC) == addr_service_ip(&conf->net))
+	    header_get32(ip + IP4_SRC) == addr_service_ip(&conf->net))
 		return true;
 	udp = (size_t)(ip[0] & 15) * 4;
 	return ip[IP4_PROTO] == IPPROTO_UDP &&
 	       (sizeof(struct inet_eth) + udp + 4 > len ||
-		inet_get16(ip + udp + 2) == PORT_DHCP_CLIENT);
+		header_get16(ip + udp + 2) == PORT_DHCP_CLIENT);
 }
 
 static enum answer classify(struct ask *a)
@@ -169,7 +169,7 @@ static enum answer classify(struct ask *a)
 		return ANSWER_SPOOFED;
 	if (is_bridge_group(a->eth.dst))
 		return ANSWER_SWALLOW;
-	switch (inet_get16(a->eth.type)) {
+	switch (header_get16(a->eth.type)) {
 	case ETHERTYPE_ARP:
 		return answer_arp(a);
 	case ETHERTYPE_IP:

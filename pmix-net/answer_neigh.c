@@ -15,7 +15,7 @@
 static bool find_ip(const struct ask *a, const uint8_t ip[4],
 		    uint8_t mac[ADDR_MAC_LEN])
 {
-	uint32_t rank, addr = inet_get32(ip);
+	uint32_t rank, addr = header_get32(ip);
 
 	if (addr == addr_service_ip(&a->conf->net)) {
 		memcpy(mac, addr_service_mac, ADDR_MAC_LEN);

@@ -61,8 +61,8 @@ static enum answer answer_ping(struct ask *a, const struct inet_path *back,
 		return ANSWER_SWALLOW;
 	memcpy(icmp, ip->data, ip->len);
 	icmp[0] = ICMP_ECHOREPLY;
-	inet_put16(icmp + 2, 0);
-	inet_put16(icmp + 2, inet_checksum(inet_sum(0, icmp, ip->len)));
+	header_put16(icmp + 2, 0);
+	header_put16(icmp + 2, inet_checksum(inet_sum(0, icmp, ip->len)));
 	a->reply_len = inet_put_ip4(a->reply, back, IPPROTO_ICMP, ip->len);
 	return ANSWER_REPLY;
 }

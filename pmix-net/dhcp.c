@@ -74,9 +74,9 @@ static void take_option(struct question *q, uint8_t code, const uint8_t *value,
 	if (code == OPT_TYPE && len == 1) {
 		q->type = value[0];
 	} else if (code == OPT_ADDRESS && len == 4) {
-		q->address = inet_get32(value);
+		q->address = header_get32(value);
 	} else if (code == OPT_SERVER && len == 4) {
-		q->server = inet_get32(value);
+		q->server = header_get32(value);
 	} else if (code == OPT_CLIENT_ID && len > 0) {
 		q->id = value;
 		q->id_len = len;
@@ -113,9 +113,9 @@ static bool parse(struct question *q, uint32_t rank, const uint8_t *ask,
 	memcpy(&q->m, ask, sizeof(q->m));
 	addr_mac(rank, mac);
 	return q->m.op == BOOTREQUEST && q->m.htype == ARPHRD_ETHER &&
-	       q->m.hlen == ADDR_MAC_LEN && inet_get32(q->m.giaddr) == 0 &&
+	       q->m.hlen == ADDR_MAC_LEN && header_get32(q->m.giaddr) == 0 &&
 	       memcmp(q->m.chaddr, mac, ADDR_MAC_LEN) == 0 &&
-	       inet_get32(q->m.magic) == MAGIC &&
+	       header_get32(q->m.magic) == MAGIC &&
 	       parse_options(q, ask + sizeof(q->m), len - sizeof(q->m));
 }
 
@@ -124,7 +124,7 @@ static bool parse(struct question *q, uint32_t rank, const uint8_t *ask,
 static uint8_t judge_request(const struct question *q, uint32_t own,
 			     uint32_t service)
 {
-	uint32_t wants = q->address ? q->address : inet_get32(q->m.ciaddr);
+	uint32_t wants = q->address ? q->address : header_get32(q->m.ciaddr);
 
 	if ((q->server && q->server != service) || !wants)
 		return 0;
@@ -168,7 +168,7 @@ static void put_option32(struct writer *w, uint8_t code, uint32_t v)
 {
 	uint8_t value[4];
 
-	inet_put32(value, v);
+	header_put32(value, v);
 	put_option(w, code, value, sizeof(value));
 }
 
@@ -183,7 +183,7 @@ static void put_network(struct writer *w, const struct answer_conf *conf)
 {
 	uint8_t mtu[2];
 
-	inet_put16(mtu, (uint16_t)conf->mtu);
+	header_put16(mtu, (uint16_t)conf->mtu);
 	put_option32(w, OPT_MASK, ~0u << (32 - conf->net.prefix));
 	put_option32(w, OPT_DNS, addr_service_ip(&conf->net));
 	put_option(w, OPT_MTU, mtu, sizeof(mtu));
@@ -211,11 +211,11 @@ static void put_header(const struct question *q, uint8_t type, uint32_t own,
 	memcpy(m.xid, q->m.xid, sizeof(m.xid));
 	memcpy(m.flags, q->m.flags, sizeof(m.flags));
 	memcpy(m.chaddr, q->m.chaddr, sizeof(m.chaddr));
-	inet_put32(m.magic, MAGIC);
+	header_put32(m.magic, MAGIC);
 	if (type == ACK)
 		memcpy(m.ciaddr, q->m.ciaddr, sizeof(m.ciaddr));
 	if (type != NAK && q->type != INFORM)
-		inet_put32(m.yiaddr, own);
+		header_put32(m.yiaddr, own);
 	memcpy(reply, &m, sizeof(m));
 }
 
@@ -223,7 +223,7 @@ static void put_header(const struct question *q, uint8_t type, uint32_t own,
  * that has not says by a flag that it only hears what is sent to all. */
 static uint32_t where_to(const struct question *q, uint8_t type, uint32_t own)
 {
-	uint32_t ciaddr = inet_get32(q->m.ciaddr);
+	uint32_t ciaddr = header_get32(q->m.ciaddr);
 
 	if (type == NAK)
 		return INADDR_BROADCAST;

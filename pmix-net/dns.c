@@ -114,8 +114,8 @@ static void parse_edns(struct query *q)
 {
 	const uint8_t *p = q->p + q->end;
 
-	if (inet_get16(q->p + 10) == 0 || q->len - q->end < OPT_LEN ||
-	    p[0] != 0 || inet_get16(p + 1) != TYPE_OPT)
+	if (header_get16(q->p + 10) == 0 || q->len - q->end < OPT_LEN ||
+	    p[0] != 0 || header_get16(p + 1) != TYPE_OPT)
 		return;
 	q->edns = true;
 	q->edns_version = p[6];
@@ -129,13 +129,13 @@ static enum rcode parse(struct query *q, const uint8_t *ask, size_t len)
 	if (ask[2] & OPCODE)
 		return NOTIMP;
 	/* one question, and no answers */
-	if (inet_get16(ask + 4) != 1 || inet_get32(ask + 6) != 0)
+	if (header_get16(ask + 4) != 1 || header_get32(ask + 6) != 0)
 		return FORMERR;
 	at = parse_name(q, HEADER);
 	if (!at || len - at < QUESTION_TAIL)
 		return FORMERR;
-	q->type = inet_get16(ask + at);
-	q->class = inet_get16(ask + at + 2);
+	q->type = header_get16(ask + at);
+	q->class = header_get16(ask + at + 2);
 	q->end = at + QUESTION_TAIL;
 	parse_edns(q);
 	return q->edns_version ? BADVERS : NOERROR;
@@ -266,13 +266,13 @@ struct writer {
 
 static void put16(struct writer *w, uint16_t v)
 {
-	inet_put16(w->p + w->at, v);
+	header_put16(w->p + w->at, v);
 	w->at += 2;
 }
 
 static void put32(struct writer *w, uint32_t v)
 {
-	inet_put32(w->p + w->at, v);
+	header_put32(w->p + w->at, v);
 	w->at += 4;
 }
 
@@ -369,10 +369,10 @@ static enum rcode put_answers(struct writer *w, const struct answer_conf *conf,
 static void put_header(struct writer *w, enum rcode rcode, bool question)
 {
 	w->p[3] = (uint8_t)(rcode & 15);
-	inet_put16(w->p + 4, question);
-	inet_put16(w->p + 6, w->answers);
-	inet_put16(w->p + 8, w->authority);
-	inet_put16(w->p + 10, w->additional);
+	header_put16(w->p + 4, question);
+	header_put16(w->p + 6, w->answers);
+	header_put16(w->p + 8, w->authority);
+	header_put16(w->p + 10, w->additional);
 }
 
 size_t dns_answer(const struct answer_conf *conf, const uint8_t *ask,

@@ -20,9 +20,11 @@
 #define IP4_LENGTH   2 /* with the header */
 #define IP4_ID	     4
 #define IP4_FRAGMENT 6
+#define IP4_TTL	     8
 #define IP4_PROTO    9
 #define IP4_CHECKSUM 10
 #define IP4_SRC	     12
+#define IP4_DST	     16
 #define IP4_BYTES    20 /* without options */
 
 #define IP6_LENGTH 4 /* without the header, with extensions */
@@ -51,6 +53,17 @@ static inline void header_put16(uint8_t *p, uint16_t v)
 {
 	p[0] = (uint8_t)(v >> 8);
 	p[1] = (uint8_t)v;
+}
+
+static inline uint32_t header_get32(const uint8_t *p)
+{
+	return (uint32_t)header_get16(p) << 16 | header_get16(p + 2);
+}
+
+static inline void header_put32(uint8_t *p, uint32_t v)
+{
+	header_put16(p, (uint16_t)(v >> 16));
+	header_put16(p + 2, (uint16_t)v);
 }
 
 /* Where the packet of a frame starts whose first @len bytes are @head, behind

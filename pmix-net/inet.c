@@ -5,33 +5,24 @@
 #include <string.h>
 #include <net/ethernet.h>
 
-#define IP4_HEADER 20
-#define UDP_HEADER 8
+#include "checksum.h"
+
 #define IP4_DF	   0x4000
 #define IP4_MF	   0x2000
 #define IP4_OFFSET 0x1fff
 #define TTL	   64
 
-static_assert(INET_IP4_DATA == sizeof(struct inet_eth) + IP4_HEADER, "IPv4");
-static_assert(INET_UDP_DATA == INET_IP4_DATA + UDP_HEADER, "UDP");
+static_assert(INET_IP4_DATA == sizeof(struct inet_eth) + IP4_BYTES, "IPv4");
+static_assert(INET_UDP_DATA == INET_IP4_DATA + UDP_BYTES, "UDP");
 
 uint32_t inet_sum(uint32_t sum, const void *bytes, size_t len)
 {
-	const uint8_t *p = bytes;
-	size_t i;
-
-	for (i = 0; i + 1 < len; i += 2)
-		sum += inet_get16(p + i);
-	if (i < len)
-		sum += (uint32_t)p[i] << 8;
-	return (sum & 0xffff) + (sum >> 16); /* never wraps, frames are short */
+	return sum + checksum_sum(bytes, len); /* cannot wrap */
 }
 
 uint16_t inet_checksum(uint32_t sum)
 {
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
+	return (uint16_t)~checksum_fold(sum);
 }
 
 bool inet_ip4_parse(const uint8_t *packet, size_t len, struct inet_ip4 *ret)
@@ -39,17 +30,17 @@ bool inet_ip4_parse(const uint8_t *packet, size_t len, struct inet_ip4 *ret)
 	size_t header, total;
 	uint16_t frag;
 
-	if (len < IP4_HEADER || packet[0] >> 4 != 4)
+	if (len < IP4_BYTES || packet[0] >> 4 != 4)
 		return false;
 	header = (size_t)(packet[0] & 15) * 4;
-	if (header < IP4_HEADER || header > len)
+	if (header < IP4_BYTES || header > len)
 		return false;
-	total = inet_get16(packet + 2);
-	frag = inet_get16(packet + 6);
+	total = header_get16(packet + IP4_LENGTH);
+	frag = header_get16(packet + IP4_FRAGMENT);
 	*ret = (struct inet_ip4){
-		.src = inet_get32(packet + 12),
-		.dst = inet_get32(packet + 16),
-		.protocol = packet[9],
+		.src = header_get32(packet + IP4_SRC),
+		.dst = header_get32(packet + IP4_DST),
+		.protocol = packet[IP4_PROTO],
 		.later = frag & IP4_OFFSET,
 		.whole = total >= header && total <= len &&
 			 !(frag & (IP4_MF | IP4_OFFSET)),
@@ -64,16 +55,16 @@ bool inet_udp_parse(const uint8_t *data, size_t len, struct inet_udp *ret)
 {
 	size_t total;
 
-	if (len < UDP_HEADER)
+	if (len < UDP_BYTES)
 		return false;
-	total = inet_get16(data + 4);
+	total = header_get16(data + UDP_LENGTH);
 	*ret = (struct inet_udp){
-		.src = inet_get16(data),
-		.dst = inet_get16(data + 2),
-		.data = data + UDP_HEADER,
+		.src = header_get16(data),
+		.dst = header_get16(data + 2),
+		.data = data + UDP_BYTES,
 	};
-	if (total > UDP_HEADER && total <= len)
-		ret->len = total - UDP_HEADER;
+	if (total > UDP_BYTES && total <= len)
+		ret->len = total - UDP_BYTES;
 	return true;
 }
 
@@ -84,7 +75,7 @@ void inet_put_eth(uint8_t *frame, const uint8_t dst[ADDR_MAC_LEN],
 
 	memcpy(eth.dst, dst, ADDR_MAC_LEN);
 	memcpy(eth.src, src, ADDR_MAC_LEN);
-	inet_put16(eth.type, type);
+	header_put16(eth.type, type);
 	memcpy(frame, &eth, sizeof(eth));
 }
 
@@ -95,15 +86,16 @@ size_t inet_put_ip4(uint8_t *frame, const struct inet_path *path,
 	size_t end = INET_IP4_DATA + len;
 
 	inet_put_eth(frame, path->dst_mac, path->src_mac, ETHERTYPE_IP);
-	memset(ip, 0, IP4_HEADER);
+	memset(ip, 0, IP4_BYTES);
 	ip[0] = 0x45;
-	inet_put16(ip + 2, (uint16_t)(IP4_HEADER + len));
-	inet_put16(ip + 6, IP4_DF);
-	ip[8] = TTL;
-	ip[9] = protocol;
-	inet_put32(ip + 12, path->src);
-	inet_put32(ip + 16, path->dst);
-	inet_put16(ip + 10, inet_checksum(inet_sum(0, ip, IP4_HEADER)));
+	header_put16(ip + IP4_LENGTH, (uint16_t)(IP4_BYTES + len));
+	header_put16(ip + IP4_FRAGMENT, IP4_DF);
+	ip[IP4_TTL] = TTL;
+	ip[IP4_PROTO] = protocol;
+	header_put32(ip + IP4_SRC, path->src);
+	header_put32(ip + IP4_DST, path->dst);
+	header_put16(ip + IP4_CHECKSUM,
+		     inet_checksum(inet_sum(0, ip, IP4_BYTES)));
 	if (end >= INET_FRAME_MIN)
 		return end;
 	memset(frame + end, 0, INET_FRAME_MIN - end);
@@ -118,15 +110,16 @@ size_t inet_put_udp(uint8_t *frame, const struct inet_path *path,
 	uint32_t sum;
 	uint16_t check;
 
-	len += UDP_HEADER;
+	len += UDP_BYTES;
 	frame_len = inet_put_ip4(frame, path, IPPROTO_UDP, len);
-	inet_put16(udp, src_port);
-	inet_put16(udp + 2, dst_port);
-	inet_put16(udp + 4, (uint16_t)len);
-	inet_put16(udp + 6, 0);
+	header_put16(udp, src_port);
+	header_put16(udp + 2, dst_port);
+	header_put16(udp + UDP_LENGTH, (uint16_t)len);
+	header_put16(udp + UDP_CHECKSUM, 0);
 	/* the pseudo header: addresses, protocol, length */
 	sum = inet_sum(IPPROTO_UDP + (uint32_t)len, udp - 8, 8);
 	check = inet_checksum(inet_sum(sum, udp, len));
-	inet_put16(udp + 6, check ? check : 0xffff); /* 0: there is none */
+	header_put16(udp + UDP_CHECKSUM,
+		     check ? check : 0xffff); /* 0: there is none */
 	return frame_len;
 }

@@ -13,33 +13,11 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "headers.h"
 
 #define INET_FRAME_MIN 60 /* what is shorter is padded */
 #define INET_IP4_DATA  34 /* where data begins in a frame that we write */
 #define INET_UDP_DATA  42
-
-static inline uint16_t inet_get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t inet_get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-	       (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline void inet_put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void inet_put32(uint8_t *p, uint32_t v)
-{
-	inet_put16(p, (uint16_t)(v >> 16));
-	inet_put16(p + 2, (uint16_t)v);
-}
 
 /* The Internet checksum: add up, pieces of even length before others, then
  * inet_checksum() the sum. Over a packet with its checksum that is 0. */

@@ -70,7 +70,7 @@ static void make_ping(size_t len)
 	for (size_t i = 8; i < len; i++)
 		icmp[i] = (uint8_t)i;
 	memcpy(icmp, "\x08\0\0\0\x12\x34\0\1", 8);
-	inet_put16(icmp + 2, inet_checksum(inet_sum(0, icmp, len)));
+	header_put16(icmp + 2, inet_checksum(inet_sum(0, icmp, len)));
 	frame_len = inet_put_ip4(frame, &path, ICMP, len);
 }
 
@@ -78,21 +78,21 @@ static void assert_headers(const uint8_t *dst_mac, uint32_t dst)
 {
 	assert_memory_equal(reply, dst_mac, ADDR_MAC_LEN);
 	assert_memory_equal(reply + 6, service, ADDR_MAC_LEN);
-	assert_int_equal(inet_get32(reply + 26), SERVICE);
-	assert_int_equal(inet_get32(reply + 30), dst);
+	assert_int_equal(header_get32(reply + 26), SERVICE);
+	assert_int_equal(header_get32(reply + 30), dst);
 	assert_int_equal(inet_checksum(inet_sum(0, reply + 14, 20)), 0);
 }
 
 static void assert_udp(uint16_t src, uint16_t dst)
 {
 	const uint8_t *udp = reply + INET_IP4_DATA;
-	size_t len = inet_get16(udp + 4);
+	size_t len = header_get16(udp + 4);
 	uint32_t sum = inet_sum(UDP + (uint32_t)len, reply + 26, 8);
 
-	assert_int_equal(inet_get16(udp), src);
-	assert_int_equal(inet_get16(udp + 2), dst);
-	assert_int_equal(inet_get16(reply + 16), len + 20);
-	assert_int_not_equal(inet_get16(udp + 6), 0);
+	assert_int_equal(header_get16(udp), src);
+	assert_int_equal(header_get16(udp + 2), dst);
+	assert_int_equal(header_get16(reply + 16), len + 20);
+	assert_int_not_equal(header_get16(udp + 6), 0);
 	assert_int_equal(inet_checksum(inet_sum(sum, udp, len)), 0);
 }
 
@@ -157,7 +157,7 @@ static void make_dhcp(const uint8_t *dst_mac, uint32_t src, uint32_t dst,
 static void a_broadcast_question_is_answered(void **state)
 {
 	make_dhcp(test_broadcast, 0, ALL, 1);
-	inet_put16(frame + 40, 0xdead); /* a checksum left to the card */
+	header_put16(frame + 40, 0xdead); /* a checksum left to the card */
 	assert_int_equal(ask(), ANSWER_REPLY);
 	assert_headers(own, IP(ME));
 	assert_udp(67, 68);
@@ -171,7 +171,7 @@ static void a_broadcast_question_is_answered(void **state)
 static void a_lease_is_renewed_at_the_service(void **state)
 {
 	make_dhcp(service, IP(ME), SERVICE, 3);
-	inet_put32(frame + 42 + 12, IP(ME));
+	header_put32(frame + 42 + 12, IP(ME));
 	assert_int_equal(ask(), ANSWER_REPLY);
 	assert_headers(own, IP(ME));
 	assert_udp(67, 68);
@@ -231,11 +231,11 @@ static void make_dns(const uint8_t *dst_mac, uint32_t dst)
 static void names_are_told(void **state)
 {
 	make_dns(service, SERVICE);
-	inet_put16(frame + 40, 0); /* no checksum */
+	header_put16(frame + 40, 0); /* no checksum */
 	assert_int_equal(ask(), ANSWER_REPLY);
 	assert_headers(own, IP(ME));
 	assert_udp(53, 40000);
-	assert_int_equal(inet_get32(reply + 42 + 21 + 12), IP(5));
+	assert_int_equal(header_get32(reply + 42 + 21 + 12), IP(5));
 	frame[11] = 77; /* a machine behind the guest */
 	assert_int_equal(ask(), ANSWER_REPLY);
 	assert_memory_equal(reply, frame + 6, ADDR_MAC_LEN);

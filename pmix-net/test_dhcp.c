@@ -56,7 +56,7 @@ static void option32(uint8_t code, uint32_t v)
 {
 	uint8_t value[4];
 
-	inet_put32(value, v);
+	header_put32(value, v);
 	option(code, value, 4);
 }
 
@@ -106,7 +106,7 @@ static void assert_option32(uint8_t code, uint32_t want)
 	const uint8_t *value = get(code, 4);
 
 	assert_non_null(value);
-	assert_int_equal(inet_get32(value), want);
+	assert_int_equal(header_get32(value), want);
 }
 
 /* -- what gets no answer -------------------------------------------------- */
@@ -194,9 +194,9 @@ static void a_guest_is_offered_its_ranks_address(void **state)
 	option(55, "\1\3\6\x0c\x0f", 5);
 	assert_int_equal(answer(), OFFER);
 	assert_int_equal(to, OWN);
-	assert_int_equal(inet_get32(reply + 16), OWN);
-	assert_int_equal(inet_get32(reply + 12), 0);
-	assert_int_equal(inet_get32(reply + 20), 0);
+	assert_int_equal(header_get32(reply + 16), OWN);
+	assert_int_equal(header_get32(reply + 12), 0);
+	assert_int_equal(header_get32(reply + 20), 0);
 	assert_option32(51, 86400);
 	assert_option32(58, 43200);
 	assert_option32(59, 75600);
@@ -210,7 +210,7 @@ static void what_was_offered_is_given(void **state)
 	option32(54, SERVICE);
 	assert_int_equal(answer(), ACK);
 	assert_int_equal(to, OWN);
-	assert_int_equal(inet_get32(reply + 16), OWN);
+	assert_int_equal(header_get32(reply + 16), OWN);
 	assert_option32(51, 86400);
 	assert_network();
 	begin(REQUEST); /* after a restart: no server is named */
@@ -230,12 +230,12 @@ static void who_does_not_hear_unicast_gets_broadcast(void **state)
 static void an_address_is_renewed_where_it_is(void **state)
 {
 	begin(REQUEST);
-	inet_put32(ask + 12, OWN);
+	header_put32(ask + 12, OWN);
 	ask[10] = 0x80;
 	assert_int_equal(answer(), ACK);
 	assert_int_equal(to, OWN);
-	assert_int_equal(inet_get32(reply + 12), OWN);
-	assert_int_equal(inet_get32(reply + 16), OWN);
+	assert_int_equal(header_get32(reply + 12), OWN);
+	assert_int_equal(header_get32(reply + 16), OWN);
 	assert_option32(51, 86400);
 }
 
@@ -243,8 +243,8 @@ static void assert_nak(void)
 {
 	assert_int_equal(answer(), NAK);
 	assert_int_equal(to, ALL);
-	assert_int_equal(inet_get32(reply + 12), 0);
-	assert_int_equal(inet_get32(reply + 16), 0);
+	assert_int_equal(header_get32(reply + 12), 0);
+	assert_int_equal(header_get32(reply + 16), 0);
 	assert_option32(54, SERVICE);
 	assert_null(get(51, 4));
 	assert_null(get(1, 4));
@@ -261,18 +261,18 @@ static void other_addresses_are_refused(void **state)
 	option32(50, 0xc0a80002);
 	assert_nak();
 	begin(REQUEST);
-	inet_put32(ask + 12, OWN + 1);
+	header_put32(ask + 12, OWN + 1);
 	assert_nak();
 }
 
 static void who_only_asks_gets_no_lease(void **state)
 {
 	begin(INFORM);
-	inet_put32(ask + 12, NET + 99);
+	header_put32(ask + 12, NET + 99);
 	assert_int_equal(answer(), ACK);
 	assert_int_equal(to, NET + 99);
-	assert_int_equal(inet_get32(reply + 12), NET + 99);
-	assert_int_equal(inet_get32(reply + 16), 0);
+	assert_int_equal(header_get32(reply + 12), NET + 99);
+	assert_int_equal(header_get32(reply + 16), 0);
 	assert_null(get(51, 4));
 	assert_null(get(58, 4));
 	assert_network();

@@ -34,9 +34,9 @@ static int set_up(void **state)
 static void begin(void)
 {
 	memset(ask, 0, sizeof(ask));
-	inet_put16(ask, 0xbeef);
+	header_put16(ask, 0xbeef);
 	ask[2] = 1; /* recursion, please */
-	inet_put16(ask + 4, 1);
+	header_put16(ask + 4, 1);
 	ask_len = 12;
 }
 
@@ -55,7 +55,7 @@ static void put_name(const char *name)
 
 static void put16(uint16_t v)
 {
-	inet_put16(ask + ask_len, v);
+	header_put16(ask + ask_len, v);
 	ask_len += 2;
 }
 
@@ -71,7 +71,7 @@ static void put_edns(uint8_t version)
 {
 	static const uint8_t opt[11] = { 0, 0, 41, 4, 208 };
 
-	inet_put16(ask + 10, 1);
+	header_put16(ask + 10, 1);
 	memcpy(ask + ask_len, opt, sizeof(opt));
 	ask[ask_len + 6] = version;
 	ask_len += sizeof(opt);
@@ -91,7 +91,7 @@ static int reply_code(void)
 	if (!reply_len)
 		return NOTHING;
 	assert_in_range(reply_len, 12, DNS_MAX);
-	assert_int_equal(inet_get16(reply), 0xbeef);
+	assert_int_equal(header_get16(reply), 0xbeef);
 	assert_int_equal(reply[2] & 0x82, 0x80); /* a reply, not cut */
 	assert_int_equal(reply[3] & 0xf0, 0);
 	return reply[3];
@@ -106,10 +106,10 @@ static int question(const char *name, uint16_t type)
 /* How many questions, answers, records of authority, others there are. */
 static void assert_counts(int qd, int an, int ns, int ar)
 {
-	assert_int_equal(inet_get16(reply + 4), qd);
-	assert_int_equal(inet_get16(reply + 6), an);
-	assert_int_equal(inet_get16(reply + 8), ns);
-	assert_int_equal(inet_get16(reply + 10), ar);
+	assert_int_equal(header_get16(reply + 4), qd);
+	assert_int_equal(header_get16(reply + 6), an);
+	assert_int_equal(header_get16(reply + 8), ns);
+	assert_int_equal(header_get16(reply + 10), ar);
 }
 
 static void assert_address(const char *name, uint32_t ip)
@@ -121,7 +121,7 @@ static void assert_address(const char *name, uint32_t ip)
 	assert_int_equal(reply_len, ask_len + 16);
 	assert_memory_equal(reply + ask_len, "\xc0\x0c\0\1\0\1\0\0\x0e\x10\0\4",
 			    12);
-	assert_int_equal(inet_get32(reply + ask_len + 12), ip);
+	assert_int_equal(header_get32(reply + ask_len + 12), ip);
 }
 
 static void assert_no_data(const char *name, uint16_t type, int authority)
@@ -134,7 +134,7 @@ static void assert_ptr(const char *name, const char *wire, size_t len)
 {
 	assert_int_equal(question(name, PTR), OK);
 	assert_counts(1, 1, 0, 0);
-	assert_int_equal(inet_get16(reply + ask_len + 10), len);
+	assert_int_equal(header_get16(reply + ask_len + 10), len);
 	assert_memory_equal(reply + ask_len + 12, wire, len);
 	assert_int_equal(reply_len, ask_len + 12 + len);
 }
@@ -306,7 +306,7 @@ static void a_denial_says_how_long_it_holds(void **state)
 	assert_memory_equal(soa, "\xc0\x0e\0\6\0\1\0\0\x0e\x10\0\x26\xc0\x0e",
 			    14);
 	assert_memory_equal(soa + 14, "\6nobody\7invalid", 16);
-	assert_int_equal(inet_get32(soa + 46), 3600);
+	assert_int_equal(header_get32(soa + 46), 3600);
 	assert_int_equal(question("example.org", SOA), OK);
 	assert_counts(1, 1, 0, 0);
 	assert_memory_equal(reply + ask_len, "\xc0\x0c\0\6", 4);
@@ -429,7 +429,7 @@ static void the_longest_replies_fit(void **state)
 	put_edns(0);
 	assert_int_equal(reply_code(), OK);
 	assert_counts(1, 1, 0, 1);
-	assert_int_equal(inet_get16(reply + 12 + 74 + 4 + 10), 255);
+	assert_int_equal(header_get16(reply + 12 + 74 + 4 + 10), 255);
 	assert_int_equal(reply_len, ask_len + 12 + 255);
 }
 

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A whole message, of options that end where it does, before padding. */
 static void check(const uint8_t *reply, size_t len, uint32_t own)
 {
-	uint32_t given = inet_get32(reply + 16);
+	uint32_t given = header_get32(reply + 16);
 	size_t at = 240;
 
 	if (len < 300 || len > DHCP_MAX || (given && given != own))

@@ -21,7 +21,7 @@ static size_t skip_name(const uint8_t *reply, size_t len, size_t at)
 	while (at < len && reply[at] != 0) {
 		if (reply[at] >= 0xc0) {
 			if (len - at < 2 ||
-			    (inet_get16(reply + at) & 0x3fff) < 12)
+			    (header_get16(reply + at) & 0x3fff) < 12)
 				abort();
 			return at + 2;
 		}
@@ -39,18 +39,18 @@ static void check(const uint8_t *ask, const uint8_t *reply, size_t len)
 
 	if (len < 12 || len > DNS_MAX || !(reply[2] & 0x80))
 		abort();
-	if (inet_get16(reply + 4)) {
+	if (header_get16(reply + 4)) {
 		at = skip_name(reply, len, at) + 4;
 		if (at > len || memcmp(ask + 12, reply + 12, at - 12) != 0)
 			abort();
 	}
 	for (size_t i = 6; i < 12; i += 2)
-		records += inet_get16(reply + i);
+		records += header_get16(reply + i);
 	for (; records; records--) {
 		at = skip_name(reply, len, at) + 10;
 		if (at > len)
 			abort();
-		at += inet_get16(reply + at - 2);
+		at += header_get16(reply + at - 2);
 	}
 	if (at != len)
 		abort();
