@@ -1,0 +1,199 @@
+/* Two nodes, each a network namespace, joined by a veth pair; the sending guest
+ * and its vmstep-net on CPU 0, the receiving ones on CPU 1. */
+#include <config.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "guests.h"
+#include "netns.h"
+#include "quiet.h"
+#include "yardstick.h"
+
+#define BATCH	64
+#define WARM_MS 200
+#define WAIT_MS 20
+
+struct run {
+	struct couple c;
+	struct load load;
+	struct sink sink;
+	bool stop;
+};
+
+static bool stopped(struct run *r)
+{
+	return __atomic_load_n(&r->stop, __ATOMIC_RELAXED);
+}
+
+static uint64_t received(struct run *r)
+{
+	return __atomic_load_n(&r->sink.frames, __ATOMIC_RELAXED);
+}
+
+static void *sender(void *arg)
+{
+	struct run *r = arg;
+
+	pin(0);
+	while (!stopped(r))
+		if (!guest_send(r->c.guests[0], 0, BATCH, load_fill, &r->load))
+			guest_wait(r->c.guests[0], GUEST_ROOM, WAIT_MS);
+	return NULL;
+}
+
+static void *receiver(void *arg)
+{
+	struct run *r = arg;
+
+	pin(1);
+	while (!stopped(r))
+		if (!guest_recv(r->c.guests[1], BATCH, sink_take, &r->sink))
+			guest_wait(r->c.guests[1], GUEST_FRAME, WAIT_MS);
+	return NULL;
+}
+
+struct figures {
+	double frames_per_s, cpu_s_per_gb;
+};
+
+static void measure(struct run *r, unsigned int ms, struct figures *ret)
+{
+	int64_t start, cpu;
+	uint64_t n;
+
+	usleep(WARM_MS * 1000);
+	start = now_ns();
+	cpu = couple_cpu_ns(&r->c);
+	n = received(r);
+	usleep(ms * 1000);
+	n = received(r) - n;
+	cpu = couple_cpu_ns(&r->c) - cpu;
+	start = now_ns() - start;
+	if (!n)
+		die("no frame arrived at the other node");
+	ret->frames_per_s = (double)n * 1e9 / (double)start;
+	ret->cpu_s_per_gb = (double)cpu / ((double)n * (double)r->load.len);
+}
+
+static bool flow(const struct bench *b, const int netns[2],
+		 enum netctl_port kind, size_t len, struct figures *ret)
+{
+	struct guest_conf conf = guest_conf_for(kind, len);
+	struct run *r = calloc(1, sizeof(*r));
+	pthread_t threads[2];
+	bool can;
+
+	r->load = (struct load){ .from = 0, .to = 1, .len = len };
+	couple_start(&r->c, b, &conf, netns);
+	can = len != TSO_BYTES || (couple_has(&r->c, VIRTIO_NET_F_HOST_TSO4) &&
+				   couple_has(&r->c, VIRTIO_NET_F_GUEST_TSO4));
+	if (can) {
+		check(-pthread_create(&threads[0], NULL, sender, r), "thread");
+		check(-pthread_create(&threads[1], NULL, receiver, r),
+		      "thread");
+		measure(r, b->ms, ret);
+		__atomic_store_n(&r->stop, true, __ATOMIC_RELAXED);
+		pthread_join(threads[0], NULL);
+		pthread_join(threads[1], NULL);
+	}
+	couple_end(&r->c);
+	free(r);
+	return can;
+}
+
+static void link_frames(const struct bench *b, const int netns[2], size_t len,
+			const char *group)
+{
+	static const char *const names[] = { "vhost-user", "stream" };
+	static const enum netctl_port kinds[] = { NETCTL_VHOST_USER,
+						  NETCTL_STREAM };
+	struct yardstick_tcp tcp;
+	struct figures f;
+	bool can = false;
+	char name[64];
+
+	for (struct quiet q = { 0 }; quiet_again(&q, b);)
+		yardstick_tcp(netns, netns_address[1], len <= 2048 ? len : 1500,
+			      b->ms, &tcp);
+	report_add(b->report, group, "TCP, batches of 64 KiB", "Gbit/s",
+		   tcp.bits_per_s / 1e9);
+	report_add(b->report, group, "TCP, batches of 64 KiB", "CPU s/GB",
+		   tcp.cpu_s_per_gb);
+	for (int i = 0; i < 2; i++) {
+		if (len == TSO_BYTES && kinds[i] == NETCTL_STREAM)
+			continue;
+		for (struct quiet q = { 0 }; quiet_again(&q, b);)
+			can = flow(b, netns, kinds[i], len, &f);
+		if (!can) {
+			report_note(b->report, "%s: the device offers no TSO",
+				    names[i]);
+			continue;
+		}
+		report_add(b->report, group, names[i], "Mframe/s",
+			   f.frames_per_s / 1e6);
+		report_add(b->report, group, names[i], "Gbit/s",
+			   f.frames_per_s * (double)len * 8e-9);
+		report_add(b->report, group, names[i], "CPU s/GB",
+			   f.cpu_s_per_gb);
+		snprintf(name, sizeof(name), "%s : TCP, Gbit/s", names[i]);
+		report_add(b->report, group, name, "ratio",
+			   f.frames_per_s * (double)len * 8 / tcp.bits_per_s);
+		snprintf(name, sizeof(name), "%s : TCP, CPU s/GB", names[i]);
+		report_add(b->report, group, name, "ratio",
+			   f.cpu_s_per_gb / tcp.cpu_s_per_gb);
+	}
+}
+
+/* -- round trips ---------------------------------------------------------- */
+
+static void link_trips(const struct bench *b, const int netns[2])
+{
+	static const char group[] = "two nodes, round trip of 64 bytes";
+	struct guest_conf conf = guest_conf_for(NETCTL_VHOST_USER, 64);
+	struct latency *l = calloc(3, sizeof(*l)), *tcp = &l[1], *wake = &l[2];
+	struct couple c;
+	double us;
+
+	for (struct quiet q = { 0 }; quiet_again(&q, b);) {
+		l->n = tcp->n = wake->n = 0;
+		yardstick_tcp_trip(netns, netns_address[1], b->ms, tcp);
+		yardstick_wakeups(2, false, 0, b->ms, wake);
+		pin(GENERATOR_CPU);
+		couple_start(&c, b, &conf, netns);
+		couple_trips(&c, false, 0, b->ms, l);
+		couple_end(&c);
+	}
+	for (int i = 0; i < 3; i++)
+		latency_sort(&l[i]);
+	us = latency_us(tcp, 0.5);
+	report_add(b->report, group, "TCP, both ends asleep", "us", us);
+	us += latency_us(wake, 0.5);
+	report_add(b->report, group, "the same and four wake-ups", "us", us);
+	report_add(b->report, group, "vhost-user, guests sleep", "us",
+		   latency_us(l, 0.5));
+	report_add(b->report, group, "vhost-user, guests sleep, p99", "us",
+		   latency_us(l, 0.99));
+	report_add(b->report, group, "vhost-user : TCP and wake-ups", "ratio",
+		   latency_us(l, 0.5) / us);
+	free(l);
+}
+
+void bench_link(const struct bench *b)
+{
+	int netns[2];
+
+	if (!netns_make(netns)) {
+		report_note(b->report, "two nodes: needs root");
+		return;
+	}
+	bench_iperf3(b, netns);
+	link_frames(b, netns, 64, "two nodes, frames of 64 bytes");
+	link_frames(b, netns, 1500, "two nodes, frames of 1500 bytes");
+	link_frames(b, netns, TSO_BYTES, "two nodes, frames of 64 KiB, TSO");
+	link_trips(b, netns);
+	close(netns[0]);
+	close(netns[1]);
+}
