@@ -66,6 +66,22 @@ static void arm(struct flow *f, int64_t until_ms, int64_t now_ms)
 	loop_timer_set(f->timer, until_ms - now_ms);
 }
 
+/* Each wait that ran out is to be paid for by FLOW_LOSSY times its length, of
+ * which FLOW_BURST waits' worth may be owed. */
+static void charge(struct outlet *out, int64_t now_ms)
+{
+	if (out->paid_until_ms < now_ms)
+		out->paid_until_ms = now_ms;
+	out->paid_until_ms += FLOW_LOSSY * out->wait_ms;
+}
+
+static bool may_wait(const struct outlet *out)
+{
+	return !out->slow &&
+	       out->paid_until_ms - loop_now_ms() <=
+		       (FLOW_BURST - 1) * FLOW_LOSSY * out->wait_ms;
+}
+
 static struct inlet *find_due(const struct flow *f, int64_t now_ms)
 {
 	struct inlet *in = f->waiting;
@@ -85,7 +101,7 @@ static void on_timer(void *arg)
 		struct outlet *out = in->awaits;
 
 		out->slow = true;
-		out->lossy_until_ms = now + FLOW_LOSSY * out->wait_ms;
+		charge(out, now);
 		release(f, out);
 	}
 	f->due_ms = -1;
@@ -173,7 +189,7 @@ int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
 {
 	int r = deliver(f, out, p, &in->sent);
 
-	if (r == -EAGAIN && !out->slow && loop_now_ms() >= out->lossy_until_ms)
+	if (r == -EAGAIN && may_wait(out))
 		return wait_for(f, in, out);
 	if (r < 0)
 		lose(out, r);

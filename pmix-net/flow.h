@@ -4,10 +4,11 @@
  * and so has every link to a node. A frame that does not fit waits in its
  * inlet, which then reads no further, for up to the outlet's wait_ms. If that
  * does not help, the outlet is slow: what it has no room for is dropped until
- * it has drained, and for FLOW_LOSSY waits' time at least. So nothing is lost
- * between two that keep up; one that does not keep up holds the others up for
- * a tenth of the time at most, and once if it has stopped; nothing grows. A
- * link is waited for longer: behind it, a port may be waited for.
+ * it has drained. That may happen FLOW_BURST times in a row, and once in
+ * FLOW_LOSSY waits' time in the long run; beyond that nobody waits for it. So
+ * nothing is lost between two that keep up; one that does not keep up holds the
+ * others up for a tenth of the time, and once if it has stopped; nothing
+ * grows. A link is waited for longer: behind it, a port may be waited for.
  *
  * A frame with work left for a card goes to an outlet that takes that as it is,
  * and is cut into segments and summed up for others.
@@ -33,6 +34,7 @@
 #define FLOW_PORT_MS 200
 #define FLOW_LINK_MS 1000
 #define FLOW_LOSSY   10
+#define FLOW_BURST   5
 
 struct flow;
 
@@ -45,7 +47,7 @@ struct outlet {
 	unsigned int takes;	 /* OFFLOAD_*: the rest is done here first */
 	struct capture *capture; /* NULL: none; borrowed */
 	bool slow;		 /* a wait ran out, and it has not drained */
-	int64_t lossy_until_ms;	 /* nobody waits for it before */
+	int64_t paid_until_ms;	 /* for waits that ran out; see may_wait() */
 };
 
 struct inlet {

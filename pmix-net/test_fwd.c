@@ -445,10 +445,25 @@ static void a_slow_receiver_is_waited_for_once(void **state)
 	assert_int_equal(from_port(2, 60), 0);
 	assert_int_equal(t.ports[1].got, 1);
 	flow_drained(t.flow, &t.ports[1].out);
-	t.ports[1].full = true; /* so soon again */
+	t.ports[1].full = true;
+	assert_int_equal(from_port(2, 60), -EAGAIN);
+}
+
+static void one_that_is_slow_again_and_again_is_not_waited_for(void **state)
+{
+	struct outlet *out = &t.ports[1].out;
+
+	out->wait_ms = 20;
+	t.ports[1].full = true;
+	test_frame(frame, 3, 2, 60);
+	for (int i = 0; i < FLOW_BURST; i++) {
+		assert_int_equal(from_port(2, 60), -EAGAIN);
+		run(out->wait_ms + 5);
+		flow_drained(t.flow, out);
+	}
 	assert_int_equal(from_port(2, 60), 0);
-	assert_int_equal(t.ports[1].counts.n[COUNT_FULL], 6);
-	t.ports[1].out.lossy_until_ms = loop_now_ms();
+	assert_int_equal(t.ports[1].counts.n[COUNT_FULL], 1);
+	run(FLOW_LOSSY * out->wait_ms); /* one of them is paid for */
 	assert_int_equal(from_port(2, 60), -EAGAIN);
 }
 
@@ -634,6 +649,7 @@ int main(void)
 		TEST(a_foreign_address_is_learnt),
 		TEST(a_frame_waits_for_room),
 		TEST(a_slow_receiver_is_waited_for_once),
+		TEST(one_that_is_slow_again_and_again_is_not_waited_for),
 		TEST(what_a_receiver_takes_it_gets_in_one_piece),
 		TEST(others_get_segments),
 		TEST(segments_that_wait_are_not_sent_twice),
