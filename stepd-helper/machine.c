@@ -32,7 +32,6 @@ struct machine {
 
 	struct qemu_plan plan;
 	char *qemu; /* its path */
-	bool wants_seed;
 	struct errmsg why_not_kvm;
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
@@ -228,7 +227,7 @@ int machine_start(struct machine *m, int net_fd,
 
 	m->plan.fd[QEMU_FD_NET] = net_fd;
 	say_accel(m);
-	if (m->wants_seed) {
+	if (m->plan.seed) {
 		r = seed_make(m->task, m->spec, key, err);
 		if (r < 0)
 			return r;
@@ -316,7 +315,7 @@ void machine_free(struct machine *m)
 
 bool machine_wants_seed(const struct machine *m)
 {
-	return m->wants_seed;
+	return m->plan.seed;
 }
 
 bool machine_has_kernel(const struct machine *m)
@@ -348,8 +347,7 @@ static int plan(struct machine *m, struct errmsg *err)
 		return -ENOENT;
 	r = plan_accel(m->task, m->spec, &m->plan, &m->why_not_kvm, err);
 	if (r == 0)
-		r = plan_prepare(m->task, m->spec, &m->plan, &m->wants_seed,
-				 err);
+		r = plan_prepare(m->task, m->spec, &m->plan, err);
 	return r;
 }
 

@@ -71,7 +71,7 @@ static int take_bundle(const struct task *t, const struct spec *s,
 }
 
 static int take_image(const struct task *t, const struct spec *s, size_t i,
-		      struct qemu_plan *plan, bool *seed, struct errmsg *err)
+		      struct qemu_plan *plan, struct errmsg *err)
 {
 	struct image im;
 	int r = image_find(s->images.v[i], t->image_path, &im, err);
@@ -88,7 +88,7 @@ static int take_image(const struct task *t, const struct spec *s, size_t i,
 	else
 		r = add_disk(t, s, &im, plan, err);
 	if (i == 0)
-		*seed = s->cloud_init && im.kind != IMAGE_BUNDLE;
+		plan->seed = s->cloud_init && im.kind != IMAGE_BUNDLE;
 	image_done(&im);
 	return r;
 }
@@ -137,14 +137,14 @@ static int take_kernel(const struct spec *s, struct qemu_plan *plan,
 }
 
 int plan_prepare(const struct task *t, const struct spec *s,
-		 struct qemu_plan *plan, bool *ret_seed, struct errmsg *err)
+		 struct qemu_plan *plan, struct errmsg *err)
 {
 	int r = 0;
 
 	plan->task = t;
 	plan->spec = s;
 	for (size_t i = 0; i < s->images.n && r == 0; i++)
-		r = take_image(t, s, i, plan, ret_seed, err);
+		r = take_image(t, s, i, plan, err);
 	if (r < 0)
 		return errmsg_prefix(err, r, "--vm-image");
 	return take_kernel(s, plan, err);
@@ -193,16 +193,26 @@ static void print_quoted(const char *arg)
 	putchar('\'');
 }
 
+static void print_address(const struct qemu_plan *plan)
+{
+	const struct spec *s = plan->spec;
+	char mac[18], ip[INET_ADDRSTRLEN];
+
+	addr_mac_text(plan->task->rank, mac);
+	addr_ip_text(addr_ip(&s->cidr, plan->task->rank), ip);
+	printf("vm[%u]@%s: %s", plan->task->rank, plan->task->node,
+	       s->hostname);
+	if (s->net != NET_NONE)
+		printf(" %s/%d %s", ip, s->cidr.prefix, mac);
+	putchar('\n');
+}
+
 int plan_print(const struct qemu_plan *plan, const char *qemu)
 {
 	struct strings args = { 0 };
-	char mac[18], ip[INET_ADDRSTRLEN];
 	int r = qemu_args(plan, qemu, &args);
 
-	addr_mac_text(plan->task->rank, mac);
-	addr_ip_text(addr_ip(&plan->spec->cidr, plan->task->rank), ip);
-	printf("vm[%u]@%s: %s %s/%d %s\n", plan->task->rank, plan->task->node,
-	       plan->spec->hostname, ip, plan->spec->cidr.prefix, mac);
+	print_address(plan);
 	printf("vm[%u]@%s:", plan->task->rank, plan->task->node);
 	for (size_t i = 0; i < args.n; i++)
 		print_quoted(args.v[i]);

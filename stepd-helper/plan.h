@@ -13,11 +13,10 @@
 #include "spec.h"
 #include "task.h"
 
-/* Fill @plan (from qemu_plan_init()) but for QEMU's ends of the sockets.
- * *ret_seed: does the boot disk want a cloud-init seed? With spec->dry_run
- * nothing is made. */
+/* Fill @plan (from qemu_plan_init()) but for QEMU's ends of the sockets and the
+ * seed. With spec->dry_run nothing is made. */
 int plan_prepare(const struct task *t, const struct spec *s,
-		 struct qemu_plan *plan, bool *ret_seed, struct errmsg *err);
+		 struct qemu_plan *plan, struct errmsg *err);
 
 /* Decide plan->kvm. @why_not has words when a VM falls to TCG by itself. */
 int plan_accel(const struct task *t, const struct spec *s,

@@ -267,7 +267,7 @@ static void boot_args(struct args *a, const struct qemu_plan *p)
 		snprintf(node, sizeof(node), "disk%u", i);
 		disk_args(a, QEMU_FD_DISK + (int)i, node, "qcow2", false);
 	}
-	if (p->fd[QEMU_FD_SEED] >= 0)
+	if (p->seed)
 		disk_args(a, QEMU_FD_SEED, "cidata", "raw", true);
 	if (!p->kernel)
 		return;

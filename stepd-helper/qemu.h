@@ -37,6 +37,7 @@ struct qemu_plan {
 	bool kvm;
 	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
 	unsigned int n_disks;
+	bool seed;	       /* a cloud-init seed comes along */
 	int fd[QEMU_FD_COUNT]; /* owned; QEMU's ends */
 };
 

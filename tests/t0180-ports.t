@@ -40,5 +40,9 @@ printed()
 like "--vm-dry-run prints a vhost-user card" "$(printed --vm-net=vhost-user)" \
 	'-object memory-backend-memfd,.*share=on.*-netdev vhost-user,id=net0'
 like "... and a datagram one" "$(printed --vm-net=dgram)" '-netdev dgram,id=net0'
+qemu-img create -q -f qcow2 "$tmp/home/disk.qcow2" 64M
+like "... the seed of a disk" "$(vrun -n1 --vm-image=disk.qcow2 --vm-dry-run hostname)" 'virtio-blk-pci,drive=cidata'
+is "... and no address without a network" \
+	"$(printed --vm-net=none | head -n 1)" "vm[0]@n1: vm0"
 clean "nothing stays"
 done_testing
