@@ -243,6 +243,17 @@ static bool has_suffix(const char *text, const char *suffix)
 	return n > m && strcmp(text + n - m, suffix) == 0;
 }
 
+/* What follows an image's name: nothing, ",fmt=raw" or ",fmt=qcow2"; the
+ * format, or NULL. Options are checked already, a bundle's disks are not. */
+static const char *format_of(const char *rest)
+{
+	if (!*rest)
+		return "";
+	return strcmp(rest, ",fmt=raw") == 0	 ? "raw"
+	       : strcmp(rest, ",fmt=qcow2") == 0 ? "qcow2"
+						 : NULL;
+}
+
 /* -- bundles --------------------------------------------------------------- */
 
 static int in_bundle(const char *dir, const char *name, char **at,
@@ -269,23 +280,33 @@ static int in_bundle(const char *dir, const char *name, char **at,
 	return 0;
 }
 
+static int bad_format(const char *spec, struct errmsg *err)
+{
+	return errmsg_say(
+		err, -EINVAL,
+		"'%s': a name is followed by nothing, ,fmt=raw or ,fmt=qcow2",
+		spec);
+}
+
 static int bundle_disk(struct image *im, const char *value, struct errmsg *err)
 {
-	_cleanup_free_ char *path = NULL, *spec = NULL;
 	const char *comma = strchrnul(value, ',');
+	const char *fmt = format_of(comma);
+	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *name = strndup(value, (size_t)(comma - value));
 	int r;
 
+	if (!fmt)
+		return bad_format(value, err);
 	if (!name)
 		return errmsg_set(err, -ENOMEM, "bundle");
 	r = in_bundle(im->path, name, &path, err);
 	if (r < 0)
 		return r;
-	if (asprintf(&spec, "%s%s", path, comma) < 0) {
-		spec = NULL;
-		return errmsg_set(err, -ENOMEM, "bundle");
-	}
-	return strings_add(&im->disks, spec, strlen(spec));
+	r = strings_add(&im->disks, path, strlen(path));
+	if (r == 0)
+		r = strings_add(&im->formats, fmt, strlen(fmt));
+	return r < 0 ? errmsg_set(err, r, "bundle") : 0;
 }
 
 static int bundle_key(struct image *im, const char *key, const char *value,
@@ -434,17 +455,6 @@ static int know_disk(struct image *im, const char *given, const char *fmt,
 	return check_chain(im->path, CHAIN_MAX, err);
 }
 
-/* What follows an image's name: nothing, ",fmt=raw" or ",fmt=qcow2"; the
- * format, or NULL. Options are checked already, a bundle's disks are not. */
-static const char *format_of(const char *rest)
-{
-	if (!*rest)
-		return "";
-	return strcmp(rest, ",fmt=raw") == 0	 ? "raw"
-	       : strcmp(rest, ",fmt=qcow2") == 0 ? "qcow2"
-						 : NULL;
-}
-
 int image_find(const char *spec, const char *search, struct image *ret,
 	       struct errmsg *err)
 {
@@ -457,10 +467,7 @@ int image_find(const char *spec, const char *search, struct image *ret,
 
 	*ret = (struct image){ 0 };
 	if (!fmt)
-		return errmsg_say(
-			err, -EINVAL,
-			"'%s': a name is followed by nothing, ,fmt=raw or ,fmt=qcow2",
-			spec);
+		return bad_format(spec, err);
 	if (!name)
 		return errmsg_set(err, -ENOMEM, "image");
 	path = look_up(name, search);
@@ -485,6 +492,21 @@ int image_find(const char *spec, const char *search, struct image *ret,
 	return r;
 }
 
+int image_bundle_disk(const struct image *bundle, size_t i, struct image *ret,
+		      struct errmsg *err)
+{
+	const char *path = bundle->disks.v[i];
+	int r;
+
+	*ret = (struct image){ 0 };
+	r = absolute(path, &ret->path, err);
+	if (r == 0)
+		r = know_disk(ret, path, bundle->formats.v[i], err);
+	if (r < 0)
+		image_done(ret);
+	return r;
+}
+
 void image_done(struct image *im)
 {
 	free(im->path);
@@ -492,5 +514,6 @@ void image_done(struct image *im)
 	free(im->initrd);
 	free(im->append);
 	strings_done(&im->disks);
+	strings_done(&im->formats);
 	*im = (struct image){ 0 };
 }

@@ -24,14 +24,18 @@ struct image {
 	char *path; /* absolute */
 	/* of a bundle; absolute paths, NULL where vm.conf has none */
 	char *kernel, *initrd, *append;
-	struct strings disks; /* specs as of --vm-image */
-	uint64_t mem_min;     /* bytes; 0: not said */
+	struct strings disks;	/* paths */
+	struct strings formats; /* of each: "raw", "qcow2" or "" */
+	uint64_t mem_min;	/* bytes; 0: not said */
 };
 
 /* @spec as given to --vm-image for one task; @search: directories with ':'
  * between them, for names that are not a file here. */
 int image_find(const char *spec, const char *search, struct image *ret,
 	       struct errmsg *err);
+/* The @i'th disk of a bundle. */
+int image_bundle_disk(const struct image *bundle, size_t i, struct image *ret,
+		      struct errmsg *err);
 void image_done(struct image *im);
 
 /* The parts of a qcow2 header that matter here. */

@@ -61,7 +61,7 @@ static int take_bundle(const struct task *t, const struct spec *s,
 	for (size_t i = 0; i < im->disks.n && r == 0; i++) {
 		struct image disk;
 
-		r = image_find(im->disks.v[i], "", &disk, err);
+		r = image_bundle_disk(im, i, &disk, err);
 		if (r == 0) {
 			r = add_disk(t, s, &disk, plan, err);
 			image_done(&disk);
