@@ -41,24 +41,28 @@ static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
 	fprintf(f, "local-hostname: %s\n", s->hostname);
 }
 
+/* Without a network there is a card all the same (qemu.c), with no address but
+ * the one that it gives itself. */
 static void put_network_config(FILE *f, const struct task *t,
 			       const struct spec *s)
 {
 	char mac[18], ip[INET_ADDRSTRLEN];
 
 	addr_mac_text(t->rank, mac);
-	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
-	fprintf(f, "version: 2\n");
-	if (s->net == NET_NONE)
-		return;
 	fprintf(f,
+		"version: 2\n"
 		"ethernets:\n"
 		"  vmstep0:\n"
 		"    match:\n"
-		"      macaddress: \"%s\"\n"
+		"      macaddress: \"%s\"\n",
+		mac);
+	if (s->net == NET_NONE)
+		return;
+	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
+	fprintf(f,
 		"    addresses: [%s/%d]\n"
 		"    mtu: %u\n",
-		mac, ip, s->cidr.prefix, s->mtu);
+		ip, s->cidr.prefix, s->mtu);
 }
 
 /* As the agent will write them, marks and all. */

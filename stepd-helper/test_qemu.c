@@ -189,6 +189,10 @@ static void test_net(void **state)
 	assert_int_equal(count(f, "-netdev", NULL), 0);
 	assert_int_equal(mentions(f, "virtio-net"), 0);
 	assert_int_equal(mentions(f, "share=on"), 0);
+	f->p.seed = true;
+	make(f);
+	assert_option(f, "-netdev", "hubport,id=net0,hubid=0");
+	assert_int_equal(mentions(f, "virtio-net-pci,netdev=net0,mac="), 1);
 }
 
 static void test_vhost_user(void **state)
@@ -400,7 +404,8 @@ int main(void)
 		TEST("KVM or TCG, and the CPU model that goes with it",
 		     test_accel),
 		TEST("a comma in a host name stays in it", test_comma),
-		TEST("one network card, or none", test_net),
+		TEST("one network card, or none; a cloud image has one that leads nowhere",
+		     test_net),
 		TEST("a vhost-user card: shared memory, a queue a CPU up to 8",
 		     test_vhost_user),
 		TEST("... and what it takes without KVM", test_vhost_user_tcg),

@@ -22,6 +22,9 @@ out=$(vrun -N2 -n2 --vm-image=debian.qcow2 --vm-boot-timeout=600 sh -c '
 	ssh -o BatchMode=yes $peer hostname' | sort | tr '\n' ' ')
 is "two guests ssh to each other by name, unasked" "$out" "vm0 vm1 "
 diag "$(cat "$tmp/err")"
+out=$(vrun -n1 --vm-image=debian --vm-net=none --vm-boot-timeout=600 \
+	systemctl show -P Result systemd-networkd-wait-online)
+is "--vm-net=none: the boot does not wait for a network in vain" "$out" success
 is "the image file is as it was" "$(sha256sum <"$image")" "$before"
 clean "nothing stays"
 done_testing
