@@ -36,7 +36,7 @@ const struct site_key site_keys[] = {
 	{ "net_device", SITE_TEXT, AT(net_device), "",
 	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host",
 	  false },
-	{ "net_port_range", SITE_TEXT, AT(net_port_range), "",
+	{ "net_port_range", SITE_PORTS, AT(net_port_range), "",
 	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
 	  false },
 	{ "lost_after", SITE_SECONDS, AT(lost_after_s), "30",
@@ -76,6 +76,17 @@ static int set_text(char **at, const char *value)
 	return 0;
 }
 
+/* Kept as text: vmstep-net gets it so. */
+static int set_ports(char **at, const char *value, struct errmsg *err)
+{
+	uint16_t first, last;
+	int r = *value ? value_ports(value, &first, &last, err) : 0;
+
+	if (r == 0 && set_text(at, value) < 0)
+		r = errmsg_set(err, -ENOMEM, "ports");
+	return r;
+}
+
 #define SECONDS_MAX 1000000
 
 static int set_seconds(unsigned int *at, const char *value, struct errmsg *err)
@@ -103,6 +114,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		if (set_text((char **)(void *)at, value) < 0)
 			return errmsg_set(err, -ENOMEM, "%s", key->name);
 		return 0;
+	case SITE_PORTS:
+		return set_ports((char **)(void *)at, value, err);
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
 	case SITE_SECONDS:

@@ -35,6 +35,7 @@ enum site_kind {
 	SITE_PATH,
 	SITE_SIZE,
 	SITE_SECONDS,
+	SITE_PORTS, /* FIRST-LAST, or empty */
 	SITE_BOOL,
 	SITE_OPTION
 };

@@ -111,6 +111,9 @@ static void test_bad_lines(void **state)
 	refused(f, "mem_reserve = much\n", -EINVAL, "'much' is not a size");
 	refused(f, "mem_reserve = 0\n", -EINVAL, "'0' is not a size");
 	refused(f, "lost_after = 0\n", -EINVAL, "lost_after: ");
+	refused(f, "net_port_range = 40000\n", -EINVAL,
+		"net_port_range: '40000' is not a range of ports");
+	refused(f, "net_port_range = 2-1\n", -EINVAL, "net_port_range: '2-1'");
 	refused(f, "allow_tcg = perhaps\n", -EINVAL, "neither yes nor no");
 	refused(f, "boot_timeout = 5m\n", -EINVAL, "boot_timeout: '5m'");
 	refused(f, "grace = 0\n", -EINVAL, "grace: '0'");

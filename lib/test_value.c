@@ -214,6 +214,38 @@ static void test_size_text(void **state)
 	}
 }
 
+static void test_ports(void **state)
+{
+	static const char *const bad[] = { "",
+					   "1",
+					   "-",
+					   "1-",
+					   "-5",
+					   "0-5",
+					   "9-8",
+					   "1-65536",
+					   "a-b",
+					   "1-2-3",
+					   "1 - 2",
+					   "1-2 ",
+					   "99999-99999999999999999999" };
+	uint16_t first = 7, last = 7;
+	struct errmsg err;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_int_equal(value_ports(bad[i], &first, &last, &err),
+				 -EINVAL);
+		assert_non_null(strstr(err.text, "range of ports"));
+	}
+	assert_int_equal(first, 7);
+	assert_int_equal(last, 7);
+	assert_int_equal(value_ports("1-65535", &first, &last, NULL), 0);
+	assert_int_equal(first, 1);
+	assert_int_equal(last, 65535);
+	assert_int_equal(value_ports("5-5", &first, &last, NULL), 0);
+	assert_int_equal(first, 5);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -224,6 +256,8 @@ int main(void)
 		{ "shares: from 1% to 100%, without overflow", test_shares,
 		  NULL, NULL, NULL },
 		{ "numbers: digits only, within bounds", test_uint, NULL, NULL,
+		  NULL },
+		{ "ports: a range, first to last", test_ports, NULL, NULL,
 		  NULL },
 		{ "yes and no in four spellings each", test_bool, NULL, NULL,
 		  NULL },

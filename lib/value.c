@@ -86,6 +86,23 @@ int value_uint(const char *text, unsigned long min, unsigned long max,
 	return 0;
 }
 
+int value_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last,
+		struct errmsg *err)
+{
+	unsigned long long first, last;
+	const char *dash, *end;
+
+	if (!digits(text, &dash, &first) || *dash != '-' ||
+	    !digits(dash + 1, &end, &last) || *end || first < 1 ||
+	    last < first || last > UINT16_MAX)
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is not a range of ports as in 40000-40999", text);
+	*ret_first = (uint16_t)first;
+	*ret_last = (uint16_t)last;
+	return 0;
+}
+
 int value_bool(const char *text, bool *ret, struct errmsg *err)
 {
 	static const char *const yes[] = { "1", "yes", "true", "on" };

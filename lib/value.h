@@ -19,6 +19,9 @@ int value_size_pct(const char *text, uint64_t whole_bytes, uint64_t *ret_bytes,
 		   struct errmsg *err);
 int value_uint(const char *text, unsigned long min, unsigned long max,
 	       unsigned long *ret, struct errmsg *err);
+/* "40000-40999": TCP or UDP ports, the first not after the last. */
+int value_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last,
+		struct errmsg *err);
 int value_bool(const char *text, bool *ret, struct errmsg *err);
 /* One of @words (NULL-terminated); its index in @ret. */
 int value_word(const char *text, const char *const *words, int *ret,

@@ -80,22 +80,8 @@ static int opt_domain(void *at, const char *value, struct errmsg *err)
 static int opt_ports(void *at, const char *value, struct errmsg *err)
 {
 	struct port_range *ports = at;
-	const char *dash = strchr(value, '-');
-	uint32_t first = 0, last = 0;
-	char text[16];
 
-	if (!dash || (size_t)(dash - value) >= sizeof(text))
-		return errmsg_say(
-			err, -EINVAL,
-			"'%s' is not a range of ports as in 40000-40100",
-			value);
-	memcpy(text, value, (size_t)(dash - value));
-	text[dash - value] = '\0';
-	if (parse_u32(text, 1, 65535, &first, err) < 0 ||
-	    parse_u32(dash + 1, first, 65535, &last, err) < 0)
-		return -EINVAL;
-	*ports = (struct port_range){ (uint16_t)first, (uint16_t)last };
-	return 0;
+	return value_ports(value, &ports->first, &ports->last, err);
 }
 
 static int opt_seconds(void *at, const char *value, struct errmsg *err)
