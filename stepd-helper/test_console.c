@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -148,14 +149,14 @@ static void test_ring(void **state)
 	char line[32], last[32] = "";
 
 	start(f, -1);
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < 9000; i++) {
 		snprintf(line, sizeof(line), "line %d\n", i);
 		say(f, line);
 		if (i % 100 == 0)
 			console_drain(f->c);
 	}
 	console_drain(f->c);
-	snprintf(last, sizeof(last), "line 4998\nline 4999");
+	snprintf(last, sizeof(last), "line 8998\nline 8999");
 	assert_tail(f, 2, last);
 	{
 		_cleanup_free_ char *all = console_tail(f->c, 100000);
@@ -183,6 +184,85 @@ static void test_full_disk(void **state)
 	struct fixture *f = *state;
 
 	start(f, open("/dev/full", O_WRONLY | O_CLOEXEC));
+	say(f, "words\n");
+	spin(f);
+	say(f, "more\n");
+	spin(f);
+	assert_tail(f, 2, "words\nmore");
+}
+
+/* What the reader got up to now, at @buf + *len. */
+static void read_copy(int fd, char *buf, size_t size, size_t *len)
+{
+	ssize_t n;
+
+	while ((n = recv(fd, buf + *len, size - *len, MSG_DONTWAIT)) > 0)
+		*len += (size_t)n;
+}
+
+static void test_slow_reader(void **state)
+{
+	struct fixture *f = *state;
+	static char got[4 << 20];
+	static char block[4097];
+	size_t len = 0, said = 0, missing = 0;
+	int sv[2];
+	char *note;
+
+	memset(block, 'x', sizeof(block) - 1);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv),
+			 0);
+	start(f, sv[0]);
+	for (; said < 2 << 20; said += 4096) {
+		say(f, block);
+		console_drain(f->c); /* comes back though nobody reads */
+	}
+	for (int idle = 0; idle < 3; idle++) {
+		size_t before = len;
+
+		read_copy(sv[1], got, sizeof(got) - 1, &len);
+		spin(f);
+		idle = len > before ? -1 : idle;
+	}
+	note = strstr(got, "\r\n[vmstep: ");
+	assert_non_null(note);
+	assert_int_equal(sscanf(note, "\r\n[vmstep: %zu bytes of", &missing),
+			 1);
+	assert_true(missing >= (1 << 20) / 2);
+	assert_int_equal(len - (strcspn(note + 2, "\n") + 3) + missing, said);
+	len = 0;
+	say(f, "it keeps up again");
+	spin(f);
+	read_copy(sv[1], got, sizeof(got), &len);
+	assert_memory_equal(got, "it keeps up again", len);
+	assert_int_equal(len, 17);
+	close(sv[1]);
+}
+
+static void test_flags_are_put_back(void **state)
+{
+	struct fixture *f = *state;
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	start(f, dup(p[1]));
+	assert_true(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+	console_free(f->c);
+	f->c = NULL;
+	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void test_reader_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	int p[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	start(f, p[1]);
+	close(p[0]);
 	say(f, "words\n");
 	spin(f);
 	say(f, "more\n");
@@ -219,6 +299,10 @@ int main(void)
 		TEST("of a long run the end is kept", test_ring),
 		TEST("the copy has every byte", test_copy),
 		TEST("a full disk ends nothing", test_full_disk),
+		TEST("a reader that is slow is not waited for, and told so",
+		     test_slow_reader),
+		TEST("one that is gone ends nothing", test_reader_is_gone),
+		TEST("the copy's flags are put back", test_flags_are_put_back),
 		TEST("what was said before the end is there after it",
 		     test_end),
 	};
