@@ -17,13 +17,13 @@ const struct site_key site_keys[] = {
 	{ "runtime_dir", SITE_PATH, AT(runtime_dir), "/run/vmstep",
 	  "directory for sockets and small files of running steps; made if missing",
 	  false },
-	{ "image_path", SITE_TEXT, AT(image_path), "/usr/share/vmstep/images",
+	{ "image_path", SITE_SEARCH, AT(image_path), "/usr/share/vmstep/images",
 	  "directories where --vm-image looks names up, separated by ':'",
 	  false },
 	{ "rundir", SITE_PATH, AT(rundir), "/tmp",
 	  "directory for overlays; they have no name there and vanish with QEMU",
 	  false },
-	{ "qemu", SITE_PATH, AT(qemu), "qemu-system-x86_64",
+	{ "qemu", SITE_PROGRAM, AT(qemu), "qemu-system-x86_64",
 	  "QEMU, a path or a name looked up in PATH", false },
 	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
 	  "memory of each task kept back for QEMU itself", false },
@@ -65,12 +65,12 @@ const struct site_key site_keys[] = {
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
 
-static int set_text(char **at, const char *value)
+static int set_text(char **at, const char *value, struct errmsg *err)
 {
 	char *copy = strdup(value);
 
 	if (!copy)
-		return -ENOMEM;
+		return errmsg_set(err, -ENOMEM, "'%s'", value);
 	free(*at);
 	*at = copy;
 	return 0;
@@ -82,9 +82,7 @@ static int set_ports(char **at, const char *value, struct errmsg *err)
 	uint16_t first, last;
 	int r = *value ? value_ports(value, &first, &last, err) : 0;
 
-	if (r == 0 && set_text(at, value) < 0)
-		r = errmsg_set(err, -ENOMEM, "ports");
-	return r;
+	return r < 0 ? r : set_text(at, value, err);
 }
 
 #define SECONDS_MAX 1000000
@@ -99,23 +97,47 @@ static int set_seconds(unsigned int *at, const char *value, struct errmsg *err)
 	return r;
 }
 
+static int set_search(char **at, const char *value, struct errmsg *err)
+{
+	_cleanup_free_ char *copy = strdup(value);
+	char *rest = copy, *dir;
+	int r = copy ? 0 : errmsg_set(err, -ENOMEM, "'%s'", value);
+
+	while (r == 0 && (dir = strsep(&rest, ":")))
+		r = *dir ? value_abs_path(dir, err) : 0;
+	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_program(char **at, const char *value, struct errmsg *err)
+{
+	int r = *value && !strchr(value, '/') ? 0 : value_abs_path(value, err);
+
+	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_path(char **at, const char *value, struct errmsg *err)
+{
+	int r = value_abs_path(value, err);
+
+	return r < 0 ? r : set_text(at, value, err);
+}
+
 static int set_key(struct site *s, const struct site_key *key,
 		   const char *value, struct errmsg *err)
 {
 	char *at = (char *)s + key->offset;
 
 	switch (key->kind) {
-	case SITE_PATH:
-		if (!*value)
-			return errmsg_say(err, -EINVAL,
-					  "%s: the value is empty", key->name);
-		/* fall through */
 	case SITE_TEXT:
-		if (set_text((char **)(void *)at, value) < 0)
-			return errmsg_set(err, -ENOMEM, "%s", key->name);
-		return 0;
+		return set_text((char **)(void *)at, value, err);
 	case SITE_PORTS:
 		return set_ports((char **)(void *)at, value, err);
+	case SITE_PATH:
+		return set_path((char **)(void *)at, value, err);
+	case SITE_PROGRAM:
+		return set_program((char **)(void *)at, value, err);
+	case SITE_SEARCH:
+		return set_search((char **)(void *)at, value, err);
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
 	case SITE_SECONDS:
@@ -252,13 +274,18 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 	return r;
 }
 
+static bool is_text(enum site_kind kind)
+{
+	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
+	       kind == SITE_SEARCH;
+}
+
 void site_done(struct site *s)
 {
 	for (size_t i = 0; i < n_site_keys; i++) {
 		const struct site_key *key = &site_keys[i];
 
-		if (!key->later &&
-		    (key->kind == SITE_TEXT || key->kind == SITE_PATH))
+		if (!key->later && is_text(key->kind))
 			free(*(char **)(void *)((char *)s + key->offset));
 	}
 	optset_done(&s->defaults);

@@ -32,7 +32,9 @@ struct site {
 
 enum site_kind {
 	SITE_TEXT,
-	SITE_PATH,
+	SITE_PATH,    /* absolute */
+	SITE_PROGRAM, /* the same, or a name for PATH */
+	SITE_SEARCH,  /* absolute paths with ':' between them */
 	SITE_SIZE,
 	SITE_SECONDS,
 	SITE_PORTS, /* FIRST-LAST, or empty */

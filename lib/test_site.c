@@ -106,8 +106,6 @@ static void test_bad_lines(void **state)
 		"vmstep.conf:3: unknown key 'colour'");
 	refused(f, "= x\n", -EINVAL, "unknown key ''");
 	refused(f, "Qemu = x\n", -EINVAL, "unknown key 'Qemu'");
-	refused(f, "runtime_dir =\n", -EINVAL,
-		"runtime_dir: the value is empty");
 	refused(f, "mem_reserve = much\n", -EINVAL, "'much' is not a size");
 	refused(f, "mem_reserve = 0\n", -EINVAL, "'0' is not a size");
 	refused(f, "lost_after = 0\n", -EINVAL, "lost_after: ");
@@ -117,6 +115,27 @@ static void test_bad_lines(void **state)
 	refused(f, "allow_tcg = perhaps\n", -EINVAL, "neither yes nor no");
 	refused(f, "boot_timeout = 5m\n", -EINVAL, "boot_timeout: '5m'");
 	refused(f, "grace = 0\n", -EINVAL, "grace: '0'");
+}
+
+static void test_relative(void **state)
+{
+	struct fixture *f = *state;
+
+	refused(f, "\nruntime_dir = relative\n", -EINVAL,
+		"vmstep.conf:2: runtime_dir: 'relative' is not an absolute path");
+	refused(f, "runtime_dir =\n", -EINVAL,
+		"runtime_dir: '' is not an absolute path");
+	refused(f, "rundir = %u\n", -EINVAL, "rundir: '%u' is not");
+	refused(f, "image_path = /a::/b:c\n", -EINVAL,
+		"image_path: 'c' is not");
+	refused(f, "qemu = bin/qemu\n", -EINVAL, "qemu: 'bin/qemu' is not");
+	refused(f, "qemu =\n", -EINVAL, "qemu: '' is not");
+	assert_int_equal(load(f, "rundir = /%u\nimage_path = /a::/b:\n"
+				 "qemu = qemu-kvm\n"),
+			 0);
+	assert_string_equal(f->site.image_path, "/a::/b:");
+	assert_string_equal(f->site.qemu, "qemu-kvm");
+	assert_int_equal(load(f, "image_path =\nqemu = /q\n"), 0);
 }
 
 static void test_bad_defaults(void **state)
@@ -248,6 +267,8 @@ int main(void)
 		     test_unreadable),
 		TEST("bad lines are refused with file, line and cure",
 		     test_bad_lines),
+		TEST("so are paths that depend on where the reader is",
+		     test_relative),
 		TEST("so are defaults of options that cannot be",
 		     test_bad_defaults),
 		TEST("keys of a later version are refused by name", test_later),

@@ -118,6 +118,13 @@ int value_bool(const char *text, bool *ret, struct errmsg *err)
 	return errmsg_say(err, -EINVAL, "'%s' is neither yes nor no", text);
 }
 
+int value_abs_path(const char *text, struct errmsg *err)
+{
+	if (*text == '/')
+		return 0;
+	return errmsg_say(err, -EINVAL, "'%s' is not an absolute path", text);
+}
+
 int value_word(const char *text, const char *const *words, int *ret,
 	       struct errmsg *err)
 {

@@ -23,6 +23,8 @@ int value_uint(const char *text, unsigned long min, unsigned long max,
 int value_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last,
 		struct errmsg *err);
 int value_bool(const char *text, bool *ret, struct errmsg *err);
+/* A path that begins at the root. */
+int value_abs_path(const char *text, struct errmsg *err);
 /* One of @words (NULL-terminated); its index in @ret. */
 int value_word(const char *text, const char *const *words, int *ret,
 	       struct errmsg *err);

@@ -90,6 +90,10 @@ refused 255 "unknown key 'no_such_key'" "an unknown key of vmstep.conf" \
 plain "a step without VMs does not care"
 conf 'mem_reserve = much'
 refused 255 "mem_reserve" "a bad value in vmstep.conf" -n1 --vm-image=tiny hostname
+conf 'runtime_dir = relative'
+refused 255 "vmstep.conf:4: runtime_dir: 'relative' is not an absolute path" \
+	"a relative path in vmstep.conf" -n1 --vm-image=tiny hostname
+nok "... and no directory is made" mc vm node n1 test -e /relative
 conf 'allow_users = nobody'
 refused 125 "user $test_user may not run VMs here" "a user who may not" \
 	-n1 --vm-image=tiny hostname
