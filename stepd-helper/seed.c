@@ -245,7 +245,10 @@ static int put_agent(struct archive *a, struct errmsg *err)
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return errmsg_set(err, -errno, "agent %s", AGENT_PATH);
+		return errmsg_say(
+			err, -errno,
+			"%s, the agent for the guest: %s; install vmstep on this node, or take an image that has the agent and --vm-cloud-init=none",
+			AGENT_PATH, strerror(errno));
 	bytes = malloc((size_t)st.st_size);
 	if (!bytes || read(fd, bytes, (size_t)st.st_size) != st.st_size)
 		return errmsg_set(err, -EIO, "agent %s", AGENT_PATH);
