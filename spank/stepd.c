@@ -421,11 +421,23 @@ static void hand_description(spank_t sp, struct desc_writer *w)
 	spank_setenv(sp, DESC_FD_ENV, number, 1);
 }
 
+/* The helper that would say what is wrong may be what is missing. The task is
+ * our own, forked for the helper, and never one of the host. */
+static void require_helper(const char *rank)
+{
+	if (access(HELPER_PATH, X_OK) == 0)
+		return;
+	slurm_error("vmstep: vm[%s]: " HELPER_PATH
+		    " cannot be run: %s; install vmstep on this node",
+		    rank, strerror(errno));
+	_exit(125);
+}
+
 int stepd_task_init(spank_t sp)
 {
 	static char helper[] = HELPER_PATH;
 	struct desc_writer w = { 0 };
-	char multi[8];
+	char multi[8], rank[16] = "?";
 	bool multi_prog;
 	char **argv;
 	int argc;
@@ -438,6 +450,8 @@ int stepd_task_init(spank_t sp)
 			"vmstep: this Slurm does not show the step's command");
 		_exit(125); /* our own task, forked for it: never the host */
 	}
+	spank_getenv(sp, "SLURM_PROCID", rank, sizeof(rank));
+	require_helper(rank);
 	multi_prog = spank_getenv(sp, MULTI_ENV, multi, sizeof(multi)) ==
 		     ESPANK_SUCCESS;
 	desc_add(&w, "version", "%s", PACKAGE_VERSION);

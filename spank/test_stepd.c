@@ -171,6 +171,23 @@ static void test_runtime_dir(void **state)
 	assert_refused(t, "step's directory");
 }
 
+static void test_no_helper(void **state)
+{
+	struct step s = { .job = 12, .no_helper = true };
+	struct test *t = *state;
+
+	run_step(t, LIST("srun", "--vm-image=a", "true"), &s);
+	assert_true(played_said(&t->run, "vm[0]: " HELPER_PATH
+					 " cannot be run: No such file"));
+	assert_true(played_said(&t->run, "install vmstep on this node"));
+	assert_null(played_arg(&t->run, 0, 0)); /* nothing is run */
+	cluster_conf(t->c, "colour = red\n");
+	stepd(t, 0, &s);
+	assert_true(played_said(&t->run, "install vmstep on this node"));
+	run_step(t, LIST("srun", "true"), &s);
+	assert_string_equal(played_arg(&t->run, 0, 0), "true");
+}
+
 static void test_required(void **state)
 {
 	struct test *t = *state;
@@ -506,6 +523,8 @@ int main(void)
 		TEST("--multi-prog is refused, in the task", test_multi_prog),
 		TEST("links and files where our directories should be are refused",
 		     test_runtime_dir),
+		TEST("a helper that is missing is named, and nothing runs",
+		     test_no_helper),
 		TEST("a required plugin refuses no otherwise", test_required),
 		TEST("a refused task knows its place", test_refused_says_where),
 		TEST("a step without an image is left alone whatever is wrong",

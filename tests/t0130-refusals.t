@@ -138,7 +138,10 @@ for what in optional required; do
 done
 mask n2 "$libexec/vmstep-helper"
 vrun -N2 -n2 --vm-image=tiny --vm-boot-timeout=8 hostname >"$tmp/out"
-nok "the helper missing on one node: nothing ran" grep -q '^n[12]' "$tmp/out"
+is "the helper missing on one node: 125" $? 125
+nok "... and nothing ran on a host" grep -q '^n[12]' "$tmp/out"
+like "... which is said" "$(cat "$tmp/err")" \
+	'vm\[1\]: .*vmstep-helper cannot be run: .*; install vmstep on this node'
 unmask n2 "$libexec/vmstep-helper"
 mask ctl "$tmp/plugstack.conf"
 (cd "$tmp/home" && as_user vm env VMSTEP_IMAGE=tiny srun -n1 hostname >"$tmp/out" 2>"$tmp/err")

@@ -265,6 +265,8 @@ void play_step(const struct cluster *c, const struct played *srun,
 	desc_add(&w, "node_id", "0");
 	desc_add(&w, "cpus", "%u", s->cpus ? s->cpus : 1);
 	desc_add(&w, "mem_mib", "%u", s->mem_mib);
+	if (s->no_helper)
+		desc_add(&w, "no_helper", "1");
 	if (s->run)
 		desc_add(&w, "run", "%s", s->run);
 	each_record(srun, component, copy_launch, &copy);

@@ -60,6 +60,7 @@ struct step {
 	uint32_t tasks;		  /* of the whole step; 0: those of @ranks */
 	uint32_t uid;		  /* the user; 0: this process's */
 	uint32_t cpus, mem_mib;
+	bool no_helper;		/* the node has no vmstep-helper */
 	const char *run;	/* what each task runs, by sh -c; or NULL */
 	const char *const *env; /* more environment; or NULL */
 };
