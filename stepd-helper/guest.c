@@ -16,12 +16,10 @@
 #include "hosts.h"
 #include "log.h"
 #include "mux.h"
+#include "start_error.h"
 
 /* Channels of the command; a number counts in one direction only. */
 enum { CHAN_STDIN = 1, CHAN_STDOUT, CHAN_STDERR };
-
-/* The agent's error codes that are told apart here (doc/agent-port.md). */
-enum { E_PERM = 6, E_NOENT = 10 };
 
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
@@ -238,13 +236,13 @@ static void on_exit_event(struct guest *g, json_t *params)
 	finish_if_ended(g);
 }
 
-static int exec_status(const struct reply *r)
+static void not_started(struct guest *g, const struct reply *r)
 {
-	if (r->what && strcmp(r->what, "command") != 0)
-		return 125; /* the user or directory that was named */
-	if (r->code == E_NOENT)
-		return 127;
-	return r->code == E_PERM ? 126 : 125;
+	const struct start_error e = { r->code, r->what, r->message };
+	struct errmsg words;
+	int status = start_error_status(&e, g->spec, g->task->argv0, &words);
+
+	finish(g, status, words.text);
 }
 
 static void on_started(struct guest *g, const struct reply *r)
@@ -254,7 +252,7 @@ static void on_started(struct guest *g, const struct reply *r)
 	if (!g->exit_fn)
 		return;
 	if (!r->result) {
-		finish(g, exec_status(r), r->message);
+		not_started(g, r);
 		return;
 	}
 	g->proc = json_integer_value(json_object_get(r->result, "proc"));

@@ -21,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/seed.c %D%/seed.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
+	%D%/start_error.c %D%/start_error.h \
 	%D%/task.c %D%/task.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
@@ -44,7 +45,8 @@ UNIT_TESTS += \
 	%D%/test_qemu \
 	%D%/test_qmp \
 	%D%/test_spec \
-	%D%/test_sshkey
+	%D%/test_sshkey \
+	%D%/test_start_error
 %C%_test_child_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_child_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_console_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -61,4 +63,6 @@ UNIT_TESTS += \
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_sshkey_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_start_error_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_start_error_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 endif

@@ -40,7 +40,9 @@ status() { vrun -n1 --vm-image=tiny "$@" >/dev/null; echo $?; }
 is "exit 7 is status 7" "$(status sh -c 'exit 7')" 7
 is "death by SIGSEGV is 139" "$(status sh -c 'kill -SEGV $$')" 139
 is "an unknown command is 127" "$(status no-such-command)" 127
-like "and says so" "$(cat "$tmp/err")" "vm\[0\]@n1: .*no-such-command"
+like "and says so" "$(cat "$tmp/err")" "vm\[0\]@n1: .*no-such-command: command not found; it is looked up in the guest"
+is "a script of the host's is 127" "$(status ./job.sh)" 127
+like "and says why" "$(cat "$tmp/err")" "where the host's directories are not"
 is "a file that cannot be run is 126" "$(status /etc/passwd)" 126
 is "true is 0" "$(status true)" 0
 
@@ -59,6 +61,8 @@ is "--export=NAME does too" \
 		--vm-image=tiny sh -c 'echo $A-$B' 2>/dev/null)" "-2"
 is "--vm-workdir" "$(vrun -n1 --vm-image=tiny --vm-workdir=/etc pwd)" /etc
 is "home is the default" "$(vrun -n1 --vm-image=tiny pwd)" /root
+is "... which the guest lacks: 126" "$(status --vm-workdir=/nonexistent true)" 126
+like "and names the option" "$(cat "$tmp/err")" "error: --vm-workdir: directory /nonexistent"
 is "--vm-user" "$(vrun -n1 --vm-image=tiny --vm-user=nobody whoami)" nobody
 
 out=$(cd "$tmp/home" && script -qec "stty rows 31 cols 97
