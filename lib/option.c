@@ -534,6 +534,7 @@ int optset_inherit(struct optset *set, const struct optset *lower,
 	for (int i = 0; i < OPT_COUNT; i++) {
 		if (set->opt[i].n)
 			continue;
+		set->opt[i].from_env = lower->opt[i].from_env;
 		for (size_t j = 0; j < lower->opt[i].n; j++)
 			if (append_value(set, (enum option_id)i,
 					 lower->opt[i].v[j]) < 0)
@@ -556,6 +557,7 @@ int optset_add_env(struct optset *set, struct errmsg *err)
 		r = optset_add(set, (enum option_id)i, value, name, err);
 		if (r < 0)
 			return r;
+		set->opt[i].from_env = true;
 	}
 	return 0;
 }
@@ -588,6 +590,23 @@ static bool none_for_some(const char *text)
 	return false;
 }
 
+static int needs_image(const struct optset *set, enum option_id id,
+		       struct errmsg *err)
+{
+	char var[64];
+
+	option_env_name(id, var);
+	if (set->opt[id].from_env)
+		return errmsg_say(
+			err, -EINVAL,
+			"%s is set, which needs --vm-image: name the image to run, unset %s, or say --vm-image=none",
+			var, var);
+	return errmsg_say(
+		err, -EINVAL,
+		"--vm-%s needs --vm-image: name the image to run, or leave --vm-%s out",
+		option_defs[id].name, option_defs[id].name);
+}
+
 int optset_check(const struct optset *set, struct errmsg *err)
 {
 	const struct optvals *image = &set->opt[OPT_IMAGE];
@@ -610,11 +629,7 @@ int optset_check(const struct optset *set, struct errmsg *err)
 	if (!image->n)
 		for (int i = 0; i < OPT_COUNT; i++)
 			if (set->opt[i].n)
-				return errmsg_say(
-					err, -EINVAL,
-					"--vm-%s needs --vm-image: name the image to run, or leave --vm-%s out",
-					option_defs[i].name,
-					option_defs[i].name);
+				return needs_image(set, (enum option_id)i, err);
 	if (set->opt[OPT_INITRD].n && !set->opt[OPT_KERNEL].n)
 		return errmsg_say(err, -EINVAL,
 				  "--vm-initrd needs --vm-kernel");

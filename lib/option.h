@@ -105,6 +105,7 @@ struct optset {
 	struct optvals {
 		char **v; /* owned texts, in the order given */
 		size_t n;
+		bool from_env; /* messages name the variable */
 	} opt[OPT_COUNT];
 };
 

@@ -206,6 +206,30 @@ static void test_check(void **state)
 			 0);
 }
 
+static void test_check_env(void **state)
+{
+	struct optset env = { 0 }, typed = { 0 };
+	struct errmsg err;
+
+	setenv("VMSTEP_MEM", "1G", 1);
+	assert_int_equal(optset_add_env(&env, &err), 0);
+	unsetenv("VMSTEP_MEM");
+	assert_int_equal(optset_inherit(&typed, &env, &err), 0);
+	assert_int_equal(optset_check(&typed, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "VMSTEP_MEM is set"));
+	assert_non_null(
+		strstr(err.text, "unset VMSTEP_MEM, or say --vm-image=none"));
+	add(&typed, OPT_IMAGE, "none");
+	assert_int_equal(optset_check(&typed, &err), 0);
+	optset_done(&typed);
+	add(&typed, OPT_MEM, "2G");
+	assert_int_equal(optset_inherit(&typed, &env, &err), 0);
+	assert_int_equal(optset_check(&typed, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "--vm-mem needs"));
+	optset_done(&typed);
+	optset_done(&env);
+}
+
 static void test_decode_damaged(void **state)
 {
 	static const char *const bad[] = {
@@ -536,6 +560,8 @@ int main(void)
 		  NULL },
 		{ "a list of 50000 is checked at once", test_long_list, NULL,
 		  NULL, NULL },
+		{ "a variable that needs an image is named, with the cure",
+		  test_check_env, NULL, NULL, NULL },
 		{ "options that do not go together are refused", test_check,
 		  NULL, NULL, NULL },
 		{ "damaged encodings are refused", test_decode_damaged, NULL,

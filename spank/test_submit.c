@@ -62,7 +62,7 @@ static void test_without_image(void **state)
 	refused(t, LIST("srun", "--vm-mem=1G", "true"), NULL,
 		"--vm-mem needs --vm-image");
 	refused(t, LIST("srun", "true"), LIST("VMSTEP_MEM=1G"),
-		"--vm-mem needs --vm-image");
+		"VMSTEP_MEM is set, which needs --vm-image");
 	refused(t, LIST("srun", "--vm-image=none", "--vm-image=a", "true"),
 		NULL, "does not go with another");
 }

@@ -69,6 +69,7 @@ done
 refused 255 '--vm-mem needs --vm-image' "--vm-mem without an image" -n1 --vm-mem=1G hostname
 (cd "$tmp/home" && as_user vm env VMSTEP_MEM=1G srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
 is "VMSTEP_MEM without an image: status 255" $? 255
+like "... and names it" "$(cat "$tmp/err")" 'unset VMSTEP_MEM'
 
 refused 125 'add --mpi=pmix' "two nodes without PMIx" \
 	-N2 -n2 --mpi=none --vm-image=tiny hostname
