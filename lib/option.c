@@ -22,11 +22,18 @@ static int check_size(const char *value, struct errmsg *err)
 	return value_size(value, &bytes, err);
 }
 
-static int check_size_pct(const char *value, struct errmsg *err)
+/* A share is compared on the node, where the whole is known. */
+static int check_mem(const char *value, struct errmsg *err)
 {
 	uint64_t bytes;
+	int r = value_size_pct(value, OPTION_MEM_LEAST * 100, &bytes, err);
 
-	return value_size_pct(value, 1ull << 40, &bytes, err);
+	if (r == 0 && bytes < OPTION_MEM_LEAST)
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is too little: a VM needs 64M at the least",
+			value);
+	return r;
 }
 
 static int check_count(const char *value, struct errmsg *err)
@@ -62,6 +69,23 @@ static int check_path(const char *value, struct errmsg *err)
 	if (!*value)
 		return errmsg_say(err, -EINVAL, "the path is empty");
 	return 0;
+}
+
+const char *const option_log_levels[] = { "err", "warn", "info", "debug",
+					  NULL };
+
+static int check_log(const char *value, struct errmsg *err)
+{
+	const char *comma = strrchr(value, ',');
+	int level, r;
+
+	if (comma == value)
+		return errmsg_say(err, -EINVAL, "the path is empty");
+	r = check_path(value, err);
+	if (r < 0 || !comma)
+		return r;
+	r = value_word(comma + 1, option_log_levels, &level, err);
+	return r < 0 ? errmsg_prefix(err, r, "level") : 0;
 }
 
 static int check_hostname(const char *value, struct errmsg *err)
@@ -221,7 +245,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 		       OPTF_RANKS | OPTF_TASKS, check_count, NULL },
 	[OPT_MEM] = { "mem", "SIZE|PCT", "memory of a task's VM",
 		      "the task's, less the site's reserve",
-		      OPTF_RANKS | OPTF_TASKS, check_size_pct, NULL },
+		      OPTF_RANKS | OPTF_TASKS, check_mem, NULL },
 	[OPT_ACCEL] = { "accel", "auto|kvm|tcg", "how guest code is run",
 			"auto", 0, NULL, words_accel },
 	[OPT_CPU] = { "cpu", "MODEL", "QEMU's CPU model",
@@ -303,7 +327,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 			  "kept, shown on failure", OPTF_RANKS, check_path,
 			  NULL },
 	[OPT_LOG] = { "log", "FILE[,LEVEL]", "log of helper and forwarder",
-		      NULL, OPTF_RANKS, check_path, NULL },
+		      NULL, OPTF_RANKS, check_log, NULL },
 	[OPT_VERBOSE] = { "verbose", NULL, "say what happens", "off", OPTF_FLAG,
 			  NULL, NULL },
 	[OPT_STATS] = { "stats", "FILE", "statistics of the step, as JSON",

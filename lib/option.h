@@ -96,6 +96,10 @@ struct option_def {
 
 extern const struct option_def option_defs[OPT_COUNT];
 
+#define OPTION_MEM_LEAST (64ull << 20) /* bytes of a VM */
+/* The levels of --vm-log, in the order of enum log_level. */
+extern const char *const option_log_levels[];
+
 /* The option of that name ("net-mtu"), or -1. */
 int option_find(const char *name);
 /* "VMSTEP_NET_MTU" */

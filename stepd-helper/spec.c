@@ -16,7 +16,6 @@
 
 /* Where Slurm does not count memory, a guest gets this much. */
 #define MEM_UNCOUNTED (1ull << 30)
-#define MEM_LEAST     (64ull << 20)
 
 /* The one value of @id for this rank in *ret (to be freed), or a copy of
  * @dflt, which may be NULL. */
@@ -113,7 +112,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 	value_size_text(t->mem_bytes, have);
 	value_size_text(t->mem_reserve, reserve);
 	if (t->mem_bytes) {
-		if (t->mem_bytes < t->mem_reserve + MEM_LEAST)
+		if (t->mem_bytes < t->mem_reserve + OPTION_MEM_LEAST)
 			return errmsg_say(
 				err, -ERANGE,
 				"the task has %s of memory on %s, too little for a VM and the %s the site keeps back for QEMU: give the step more by --mem or --mem-per-cpu",
@@ -139,7 +138,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 			"--vm-mem=%s: the task has %s on %s and the site keeps %s back for QEMU; ask for %s or less, or give the step more by --mem",
 			want, have, t->node, reserve, can);
 	}
-	if (s->mem_bytes < MEM_LEAST)
+	if (s->mem_bytes < OPTION_MEM_LEAST)
 		return errmsg_say(err, -ERANGE,
 				  "--vm-mem=%s: a VM needs 64M at the least",
 				  want);
@@ -238,8 +237,6 @@ static int resolve_env(const struct task *t, struct spec *s, struct errmsg *err)
 /* FILE or FILE,LEVEL */
 static int resolve_log(const struct task *t, struct spec *s, struct errmsg *err)
 {
-	static const char *const levels[] = { "err", "warn", "info", "debug",
-					      NULL };
 	int r = expanded_value(t, OPT_LOG, NULL, &s->log, err);
 	char *comma = r == 0 && s->log ? strrchr(s->log, ',') : NULL;
 
@@ -247,7 +244,7 @@ static int resolve_log(const struct task *t, struct spec *s, struct errmsg *err)
 	if (!comma)
 		return r;
 	*comma = '\0';
-	r = value_word(comma + 1, levels, &s->log_level, err);
+	r = value_word(comma + 1, option_log_levels, &s->log_level, err);
 	return r < 0 ? errmsg_prefix(err, r, "--vm-log: level") : 0;
 }
 

@@ -49,7 +49,8 @@ refused 125 'wants 128M of memory at the least' "less memory than the bundle wan
 bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
 	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z
-	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=)
+	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
+	mem=10M log=f,loud)
 for option in "${bad[@]}"; do
 	name=${option%%=*} value=${option#*=}
 	var=VMSTEP_${name^^}
