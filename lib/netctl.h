@@ -2,19 +2,23 @@
  *
  * Over a unix SOCK_SEQPACKET socket, net.sock in the step's directory: one
  * struct netctl a message, the host's byte order (both ends are on one node).
- * vmstep-net ends when the last of these connections is closed.
+ * vmstep-net ends when the last of these connections is closed. When it is
+ * killed, a helper starts it again, with the listening sockets that WELCOME
+ * brought, and all helpers connect again and say everything again.
  *
  *   helper                              vmstep-net
  *     | HELLO rank                        |  each helper, once, first
  *     |---------------------------------->|
- *     |            WELCOME link address   |
+ *     |     WELCOME link address (+ sockets)
  *     |<----------------------------------|
  *     | PORT kind (+ descriptor)          |  its guest's network card
  *     |---------------------------------->|
  *     | CAPTURE (+ pipe)                  |  where its frames are wanted
  *     |---------------------------------->|
- *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank, once
+ *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank
  *     |---------------------------------->|
+ *     |            TABLE (+ memfd)        |  to all, for them to keep
+ *     |<----------------------------------|
  *     | STATE ready / done / failed       |  of this rank, as it happens
  *     |---------------------------------->|
  *     |            ALL ready / done       |  when it holds for the whole step
@@ -27,9 +31,11 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define NETCTL_VERSION	2
+#define NETCTL_VERSION	3
 #define NETCTL_KEY_LEN	32
 #define NETCTL_TEXT_LEN 160
+
+#define NETCTL_FDS_MAX 2 /* that ride along with a message */
 
 enum netctl_type {
 	NETCTL_HELLO = 1,
@@ -70,7 +76,9 @@ struct netctl {
 			uint32_t kind; /* enum netctl_port */
 		} port;
 		/* "192.0.2.7:40123" or "[2001:db8::7]:40123", where other
-		 * nodes' vmstep-net reach this one; empty with one node. */
+		 * nodes' vmstep-net reach this one; empty with one node. The
+		 * listening sockets ride along: this one's, and where there is
+		 * an address the one for other nodes. */
 		struct {
 			char link[NETCTL_TEXT_LEN];
 		} welcome;

@@ -25,6 +25,7 @@ struct census {
 	void *arg;
 	uint32_t nranks, nnodes, self; /* nnodes 0: not started */
 	struct roll roll;
+	struct roll recorded;	 /* what ops.record() has had */
 	struct rankset settled;	 /* nodes that left, their children told */
 	struct rankset without;	 /* nodes whose ranks count as failed */
 	struct edge **edges;	 /* by node; NULL: no link */
@@ -323,6 +324,19 @@ static void tell_edges(struct census *c, uint32_t parent)
 	}
 }
 
+static int record_text(const char *text, size_t len, void *arg)
+{
+	struct census *c = arg;
+
+	return c->ops.record(text, len, c->arg);
+}
+
+/* What fails is in the next text. */
+static void record(struct census *c)
+{
+	roll_tell(&c->roll, &c->recorded, ROLL_EVERYTHING, record_text, c);
+}
+
 /* -- leaving -------------------------------------------------------------- */
 
 /* Who leaves decides nothing any more: its heir would not know. It may go when
@@ -375,6 +389,7 @@ void census_sync(struct census *c)
 	if (c->handed_over)
 		return;
 	if (!c->nnodes) {
+		record(c);
 		if (c->leaving)
 			over(c);
 		return;
@@ -382,6 +397,7 @@ void census_sync(struct census *c)
 	up = c->leaving ? find_heir(c) : parent_of(c, c->self);
 	if (up == NOBODY && !c->leaving)
 		decide(c);
+	record(c);
 	tell_tasks(c);
 	if (up != NOBODY && !c->edges[up] && !may_go(c) && lives(c, up))
 		c->ops.reach(up, c->arg);
@@ -402,6 +418,22 @@ int census_start(struct census *c, uint32_t self, uint32_t nnodes)
 	return 0;
 }
 
+int census_restore(struct census *c, const char *text, size_t len,
+		   struct errmsg *err)
+{
+	const struct roll_limits limits = { c->nranks, c->nnodes };
+	struct roll old = { 0 };
+	int r;
+
+	r = roll_parse(&old, text, len, &limits, err);
+	if (roll_merge(&c->roll, &old) < 0 ||
+	    roll_merge(&c->recorded, &old) < 0)
+		r = errmsg_set(err, -ENOMEM, "record of the step");
+	roll_done(&old);
+	soon(c);
+	return r;
+}
+
 int census_state(struct census *c, uint32_t rank, enum netctl_state state,
 		 const char *why)
 {
@@ -411,6 +443,9 @@ int census_state(struct census *c, uint32_t rank, enum netctl_state state,
 		[NETCTL_FAILED] = ROLL_FAILED,
 	};
 
+	if (state == NETCTL_FAILED &&
+	    rankset_has(&c->roll.sets[ROLL_DONE], rank))
+		return 0;
 	if (state == NETCTL_FAILED)
 		roll_say(&c->roll.why, rank, why);
 	soon(c);
@@ -500,6 +535,7 @@ void census_free(struct census *c)
 		edge_remove(c, n);
 	free(c->edges);
 	roll_done(&c->roll);
+	roll_done(&c->recorded);
 	rankset_done(&c->settled);
 	rankset_done(&c->without);
 	free(c);

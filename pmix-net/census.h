@@ -72,6 +72,9 @@ struct census_ops {
 	/* The step goes on without @node: its ranks are added to @ranks. 0 or
 	 * -ENOMEM. */
 	int (*without)(uint32_t node, struct rankset *ranks, void *arg);
+	/* Keep what census_restore() is to be told if this process is killed.
+	 * 0 or -errno: tell it again. */
+	int (*record)(const char *text, size_t len, void *arg);
 	/* What to call @node in a message. */
 	void (*node_text)(uint32_t node, char *text, size_t size, void *arg);
 };
@@ -83,8 +86,13 @@ void census_free(struct census *c); /* NULL is fine */
 /* The nodes are known: this one is @self of @nnodes. -ENOMEM. */
 int census_start(struct census *c, uint32_t self, uint32_t nnodes);
 
-/* What a local task says; with NETCTL_FAILED, why, as in "vm[3]@node07: ...".
- * -ENOMEM. */
+/* After census_start(): what a killed predecessor had recorded. -EPROTO with
+ * words in @err, or -ENOMEM; what came before that holds. */
+int census_restore(struct census *c, const char *text, size_t len,
+		   struct errmsg *err);
+
+/* What a local task says; one that was done cannot fail any more; with
+ * NETCTL_FAILED, why, as in "vm[3]@node07: ...". -ENOMEM. */
 int census_state(struct census *c, uint32_t rank, enum netctl_state state,
 		 const char *why);
 

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -37,18 +38,45 @@ struct ctl {
 	struct loop_timer *deaf_timer; /* no descriptors left to accept with */
 	struct conn *conns;
 	size_t n_conns, n_greeted;
+	struct netctl table;
+	int table_fd; /* -1: no table yet */
 	struct netctl news[NEWS_MAX];
 	size_t n_news;
 };
 
 /* -- sending -------------------------------------------------------------- */
 
+union fd_control {
+	char bytes[CMSG_SPACE(NETCTL_FDS_MAX * sizeof(int))];
+	struct cmsghdr align;
+};
+
 /* Few messages go this way, so one that does not fit means that the helper
  * does not read; its end then shows in recv(). */
+static void send_fds(struct conn *c, const struct netctl *msg, const int *fds,
+		     size_t n)
+{
+	union fd_control control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *cmsg;
+
+	if (n) {
+		m.msg_control = &control;
+		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&m);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
+	}
+	if (sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		shutdown(c->fd, SHUT_RDWR);
+}
+
 static void send_msg(struct conn *c, const struct netctl *msg)
 {
-	if (send(c->fd, msg, sizeof(*msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		shutdown(c->fd, SHUT_RDWR);
+	send_fds(c, msg, NULL, 0);
 }
 
 static void tell_everyone(struct ctl *ctl, const struct netctl *msg)
@@ -89,6 +117,18 @@ void ctl_tell_lost(struct ctl *ctl, uint32_t rank, const char *text)
 	const struct netctl msg = lost_msg(rank, text);
 
 	tell_everyone(ctl, &msg);
+}
+
+int ctl_tell_table(struct ctl *ctl, const struct netctl *msg, int fd)
+{
+	ctl->table_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (ctl->table_fd < 0)
+		return -errno;
+	ctl->table = *msg;
+	for (struct conn *c = ctl->conns; c; c = c->next)
+		if (c->greeted)
+			send_fds(c, msg, &fd, 1);
+	return 0;
 }
 
 /* -- connections ---------------------------------------------------------- */
@@ -173,6 +213,7 @@ static int check_rank(const struct ctl *ctl, const struct netctl *msg,
 static void welcome(struct conn *c)
 {
 	struct ctl *ctl = c->ctl;
+	const int fds[NETCTL_FDS_MAX] = { ctl->conf.fd, ctl->conf.link_fd };
 	struct netctl msg = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_WELCOME,
@@ -180,7 +221,9 @@ static void welcome(struct conn *c)
 
 	snprintf(msg.welcome.link, sizeof(msg.welcome.link), "%s",
 		 ctl->conf.link);
-	send_msg(c, &msg);
+	send_fds(c, &msg, fds, ctl->conf.link_fd < 0 ? 1 : 2);
+	if (ctl->table_fd >= 0)
+		send_fds(c, &ctl->table, &ctl->table_fd, 1);
 	for (size_t i = 0; i < ctl->n_news; i++)
 		send_msg(c, &ctl->news[i]);
 }
@@ -278,13 +321,7 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 
 /* -- receiving ------------------------------------------------------------ */
 
-union fd_control {
-	char bytes[CMSG_SPACE(sizeof(int))];
-	struct cmsghdr align;
-};
-
-/* The one descriptor that came with @msg; the kernel drops further ones, for
- * which there is no room. -1: none. */
+/* The one descriptor that came with @msg; -1: none. */
 static int take_fd(struct msghdr *msg)
 {
 	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
@@ -306,7 +343,8 @@ static ssize_t receive(struct conn *c, struct netctl *ret, int *ret_fd)
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+		/* for one; the kernel drops what has no room */
+		.msg_controllen = CMSG_LEN(sizeof(int)),
 	};
 	ssize_t n;
 
@@ -425,6 +463,7 @@ int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
 	if (!c)
 		return errmsg_set(err, -ENOMEM, "control socket");
 	c->conf = *conf;
+	c->table_fd = -1;
 	c->ops = *ops;
 	c->arg = arg;
 	r = check_listener(conf->fd, err);
@@ -453,6 +492,9 @@ void ctl_free(struct ctl *c)
 	loop_io_free(c->io);
 	if (c->conf.fd >= 0)
 		close(c->conf.fd);
+	if (c->table_fd >= 0)
+		close(c->table_fd);
+	explicit_bzero(&c->table, sizeof(c->table));
 	free(c);
 }
 

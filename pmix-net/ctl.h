@@ -52,6 +52,7 @@ struct ctl_conf {
 	const struct rankset *local; /* borrowed */
 	uint32_t nranks;
 	const char *link; /* for WELCOME; borrowed */
+	int link_fd;	  /* the same; -1: none */
 };
 
 int ctl_new(const struct ctl_conf *conf, const struct ctl_ops *ops, void *arg,
@@ -65,7 +66,10 @@ void ctl_turn_away(int fd, const char *why);
 /* How many have said hello and are still there. */
 size_t ctl_helpers(const struct ctl *c);
 
-/* To every helper, and to those who come later. */
+/* Each of these goes to every helper, and to those who come later. */
+/* The TABLE @msg, with its @fd (borrowed): what a vmstep-net that takes our
+ * place is to be given. -errno where it cannot be kept. */
+int ctl_tell_table(struct ctl *c, const struct netctl *msg, int fd);
 void ctl_tell_all(struct ctl *c, enum netctl_state state);
 void ctl_tell_lost(struct ctl *c, uint32_t rank, const char *text);
 

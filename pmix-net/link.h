@@ -58,6 +58,7 @@ struct link_host_ops {
 struct link_host {
 	const struct link_host_ops *ops;
 	char address[LINK_ADDRESS_MAX]; /* for the others to dial */
+	int fd; /* listens there, also when a later process has it; not yours */
 };
 
 /* What happens to a link. A link may be freed from any of these but message()

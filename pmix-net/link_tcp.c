@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -190,28 +191,52 @@ static const struct link_host_ops host_ops = {
 	.free = tcp_host_free,
 };
 
+/* Takes @fd, also on failure. */
+static int host_new(const struct link_env *env, int fd, const char *address,
+		    struct link_host **ret, struct errmsg *err)
+{
+	struct tcp_host *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h) {
+		close(fd);
+		return errmsg_set(err, -ENOMEM, "links");
+	}
+	h->host.ops = &host_ops;
+	h->host.fd = h->fd = fd;
+	snprintf(h->host.address, sizeof(h->host.address), "%s", address);
+	h->env = *env;
+	r = loop_io_add(env->loop, h->fd, 0, on_listener, h, &h->io);
+	if (r == 0)
+		r = loop_timer_add(env->loop, -1, on_timer, h, &h->timer);
+	if (r < 0) {
+		tcp_host_free(&h->host);
+		return errmsg_set(err, r, "links");
+	}
+	*ret = &h->host;
+	return 0;
+}
+
 int link_tcp_listen(const struct link_env *env,
 		    const struct sockaddr_storage *address,
 		    struct port_range ports, struct link_host **ret,
 		    struct errmsg *err)
 {
-	struct tcp_host *h = calloc(1, sizeof(*h));
-	int r;
+	char text[TCP_ADDRESS_MAX];
+	int fd = tcp_listen(address, ports, text, err);
 
-	if (!h)
-		return errmsg_set(err, -ENOMEM, "links");
-	h->host.ops = &host_ops;
-	h->env = *env;
-	h->fd = tcp_listen(address, ports, h->host.address, err);
-	r = h->fd < 0 ? h->fd : 0;
-	if (r == 0)
-		r = loop_io_add(env->loop, h->fd, 0, on_listener, h, &h->io);
-	if (r == 0)
-		r = loop_timer_add(env->loop, -1, on_timer, h, &h->timer);
+	return fd < 0 ? fd : host_new(env, fd, text, ret, err);
+}
+
+int link_tcp_adopt(const struct link_env *env, int fd, struct link_host **ret,
+		   struct errmsg *err)
+{
+	char text[TCP_ADDRESS_MAX];
+	int r = tcp_adopt(fd, text, err);
+
 	if (r < 0) {
-		tcp_host_free(&h->host);
+		close(fd);
 		return r;
 	}
-	*ret = &h->host;
-	return 0;
+	return host_new(env, fd, text, ret, err);
 }

@@ -20,4 +20,9 @@ int link_tcp_listen(const struct link_env *env,
 		    struct port_range ports, struct link_host **ret,
 		    struct errmsg *err);
 
+/* The same over @fd, which listens already; owned from now on, also on failure.
+ */
+int link_tcp_adopt(const struct link_env *env, int fd, struct link_host **ret,
+		   struct errmsg *err);
+
 #endif

@@ -36,6 +36,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
+	%D%/record.c %D%/record.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
 	%D%/spin.c %D%/spin.h \
@@ -80,6 +81,7 @@ UNIT_TESTS += \
 	%D%/test_offload \
 	%D%/test_options \
 	%D%/test_outq \
+	%D%/test_record \
 	%D%/test_roll \
 	%D%/test_segment \
 	%D%/test_segment_kernel \
@@ -116,6 +118,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_options_LDADD = $(net_test_ldadd)
 %C%_test_outq_CFLAGS = $(net_test_cflags)
 %C%_test_outq_LDADD = $(net_test_ldadd)
+%C%_test_record_CFLAGS = $(net_test_cflags)
+%C%_test_record_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)
 %C%_test_roll_LDADD = $(net_test_ldadd)
 %C%_test_segment_CFLAGS = $(net_test_cflags)

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "mesh.h"
 #include "ports.h"
+#include "record.h"
 #include "round.h"
 #include "spin.h"
 #include "states.h"
@@ -41,9 +42,9 @@ struct node {
 	struct link_host *host; /* until the mesh has it; NULL: one node */
 	struct mesh *mesh;
 	struct states *states;
+	struct record *record;
 	struct ctl *ctl;
 	struct counters counts;
-	struct rankset came; /* ranks whose helper has said hello */
 	struct loop_timer *helpers_timer;
 	bool waited; /* long enough for the others of this node */
 	bool leaving;
@@ -81,6 +82,11 @@ static int on_without(uint32_t node, struct rankset *ranks, void *arg)
 	log_warn("%s is lost: its tasks count as failed, the others go on",
 		 text);
 	return table_ranks(n->table, node, ranks);
+}
+
+static int on_record(const char *text, size_t len, void *arg)
+{
+	return record_add(((struct node *)arg)->record, text, len);
 }
 
 static void on_not_taken(void *arg)
@@ -164,10 +170,7 @@ static int on_hello(uint32_t rank, struct errmsg *err, void *arg)
 		return errmsg_say(
 			err, -ESHUTDOWN,
 			"vmstep-net: the last helper of this node has left, and so do we");
-	if (rankset_add(&n->came, rank, rank) < 0)
-		return errmsg_set(err, -ENOMEM,
-				  "vmstep-net: helper of vm[%" PRIu32 "]",
-				  rank);
+	record_came(n->record, rank);
 	log_info("helper of vm[%" PRIu32 "] said hello", rank);
 	return 0;
 }
@@ -209,6 +212,23 @@ static void set_auth(struct node *n, const struct netctl *msg)
 	snprintf(n->auth.name, sizeof(n->auth.name), "%s", n->o->node);
 }
 
+/* With what a predecessor knew. */
+static int start_states(struct node *n, uint32_t self, uint32_t nnodes,
+			struct errmsg *err)
+{
+	struct errmsg why;
+	const char *text;
+	size_t len;
+
+	if (states_start(n->states, self, nnodes) < 0)
+		return errmsg_set(err, -ENOMEM, "states of the step");
+	text = record_text(n->record, &len);
+	if (len && states_restore(n->states, text, len, &why) < 0)
+		log_warn("the record of the step has errors, ignoring: %s",
+			 why.text);
+	return 0;
+}
+
 static int join_nodes(struct node *n, const struct netctl *msg,
 		      struct errmsg *err)
 {
@@ -219,9 +239,8 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 	set_auth(n, msg);
 	r = mesh_start(n->mesh, TAKE_PTR(n->host), n->table, msg->table.node,
 		       err);
-	if (r == 0 &&
-	    states_start(n->states, msg->table.node, msg->table.nnodes) < 0)
-		r = errmsg_set(err, -ENOMEM, "states of the step");
+	if (r == 0)
+		r = start_states(n, msg->table.node, msg->table.nnodes, err);
 	if (r < 0)
 		return r;
 	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh,
@@ -231,6 +250,14 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 	return 0;
 }
 
+/* Helpers keep it, and one after the other may give it to us again. */
+static bool is_known(const struct node *n, const struct netctl *msg)
+{
+	return n->table && table_nnodes(n->table) == msg->table.nnodes &&
+	       n->auth.node == msg->table.node &&
+	       memcmp(n->auth.key, msg->table.key, sizeof(n->auth.key)) == 0;
+}
+
 static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
 		    void *arg)
 {
@@ -238,10 +265,12 @@ static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
 	struct table *t = NULL;
 	int r;
 
+	if (is_known(n, msg))
+		return 0;
 	if (!n->host)
 		return errmsg_say(err, -EALREADY,
 				  "vmstep-net: a table of nodes, but %s",
-				  n->table ? "there is one"
+				  n->table ? "there is another one"
 					   : "all tasks are on this node");
 	if (msg->table.nranks != n->o->nranks)
 		return errmsg_say(
@@ -257,7 +286,10 @@ static int on_table(const struct netctl *msg, int fd, struct errmsg *err,
 		return r;
 	}
 	n->table = t;
-	return join_nodes(n, msg, err);
+	r = join_nodes(n, msg, err);
+	if (r == 0 && ctl_tell_table(n->ctl, msg, fd) < 0)
+		log_warn("only one helper has the table of nodes, ignoring");
+	return r;
 }
 
 static void on_state(uint32_t rank, enum netctl_state state, void *arg)
@@ -273,14 +305,10 @@ static void on_state(uint32_t rank, enum netctl_state state, void *arg)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
 
-static void on_helper_closed(uint32_t rank, bool over, void *arg)
+static void helper_failed(struct node *n, uint32_t rank)
 {
-	struct node *n = arg;
 	char why[NETCTL_TEXT_LEN];
 
-	ports_forget(n->ports, rank);
-	if (over)
-		return;
 	snprintf(why, sizeof(why),
 		 "vm[%" PRIu32
 		 "]@%.64s: its helper ended before its VM was done",
@@ -290,6 +318,16 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 		log_err("out of memory for the state of vm[%" PRIu32 "]", rank);
 }
 
+static void on_helper_closed(uint32_t rank, bool over, void *arg)
+{
+	struct node *n = arg;
+
+	record_left(n->record, rank);
+	ports_forget(n->ports, rank);
+	if (!over)
+		helper_failed(n, rank);
+}
+
 static void leave(struct node *n)
 {
 	n->leaving = true;
@@ -297,12 +335,22 @@ static void leave(struct node *n)
 	states_leave(n->states);
 }
 
+static bool have_all_come(const struct node *n)
+{
+	uint32_t rank = 0;
+
+	while ((rank = rankset_next(&n->o->ranks, rank)) != UINT32_MAX)
+		if (!record_has_come(n->record, rank++))
+			return false;
+	return record_awaited(n->record) == UINT32_MAX;
+}
+
 /* What the first has told is for the others, who may only be on their way. */
 static void on_all_closed(void *arg)
 {
 	struct node *n = arg;
 
-	if (n->waited || rankset_count(&n->came) == rankset_count(&n->o->ranks))
+	if (n->waited || have_all_come(n))
 		leave(n);
 	else
 		log_info(
@@ -340,12 +388,26 @@ static const struct ctl_ops ctl_ops = {
 	.refused = on_refused,
 };
 
+/* Those that were here when our predecessor was killed, and are no more. */
+static void miss_helpers(struct node *n)
+{
+	uint32_t rank;
+
+	while ((rank = record_awaited(n->record)) != UINT32_MAX) {
+		record_left(n->record, rank);
+		helper_failed(n, rank);
+	}
+}
+
 static void on_helpers_timer(void *arg)
 {
 	struct node *n = arg;
 
 	n->waited = true;
-	if (ctl_helpers(n->ctl) || n->leaving)
+	if (n->leaving)
+		return;
+	miss_helpers(n);
+	if (ctl_helpers(n->ctl))
 		return;
 	log_warn("no helper came within %d s", NODE_HELPERS_MS / 1000);
 	leave(n);
@@ -412,6 +474,7 @@ static int make_states(struct node *n, struct errmsg *err)
 		.all = on_all,
 		.lost = on_lost,
 		.without = on_without,
+		.record = on_record,
 		.not_taken = on_not_taken,
 		.arg = n,
 	};
@@ -427,7 +490,9 @@ static int make_host(struct node *n, struct errmsg *err)
 	int r;
 
 	if (is_alone(n))
-		return states_start(n->states, 0, 1);
+		return start_states(n, 0, 1, err);
+	if (n->o->link_fd >= 0)
+		return link_tcp_adopt(&env, n->o->link_fd, &n->host, err);
 	r = local_address(n->o->device, n->o->bind, n->o->node, &sa, err);
 	if (r == 0)
 		r = link_tcp_listen(&env, &sa, n->o->ports, &n->host, err);
@@ -444,6 +509,7 @@ static int make_ctl(struct node *n, struct errmsg *err)
 		.local = &n->o->ranks,
 		.nranks = n->o->nranks,
 		.link = n->host ? n->host->address : "",
+		.link_fd = n->host ? n->host->fd : -1,
 	};
 
 	return ctl_new(&conf, &ctl_ops, n, &n->ctl, err);
@@ -459,7 +525,9 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 		return errmsg_set(err, -ENOMEM, "node");
 	n->o = o;
 	n->loop = loop;
-	r = round_new(loop, &n->round, err);
+	r = record_open(o->lock_fd, &n->record, err);
+	if (r == 0)
+		r = round_new(loop, &n->round, err);
 	if (r == 0 && loop_timer_add(loop, NODE_HELPERS_MS, on_helpers_timer, n,
 				     &n->helpers_timer) < 0)
 		r = errmsg_set(err, -ENOMEM, "timer");
@@ -497,7 +565,7 @@ void node_free(struct node *n)
 	fwd_free(n->fwd);
 	flow_free(n->flow);
 	loop_timer_free(n->helpers_timer);
-	rankset_done(&n->came);
+	record_free(n->record);
 	round_free(n->round);
 	buf_pool_done(&n->pool);
 	table_free(n->table);

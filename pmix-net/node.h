@@ -20,9 +20,9 @@
 
 struct node;
 
-/* Takes o->ctl_fd, if it succeeds. After the last helper has left the loop is
- * stopped; while one has not come yet, NODE_HELPERS_MS after the start at the
- * earliest. */
+/* Takes o->ctl_fd, if it succeeds, and o->lock_fd and o->link_fd. After the
+ * last helper has left the loop is stopped; while one has not come yet,
+ * NODE_HELPERS_MS after the start at the earliest. */
 int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	     struct errmsg *err);
 void node_free(struct node *n); /* NULL is fine */

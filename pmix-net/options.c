@@ -104,6 +104,8 @@ static const struct option_row {
 	size_t at;
 } rows[] = {
 	{ "--ctl", true, opt_fd, AT(ctl_fd) },
+	{ "--lock", true, opt_fd, AT(lock_fd) },
+	{ "--link", true, opt_fd, AT(link_fd) },
 	{ "--net", true, opt_net, AT(net) },
 	{ "--mtu", true, opt_mtu, AT(mtu) },
 	{ "--ranks", true, opt_ranks, AT(ranks) },
@@ -169,6 +171,8 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 {
 	*o = (struct options){
 		.ctl_fd = -1,
+		.lock_fd = -1,
+		.link_fd = -1,
 		.net = { 0x0a000000, 8 },
 		.mtu = 9000,
 		.lost_after_s = OPTIONS_LOST_AFTER_S,

@@ -93,6 +93,13 @@ static int without(uint32_t node, struct rankset *ranks, void *arg)
 	return s->env.without(node, ranks, s->env.arg);
 }
 
+static int record(const char *text, size_t len, void *arg)
+{
+	struct states *s = arg;
+
+	return s->env.record(text, len, s->env.arg);
+}
+
 static void on_handed_over(bool all_done, void *arg)
 {
 	struct states *s = arg;
@@ -116,6 +123,7 @@ static const struct census_ops ops = {
 	.all = on_all,
 	.lost = on_lost,
 	.without = without,
+	.record = record,
 	.handed_over = on_handed_over,
 	.node_text = node_text,
 };
@@ -156,6 +164,12 @@ static int make_timers(struct states *s)
 int states_start(struct states *s, uint32_t self, uint32_t nnodes)
 {
 	return census_start(s->census, self, nnodes);
+}
+
+int states_restore(struct states *s, const char *text, size_t len,
+		   struct errmsg *err)
+{
+	return census_restore(s->census, text, len, err);
 }
 
 int states_say(struct states *s, uint32_t rank, enum netctl_state state,

@@ -34,6 +34,7 @@ struct states_env {
 	void (*lost)(uint32_t rank, const char *text, void *arg);
 	/* See census_ops. */
 	int (*without)(uint32_t node, struct rankset *ranks, void *arg);
+	int (*record)(const char *text, size_t len, void *arg);
 	/* After states_leave(): nobody took over what we know. */
 	void (*not_taken)(void *arg);
 	void *arg;
@@ -45,6 +46,10 @@ void states_free(struct states *s); /* NULL is fine */
 
 /* The nodes are known: this one is @self of @nnodes. -ENOMEM. */
 int states_start(struct states *s, uint32_t self, uint32_t nnodes);
+
+/* See census_restore(). */
+int states_restore(struct states *s, const char *text, size_t len,
+		   struct errmsg *err);
 
 /* What a local task says, or its end; @why as in census_state(). */
 int states_say(struct states *s, uint32_t rank, enum netctl_state state,

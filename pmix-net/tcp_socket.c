@@ -3,6 +3,7 @@
 #include "tcp_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -155,4 +156,20 @@ int tcp_listen(const struct sockaddr_storage *address, struct port_range ports,
 	if (r == 0)
 		r = say_address(fd, ret_text, err);
 	return r < 0 ? r : TAKE_FD(fd);
+}
+
+int tcp_adopt(int fd, char ret_text[TCP_ADDRESS_MAX], struct errmsg *err)
+{
+	int protocol = 0, listens = 0, flags = fcntl(fd, F_GETFL);
+	socklen_t len = sizeof(int);
+
+	if (flags < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 ||
+	    protocol != IPPROTO_TCP || !listens ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return errmsg_say(err, -EINVAL,
+				  "descriptor %d is not a listening TCP socket",
+				  fd);
+	return say_address(fd, ret_text, err);
 }

@@ -23,6 +23,10 @@ struct port_range {
 int tcp_listen(const struct sockaddr_storage *address, struct port_range ports,
 	       char ret_text[TCP_ADDRESS_MAX], struct errmsg *err);
 
+/* @fd (borrowed) listens already, and may be shared with other processes; its
+ * address goes to @ret_text. 0, or -EINVAL where it does not. */
+int tcp_adopt(int fd, char ret_text[TCP_ADDRESS_MAX], struct errmsg *err);
+
 /* Begin to connect to @address. Returns the socket, whose SO_ERROR has the
  * result once it is writable; -EINVAL where @address is none; else -errno. */
 int tcp_connect(const char *address, struct errmsg *err);

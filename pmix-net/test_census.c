@@ -47,6 +47,8 @@ struct node {
 	bool told_ready, told_done, told_lost;
 	char lost[NETCTL_TEXT_LEN];
 	unsigned int n_done, n_ready; /* of its ranks */
+	char *record;
+	size_t record_len;
 };
 
 static struct {
@@ -262,6 +264,18 @@ static int on_without(uint32_t node, struct rankset *ranks, void *arg)
 			   (node + 1) * s.per_node - 1);
 }
 
+/* Each node's is what a new one in its place would be told. */
+static int on_record(const char *text, size_t len, void *arg)
+{
+	struct node *n = arg;
+
+	n->record = realloc(n->record, n->record_len + len);
+	assert_non_null(n->record);
+	memcpy(n->record + n->record_len, text, len);
+	n->record_len += len;
+	return 0;
+}
+
 static void on_handed_over(bool all_done, void *arg)
 {
 	struct node *n = arg;
@@ -290,6 +304,7 @@ static const struct census_ops ops = {
 	.all = on_all,
 	.lost = on_lost,
 	.without = on_without,
+	.record = on_record,
 	.handed_over = on_handed_over,
 	.node_text = node_text,
 };
@@ -321,6 +336,7 @@ static void finish(void)
 {
 	for (uint32_t i = 0; i < s.nnodes; i++) {
 		census_free(s.nodes[i].c);
+		free(s.nodes[i].record);
 		for (uint32_t j = 0; j < s.nnodes; j++)
 			empty(&s.dirs[i][j]);
 	}

@@ -390,6 +390,7 @@ static void begin_over_wires(const char *option)
 		proxy_start(&wires[n], s.nodes[n].address);
 		snprintf(s.nodes[n].address, sizeof(s.nodes[n].address), "%s",
 			 wires[n].address);
+		s.nodes[n].wired = true;
 	}
 	step_table(&s);
 	send_frame(2, 0, 60);
@@ -490,6 +491,111 @@ static void a_node_that_stays_away_is_lost(void **state)
 	for (uint32_t n = 0; n < 2; n++)
 		assert_true(step_has_log(&s, n, "is lost"));
 	end_over_wires();
+}
+
+/* -- a vmstep-net that is killed and started again ------------------------ */
+
+static void expect_frames_to_pass(void)
+{
+	for (uint32_t from = 0; from < s.nranks; from++)
+		for (uint32_t to = 0; to < s.nranks; to++) {
+			if (from == to)
+				continue;
+			send_frame(from, to, 60);
+			step_expect_frame(&s, to, frame, 60);
+		}
+}
+
+static void killed_it_comes_back_as_it_was(void **state)
+{
+	step_begin(&s, 2, 2);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	expect_frames_to_pass();
+	for (int i = 0; i < 6; i++) { /* at the same address: see WELCOME */
+		step_restart(&s, i % 2);
+		step_table_to(&s, i % 2, s.key);
+		expect_frames_to_pass();
+		assert_int_equal(step_expect(s.ranks[i % 2 * 2].ctl, NETCTL_ALL)
+					 .all.state,
+				 NETCTL_READY);
+		step_expect(s.ranks[i % 2 * 2 + 1].ctl, NETCTL_ALL);
+	}
+	step_say_all(&s, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+/* Before anyone was ready, and while the states are on their way. */
+static void killed_early_it_forgets_nothing(void **state)
+{
+	for (uint32_t node = 0; node < 3; node++) {
+		step_begin(&s, 3, 1);
+		step_say_all(&s, NETCTL_READY);
+		step_restart(&s, node);
+		step_table_to(&s, node, s.key);
+		step_say(&s, node, NETCTL_READY); /* again */
+		step_expect_all(&s, NETCTL_READY);
+		step_say_all(&s, NETCTL_DONE);
+		step_restart(&s, node);
+		step_table_to(&s, node, s.key);
+		step_say(&s, node, NETCTL_READY);
+		step_say(&s, node, NETCTL_DONE);
+		assert_int_equal(
+			step_expect(s.ranks[node].ctl, NETCTL_ALL).all.state,
+			NETCTL_READY);
+		step_expect_all(&s, NETCTL_DONE);
+		step_end(&s);
+	}
+}
+
+static void what_those_said_that_left_is_kept(void **state)
+{
+	step_begin(&s, 1, 4);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	step_say(&s, 0, NETCTL_DONE);
+	step_say(&s, 1, NETCTL_FAILED);
+	for (uint32_t r = 0; r < 2; r++) {
+		close(s.ranks[r].ctl);
+		s.ranks[r].ctl = -1;
+	}
+	step_wait_log(&s, 0, "port of vm[0]");
+	step_wait_log(&s, 0, "port of vm[1]");
+	step_restart(&s, 0);
+	for (uint32_t r = 2; r < 4; r++)
+		assert_int_equal(
+			step_expect(s.ranks[r].ctl, NETCTL_ALL).all.state,
+			NETCTL_READY);
+	step_say(&s, 2, NETCTL_DONE);
+	step_say(&s, 3, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+/* Each helper has it, also those that came before it. */
+static void any_helper_may_bring_the_table(void **state)
+{
+	struct netctl table;
+
+	step_begin(&s, 2, 2);
+	table = step_expect(s.ranks[1].ctl, NETCTL_TABLE);
+	assert_memory_equal(table.table.key, s.key, sizeof(s.key));
+	assert_int_equal(table.table.nnodes, 2);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	step_say(&s, 0, NETCTL_DONE);
+	close(s.ranks[0].ctl);
+	s.ranks[0].ctl = -1;
+	step_wait_log(&s, 0, "port of vm[0]");
+	step_restart(&s, 0);
+	step_table_from(&s, 1, s.key);
+	send_frame(1, 3, 60);
+	step_expect_frame(&s, 3, frame, 60);
+	step_table_from(&s, 1, s.key); /* that one again is no harm */
+	send_frame(3, 1, 60);
+	step_expect_frame(&s, 1, frame, 60);
+	step_end(&s);
 }
 
 /* -- strangers ------------------------------------------------------------ */
@@ -900,6 +1006,10 @@ int main(void)
 		cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
 		cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
 		cmocka_unit_test(a_node_that_stays_away_is_lost),
+		cmocka_unit_test(killed_it_comes_back_as_it_was),
+		cmocka_unit_test(killed_early_it_forgets_nothing),
+		cmocka_unit_test(what_those_said_that_left_is_kept),
+		cmocka_unit_test(any_helper_may_bring_the_table),
 		cmocka_unit_test(garbage_is_not_answered),
 		cmocka_unit_test(strangers_are_bounded_in_number),
 		cmocka_unit_test(a_wrong_key_is_refused),

@@ -43,6 +43,8 @@ static void what_does_not_parse_is_named(void **state)
 		"--ctl=",
 		"--ctl=-1",
 		"--ctl=3x",
+		"--lock=1",
+		"--link=x",
 		"--net=10.0.0.1/8",
 		"--net=10.0.0.0/33",
 		"--mtu=67",

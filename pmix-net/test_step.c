@@ -42,7 +42,7 @@ static void ranks_text(const struct step *s, uint32_t node, char *text,
 static int listen_for_helpers(const struct step_node *n)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", n->socket);
 	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
@@ -50,41 +50,60 @@ static int listen_for_helpers(const struct step_node *n)
 	return fd;
 }
 
-static void exec_net(const struct step *s, uint32_t node, int fd)
+/* A descriptor for the program that this process becomes. */
+static int give(int fd)
 {
+	return fd < 0 ? -1 : dup(fd);
+}
+
+static void exec_net(const struct step *s, uint32_t node)
+{
+	const struct step_node *n = &s->nodes[node];
 	const char *program = getenv("VMSTEP_NET");
-	char ctl[32], ranks[64], nranks[32], name[32], log[128];
-	char text[48];
+	char ctl[32], lock[32], ranks[64], nranks[32], name[32], log[128];
+	char text[48], path[128], link[32] = "--verbose"; /* as good as none */
 
 	ranks_text(s, node, text, sizeof(text));
-	snprintf(ctl, sizeof(ctl), "--ctl=%d", fd);
+	snprintf(path, sizeof(path), "%s/net.lock", n->dir);
+	snprintf(ctl, sizeof(ctl), "--ctl=%d", give(n->ctl_fd));
+	snprintf(lock, sizeof(lock), "--lock=%d",
+		 open(path, O_RDWR | O_CREAT, 0600));
+	if (n->link_fd >= 0)
+		snprintf(link, sizeof(link), "--link=%d", give(n->link_fd));
 	snprintf(ranks, sizeof(ranks), "--ranks=%s", text);
 	snprintf(nranks, sizeof(nranks), "--nranks=%" PRIu32, s->nranks);
 	snprintf(name, sizeof(name), "--node=node%" PRIu32, node);
-	snprintf(log, sizeof(log), "--log=%s", s->nodes[node].log);
+	snprintf(log, sizeof(log), "--log=%s", n->log);
 	/* it is not dumpable, so a leak checker could not stop it */
 	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 	dup2(open("/dev/null", O_RDWR), STDERR_FILENO);
-	execl(program ? program : VMSTEP_NET, "vmstep-net", ctl, ranks, nranks,
-	      name, log, "--bind=127.0.0.1", s->option, (char *)NULL);
+	execl(program ? program : VMSTEP_NET, "vmstep-net", ctl, lock, ranks,
+	      nranks, name, log, "--bind=127.0.0.1", link, s->option,
+	      (char *)NULL);
 	_exit(127);
+}
+
+static void start_net(struct step *s, uint32_t node)
+{
+	struct step_node *n = &s->nodes[node];
+
+	n->pid = fork();
+	assert_true(n->pid >= 0);
+	if (n->pid == 0)
+		exec_net(s, node);
 }
 
 static void start_node(struct step *s, uint32_t node)
 {
 	struct step_node *n = &s->nodes[node];
-	int fd;
 
 	snprintf(n->dir, sizeof(n->dir), "/tmp/vmstep-net-test.XXXXXX");
 	assert_non_null(mkdtemp(n->dir));
 	snprintf(n->socket, sizeof(n->socket), "%s/net.sock", n->dir);
 	snprintf(n->log, sizeof(n->log), "%s/net.log", n->dir);
-	fd = listen_for_helpers(n);
-	n->pid = fork();
-	assert_true(n->pid >= 0);
-	if (n->pid == 0)
-		exec_net(s, node, fd);
-	close(fd);
+	n->ctl_fd = listen_for_helpers(n);
+	n->link_fd = -1;
+	start_net(s, node);
 }
 
 void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
@@ -99,7 +118,7 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 	for (size_t i = 0; i < sizeof(s->key); i++)
 		s->key[i] = (uint8_t)(i * 7 + 1);
 	for (uint32_t r = 0; r < s->nranks; r++)
-		s->ranks[r] = (struct step_rank){ -1, -1 };
+		s->ranks[r] = (struct step_rank){ -1, -1, -1 };
 	for (uint32_t n = 0; n < nnodes; n++)
 		start_node(s, n);
 }
@@ -123,7 +142,14 @@ void step_wait_end(struct step *s, uint32_t node)
 			 node, (unsigned int)status, n->log);
 }
 
-void step_kill(struct step *s, uint32_t node)
+static void close_end(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void kill_net(struct step *s, uint32_t node)
 {
 	assert_int_equal(kill(s->nodes[node].pid, SIGKILL), 0);
 	assert_int_equal(waitpid(s->nodes[node].pid, NULL, 0),
@@ -131,11 +157,11 @@ void step_kill(struct step *s, uint32_t node)
 	s->nodes[node].pid = 0;
 }
 
-static void close_end(int *fd)
+void step_kill(struct step *s, uint32_t node)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	close_end(&s->nodes[node].ctl_fd);
+	close_end(&s->nodes[node].link_fd);
+	kill_net(s, node);
 }
 
 void step_leave(struct step *s, uint32_t node)
@@ -145,11 +171,16 @@ void step_leave(struct step *s, uint32_t node)
 
 		close_end(&r->ctl);
 		close_end(&r->qemu);
+		close_end(&r->port);
 	}
+	close_end(&s->nodes[node].ctl_fd);
+	close_end(&s->nodes[node].link_fd);
 }
 
 void step_end(struct step *s)
 {
+	char lock[128];
+
 	for (uint32_t n = 0; n < s->nnodes; n++)
 		step_leave(s, n);
 	for (uint32_t n = 0; n < s->nnodes; n++) {
@@ -157,6 +188,8 @@ void step_end(struct step *s)
 			step_wait_end(s, n);
 		unlink(s->nodes[n].socket);
 		unlink(s->nodes[n].log);
+		snprintf(lock, sizeof(lock), "%s/net.lock", s->nodes[n].dir);
+		unlink(lock);
 		rmdir(s->nodes[n].dir);
 	}
 }
@@ -202,29 +235,93 @@ static bool readable(int fd, int ms)
 	return poll(&p, 1, ms) == 1;
 }
 
+/* One message, and what it brings. Returns its length, 0 at the end. */
+static ssize_t receive(int ctl, struct netctl *msg, int fds[NETCTL_FDS_MAX])
+{
+	union {
+		char bytes[CMSG_SPACE(NETCTL_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { msg, sizeof(*msg) };
+	struct msghdr m = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(ctl, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		fds[i] = -1;
+	if (n > 0 && c)
+		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	return n;
+}
+
+/* The same but for a TABLE, if that is not what is waited for. */
+static ssize_t receive_next(int ctl, struct netctl *msg,
+			    int fds[NETCTL_FDS_MAX], enum netctl_type type)
+{
+	ssize_t n;
+
+	for (;;) {
+		if (!readable(ctl, STEP_WAIT_MS))
+			fail_msg("no message of type %d from vmstep-net",
+				 (int)type);
+		n = receive(ctl, msg, fds);
+		if (n <= 0 || type == NETCTL_TABLE || msg->type != NETCTL_TABLE)
+			return n;
+		close_end(&fds[0]);
+	}
+}
+
 struct netctl step_expect(int ctl, enum netctl_type type)
 {
 	struct netctl msg = { 0 };
+	int fds[NETCTL_FDS_MAX];
 
-	if (!readable(ctl, STEP_WAIT_MS))
-		fail_msg("no message of type %d from vmstep-net", (int)type);
-	assert_int_equal(recv(ctl, &msg, sizeof(msg), 0), sizeof(msg));
+	assert_int_equal(receive_next(ctl, &msg, fds, type), sizeof(msg));
 	assert_int_equal(msg.version, NETCTL_VERSION);
 	assert_int_equal(msg.type, type);
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		close_end(&fds[i]);
 	return msg;
 }
 
 void step_expect_end(int ctl)
 {
-	char byte;
+	struct netctl msg = { 0 };
+	int fds[NETCTL_FDS_MAX];
 
-	assert_true(readable(ctl, STEP_WAIT_MS));
-	assert_true(recv(ctl, &byte, 1, 0) <= 0);
+	assert_true(receive_next(ctl, &msg, fds, 0) <= 0);
 }
 
-void step_hello_of(struct step *s, uint32_t rank)
+static void expect_welcome(struct step *s, uint32_t rank)
 {
-	struct netctl msg = {
+	struct step_node *n = &s->nodes[rank / s->per_node];
+	struct netctl msg = { 0 };
+	int fds[NETCTL_FDS_MAX];
+
+	assert_int_equal(
+		receive_next(s->ranks[rank].ctl, &msg, fds, NETCTL_WELCOME),
+		sizeof(msg));
+	assert_int_equal(msg.type, NETCTL_WELCOME);
+	assert_true(fds[0] >= 0);
+	assert_int_equal(fds[1] >= 0, msg.welcome.link[0] != '\0');
+	if (n->address[0] && !n->wired)
+		assert_string_equal(n->address, msg.welcome.link);
+	if (!n->wired)
+		snprintf(n->address, sizeof(n->address), "%s",
+			 msg.welcome.link);
+	close_end(&fds[0]); /* the test has it from the start */
+	close_end(&n->link_fd);
+	n->link_fd = fds[1];
+}
+
+static void say_hello(struct step *s, uint32_t rank)
+{
+	const struct netctl hello = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_HELLO,
 		.hello = { rank, s->nranks },
@@ -234,19 +331,39 @@ void step_hello_of(struct step *s, uint32_t rank)
 		.type = NETCTL_PORT,
 		.port = { NETCTL_STREAM },
 	};
-	struct step_node *n = &s->nodes[rank / s->per_node];
+	struct step_rank *r = &s->ranks[rank];
+
+	r->ctl = step_connect(s, rank / s->per_node);
+	step_send(r->ctl, &hello, -1);
+	step_send(r->ctl, &port, r->port);
+	expect_welcome(s, rank);
+}
+
+void step_hello_of(struct step *s, uint32_t rank)
+{
 	struct step_rank *r = &s->ranks[rank];
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv),
 			 0);
-	r->ctl = step_connect(s, rank / s->per_node);
 	r->qemu = sv[0];
-	step_send(r->ctl, &msg, -1);
-	step_send(r->ctl, &port, sv[1]);
-	close(sv[1]);
-	msg = step_expect(r->ctl, NETCTL_WELCOME);
-	snprintf(n->address, sizeof(n->address), "%s", msg.welcome.link);
+	r->port = sv[1];
+	say_hello(s, rank);
+}
+
+void step_restart(struct step *s, uint32_t node)
+{
+	kill_net(s, node);
+	start_net(s, node);
+	for (uint32_t i = 0; i < s->per_node; i++) {
+		struct step_rank *r = &s->ranks[node * s->per_node + i];
+
+		if (r->ctl < 0)
+			continue;
+		step_expect_end(r->ctl);
+		close(r->ctl);
+		say_hello(s, node * s->per_node + i);
+	}
 }
 
 void step_hello(struct step *s)
@@ -255,12 +372,12 @@ void step_hello(struct step *s)
 		step_hello_of(s, r);
 }
 
-void step_table_to(struct step *s, uint32_t node, const uint8_t *key)
+void step_table_from(struct step *s, uint32_t rank, const uint8_t *key)
 {
 	struct netctl msg = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_TABLE,
-		.table = { .node = node,
+		.table = { .node = rank / s->per_node,
 			   .nnodes = s->nnodes,
 			   .nranks = s->nranks },
 	};
@@ -272,8 +389,13 @@ void step_table_to(struct step *s, uint32_t node, const uint8_t *key)
 		dprintf(fd, "%s %s\n", s->nodes[n].address, ranks);
 	}
 	memcpy(msg.table.key, key, sizeof(msg.table.key));
-	step_send(s->ranks[node * s->per_node].ctl, &msg, fd);
+	step_send(s->ranks[rank].ctl, &msg, fd);
 	close(fd);
+}
+
+void step_table_to(struct step *s, uint32_t node, const uint8_t *key)
+{
+	step_table_from(s, node * s->per_node, key);
 }
 
 void step_table(struct step *s)

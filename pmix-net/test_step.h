@@ -20,13 +20,16 @@
 struct step_node {
 	pid_t pid; /* 0: none */
 	char dir[64], socket[96], log[96];
-	char address[NETCTL_TEXT_LEN]; /* as WELCOME says it */
-	long log_from;		       /* what is before is past */
+	char address[NETCTL_TEXT_LEN]; /* as WELCOME says it, unless ... */
+	bool wired; /* ... there is a wire in front of it (test_proxy.h) */
+	int ctl_fd, link_fd; /* listening; helpers have copies. -1: none */
+	long log_from;	     /* what is before is past */
 };
 
 struct step_rank {
 	int ctl;  /* to its vmstep-net; -1: closed */
 	int qemu; /* the guest's end of its port; -1: closed */
+	int port; /* the other one: what vmstep-net is given */
 };
 
 struct step {
@@ -48,6 +51,7 @@ void step_hello_of(struct step *s, uint32_t rank);
 /* TABLE to every node, or to one, with @key. */
 void step_table(struct step *s);
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key);
+void step_table_from(struct step *s, uint32_t rank, const uint8_t *key);
 /* All of the above. */
 void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node);
 /* Close what is open; every process that was not killed ends well. */
@@ -55,7 +59,7 @@ void step_end(struct step *s);
 
 int step_connect(const struct step *s, uint32_t node);
 void step_send(int ctl, const struct netctl *msg, int fd); /* fd -1: none */
-/* The next message, of @type. */
+/* The next message, of @type; a TABLE may come before. */
 struct netctl step_expect(int ctl, enum netctl_type type);
 void step_expect_end(int ctl); /* it was closed */
 void step_say(struct step *s, uint32_t rank, enum netctl_state state);
@@ -63,7 +67,9 @@ void step_say_all(struct step *s, enum netctl_state state);
 void step_expect_all(struct step *s, enum netctl_state state);
 
 void step_leave(struct step *s, uint32_t node); /* its helpers close */
-void step_kill(struct step *s, uint32_t node);	/* -9 */
+void step_kill(struct step *s, uint32_t node);	/* -9, helpers and all */
+/* Kill -9 vmstep-net only; its helpers start it again, and say hello. */
+void step_restart(struct step *s, uint32_t node);
 /* Its process ends by itself, with status 0. */
 void step_wait_end(struct step *s, uint32_t node);
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,14 +26,33 @@
 #include "node.h"
 #include "options.h"
 
-/* Nothing is held that this process was not given on purpose. */
-static int keep_only(int ctl_fd, struct errmsg *err)
+/* The lowest of @fds from @from on; INT_MAX: none. */
+static int next_fd(const int *fds, size_t n, int from)
 {
-	if (fcntl(ctl_fd, F_SETFD, FD_CLOEXEC) < 0)
-		return errmsg_set(err, -errno, "--ctl=%d", ctl_fd);
-	if ((ctl_fd > 3 && close_range(3, (unsigned int)ctl_fd - 1, 0) < 0) ||
-	    close_range((unsigned int)ctl_fd + 1, ~0u, 0) < 0)
-		return errmsg_set(err, -errno, "close inherited descriptors");
+	int next = INT_MAX;
+
+	for (size_t i = 0; i < n; i++)
+		if (fds[i] >= from && fds[i] < next)
+			next = fds[i];
+	return next;
+}
+
+/* Nothing is held that this process was not given on purpose. */
+static int keep_only(const int *fds, size_t n, struct errmsg *err)
+{
+	int from = 3, next;
+
+	do {
+		next = next_fd(fds, n, from);
+		if (next > from && close_range((unsigned int)from,
+					       (unsigned int)next - 1, 0) < 0)
+			return errmsg_set(err, -errno,
+					  "close inherited descriptors");
+		if (next < INT_MAX && fcntl(next, F_SETFD, FD_CLOEXEC) < 0)
+			return errmsg_set(err, -errno,
+					  "inherited descriptor %d", next);
+		from = next < INT_MAX ? next + 1 : INT_MAX;
+	} while (next < INT_MAX);
 	return 0;
 }
 
@@ -117,7 +137,8 @@ int main(int argc, char **argv)
 
 	r = options_parse(&o, argc, argv, &err);
 	if (r == 0)
-		r = keep_only(o.ctl_fd, &err);
+		r = keep_only((const int[]){ o.ctl_fd, o.lock_fd, o.link_fd },
+			      3, &err);
 	if (r == 0)
 		r = open_log(&o, &log_fd, &err);
 	if (r == 0)
