@@ -94,6 +94,8 @@ void capture_frame(struct capture *c, const struct packet *p)
 	struct segment s;
 	size_t len;
 
+	if (p->len < WIRE_FRAME_MIN || p->len > SEGMENT_MAX)
+		return; /* dropped, and nothing that a wire could carry */
 	clock_gettime(CLOCK_REALTIME, &now);
 	segment_init(&s, p);
 	while ((len = segment_next(&s, c->frame))) {

@@ -28,6 +28,7 @@ int capture_new(struct loop *l, struct round *r, int fd,
 		struct counters *counts, struct capture **ret,
 		struct errmsg *err);
 void capture_free(struct capture *c); /* NULL is fine; writes what it can */
+/* @p has passed offload_check(); what is no frame by its length is left out. */
 void capture_frame(struct capture *c, const struct packet *p);
 
 #endif

@@ -70,6 +70,7 @@ UNIT_TESTS += \
 	%D%/test_answer \
 	%D%/test_answer_service \
 	%D%/test_auth \
+	%D%/test_capture \
 	%D%/test_census \
 	%D%/test_checksum \
 	%D%/test_dgram \
@@ -98,6 +99,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_answer_service_LDADD = $(net_test_ldadd)
 %C%_test_auth_CFLAGS = $(net_test_cflags)
 %C%_test_auth_LDADD = $(net_test_ldadd)
+%C%_test_capture_CFLAGS = $(net_test_cflags)
+%C%_test_capture_LDADD = $(net_test_ldadd)
 %C%_test_census_CFLAGS = $(net_test_cflags)
 %C%_test_census_LDADD = $(net_test_ldadd)
 %C%_test_dgram_CFLAGS = $(net_test_cflags)

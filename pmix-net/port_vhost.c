@@ -34,6 +34,7 @@
 #define TX_FRAMES      128 /* a round, so that one port cannot starve others */
 #define TX_BYTES       (512 * 1024)
 #define PUBLISH_FRAMES 32
+#define RX_CHAINS_MAX  256 /* of one frame; Linux needs 43 of 1.5 KB */
 
 /* USO: virtio 1.2, 5.1.3; not in the headers of Linux before 6.2. */
 #define NET_F_GUEST_USO4 54
@@ -356,7 +357,7 @@ static int put(struct vport *vp, struct virtqueue *vq, const struct packet *p,
 		vq_give(vq, c->head, (uint32_t)(skip + part));
 		done += part;
 		skip = 0;
-	} while (done < p->len && vp->mergeable);
+	} while (done < p->len && vp->mergeable && n < RX_CHAINS_MAX);
 
 	if (!vq->bad && done == p->len) {
 		put_header(vp, header, &p->offload, n);
@@ -367,7 +368,8 @@ static int put(struct vport *vp, struct virtqueue *vq, const struct packet *p,
 	vq_untake(vq, n);
 	if (vq->bad)
 		return -EPROTO;
-	return r > 0 || *need > vq->size ? -EMSGSIZE : -EAGAIN;
+	return r > 0 || *need > vq->size || *need > RX_CHAINS_MAX ? -EMSGSIZE
+								  : -EAGAIN;
 }
 
 /* Queues share a sender's frames by who sends them, and by which of its own

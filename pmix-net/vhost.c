@@ -77,11 +77,11 @@ static void drop_fds(struct vhost *v)
 static void on_kick(uint32_t events, void *arg)
 {
 	struct vhost_ring *r = arg;
-	uint64_t n;
+	uint64_t value;
+	ssize_t n = read(r->kick, &value, sizeof(value));
 
-	/* not to be waited for: the event is what counts */
-	if (read(r->kick, &n, sizeof(n)) < 0 && errno != EAGAIN) {
-		loop_io_set(r->kick_io, 0);
+	if (n != sizeof(value) && !(n < 0 && errno == EAGAIN)) {
+		loop_io_set(r->kick_io, 0); /* no eventfd: it would spin */
 		return;
 	}
 	if (r->running)
