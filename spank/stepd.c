@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <slurm/slurm.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "allow.h"
 #include "cleanup.h"
 #include "desc.h"
 #include "site.h"
@@ -158,56 +158,6 @@ static int parse_handover(char *text, struct errmsg *err)
 	return optset_decode(&stepd.options, options, err);
 }
 
-/* -- may they -------------------------------------------------------------- */
-
-static bool listed(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (const char *p = list; *p;) {
-		size_t n = strcspn(p, ", ");
-
-		if (n == len && strncmp(p, name, n) == 0)
-			return true;
-		p += n;
-		p += strspn(p, ", ");
-	}
-	return false;
-}
-
-static bool group_listed(const char *list)
-{
-	gid_t groups[1024];
-	int n = ARRAY_SIZE(groups);
-
-	if (!stepd.user || getgrouplist(stepd.user, stepd.gid, groups, &n) < 0)
-		return false;
-	for (int i = 0; i < n; i++) {
-		const struct group *g = getgrgid(groups[i]);
-
-		if (g && listed(list, g->gr_name))
-			return true;
-	}
-	return false;
-}
-
-static int check_user(struct errmsg *err)
-{
-	const char *users = stepd.site.allow_users;
-	const char *groups = stepd.site.allow_groups;
-
-	if (!*users && !*groups)
-		return 0;
-	if (stepd.user && listed(users, stepd.user))
-		return 0;
-	if (*groups && group_listed(groups))
-		return 0;
-	return errmsg_say(
-		err, -EPERM,
-		"user %s may not run VMs here: the site's allow_users and allow_groups do not name them",
-		stepd.user ? stepd.user : "(unknown)");
-}
-
 /* -- the step's directory -------------------------------------------------- */
 
 /* Make @name under @at, or find it made, as a directory of @uid's; its
@@ -279,7 +229,7 @@ static int prepare(int ac, char **av, struct errmsg *err)
 	if (r == 0)
 		r = optset_check(&stepd.options, err);
 	if (r == 0)
-		r = check_user(err);
+		r = allow_user(&stepd.site, stepd.user, stepd.gid, err);
 	if (r == 0)
 		r = make_step_dir(err);
 	return r;

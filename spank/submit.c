@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <pwd.h>
 #include <slurm/slurm.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "allow.h"
 #include "cleanup.h"
 #include "site.h"
 
@@ -324,8 +326,16 @@ static int hand_to_step(const struct optset *set, struct errmsg *err)
 	return set_step_env(submit.components, options, err);
 }
 
-/* What is wrong with the site's configuration as far as it can be seen from
- * here; the node looks again. */
+/* root may ask for another user (--uid), whose step it then is. */
+static int check_user(const struct site *site, struct errmsg *err)
+{
+	const struct passwd *pw = getuid() ? getpwuid(getuid()) : NULL;
+
+	return pw ? allow_user(site, pw->pw_name, getgid(), err) : 0;
+}
+
+/* What is wrong with the site's configuration, or not allowed by it, as far as
+ * it can be seen from here; the node looks again. */
 static int check_site(int ac, char **av, struct errmsg *err)
 {
 	struct site site;
@@ -336,8 +346,10 @@ static int check_site(int ac, char **av, struct errmsg *err)
 	r = plugin_args(ac, av, &path, &given, err);
 	if (r == 0)
 		r = site_load(path, false, &site, err);
-	if (r == 0)
-		site_done(&site);
+	if (r < 0)
+		return r;
+	r = check_user(&site, err);
+	site_done(&site);
 	return r;
 }
 

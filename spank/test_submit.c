@@ -79,6 +79,19 @@ static void test_bad_site(void **state)
 		"unknown argument 'confg=/x'");
 }
 
+static void test_not_allowed(void **state)
+{
+	struct test *t = *state;
+
+	if (getuid() == 0)
+		skip(); /* root may ask for others */
+	cluster_conf(t->c, "allow_users = nobody-here\n");
+	refused(t, LIST("srun", "--vm-image=a", "true"), NULL,
+		"may not run VMs here");
+	refused(t, LIST("sbatch", "--vm-image=a", "x"), NULL,
+		"may not run VMs here");
+}
+
 static void test_too_long(void **state)
 {
 	struct test *t = *state;
@@ -175,6 +188,13 @@ static void test_slurmd(void **state)
 	play(t->c, LIST("slurmd"), NULL, &t->run);
 	assert_int_equal(t->run.status, 0);
 	assert_true(played_said(&t->run, "'much' is not a size"));
+	cluster_conf(t->c, "allow_users = root, nosuchuser\n"
+			   "rundir = /nonexistent\n");
+	play(t->c, LIST("slurmd"), NULL, &t->run);
+	assert_true(played_said(
+		&t->run,
+		"allow_users: 'nosuchuser' is not known on this host, ignoring"));
+	assert_true(played_said(&t->run, "rundir: /nonexistent: No such file"));
 	t->c->plugin_args = LIST("x");
 	play(t->c, LIST("slurmd"), NULL, &t->run);
 	assert_int_equal(t->run.status, 0);
@@ -533,6 +553,8 @@ int main(void)
 		TEST("options without an image are refused",
 		     test_without_image),
 		TEST("a bad configuration refuses a VM step", test_bad_site),
+		TEST("so is a user whom the site does not name",
+		     test_not_allowed),
 		TEST("more options than an environment holds are refused",
 		     test_too_long),
 		TEST("a damaged inheritance is refused", test_damaged_inherit),

@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
+#include "allow.h"
 #include "site.h"
 
 #pragma GCC visibility push(default)
@@ -36,6 +38,20 @@ int plugin_args(int ac, char **av, const char **ret_path, bool *ret_given,
 	return 0;
 }
 
+/* What is well-formed and still of no use on this node. */
+static void warn_of_site(const struct site *site)
+{
+	struct errmsg words;
+	struct stat st;
+
+	if (allow_names_unknown(site, &words))
+		slurm_error("vmstep: %s, ignoring", words.text);
+	if (!strchr(site->rundir, '%') && stat(site->rundir, &st) < 0)
+		slurm_error(
+			"vmstep: rundir: %s: %s (steps whose images are disks will fail here)",
+			site->rundir, strerror(errno));
+}
+
 /* In slurmd, as root, at its start: say once what is wrong with the
  * configuration. Success all the same: no other job may suffer. */
 static int slurmd_init(int ac, char **av)
@@ -46,12 +62,14 @@ static int slurmd_init(int ac, char **av)
 	bool given;
 
 	if (plugin_args(ac, av, &path, &given, &err) < 0 ||
-	    site_load(path, given, &site, &err) < 0)
+	    site_load(path, given, &site, &err) < 0) {
 		slurm_error(
 			"vmstep: %s (steps that ask for VMs will be refused with this message)",
 			err.text);
-	else
-		site_done(&site);
+		return ESPANK_SUCCESS;
+	}
+	warn_of_site(&site);
+	site_done(&site);
 	return ESPANK_SUCCESS;
 }
 

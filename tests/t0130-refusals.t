@@ -96,9 +96,16 @@ conf 'runtime_dir = relative'
 refused 255 "vmstep.conf:4: runtime_dir: 'relative' is not an absolute path" \
 	"a relative path in vmstep.conf" -n1 --vm-image=tiny hostname
 nok "... and no directory is made" mc vm node n1 test -e /relative
+conf 'allow_users = nosuchuser'
+refused 255 "user $test_user may not run VMs here.*'nosuchuser' is not known" \
+	"a user who may not" -n1 --vm-image=tiny hostname
 conf 'allow_users = nobody'
-refused 125 "user $test_user may not run VMs here" "a user who may not" \
-	-n1 --vm-image=tiny hostname
+cp "$tmp/vmstep.conf" "$tmp/n1.conf"
+conf
+mc vm node n1 mount --bind "$tmp/n1.conf" "$tmp/vmstep.conf"
+refused 125 "vm\[0\]@n1: error: user $test_user may not run VMs here" \
+	"one who may not on this node" -n1 --vm-image=tiny hostname
+mc vm node n1 umount "$tmp/vmstep.conf"
 conf 'allow_tcg = no'
 refused 125 "the site does not allow VMs without it" "TCG where it is not allowed" \
 	-n1 --vm-image=tiny hostname
