@@ -361,6 +361,47 @@ void option_env_name(enum option_id id, char name[64])
 				  : (char)toupper((unsigned char)name[i]);
 }
 
+/* Copy at most 63 bytes of @name, without '_'. */
+static void squeeze(const char *name, size_t len, char ret[64])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len && n < 63; i++)
+		if (name[i] != '_')
+			ret[n++] = name[i];
+	ret[n] = '\0';
+}
+
+/* The same but for one letter that is other, missing or too many? */
+static bool one_letter_off(const char *a, const char *b)
+{
+	size_t same = 0;
+
+	while (a[same] && a[same] == b[same])
+		same++;
+	a += same;
+	b += same;
+	return strcmp(a + !!*a, b + !!*b) == 0 || strcmp(a + !!*a, b) == 0 ||
+	       strcmp(a, b + !!*b) == 0;
+}
+
+int option_env_nearly(const char *name, size_t len)
+{
+	char given[64], own[64], var[64];
+	int near = -1;
+
+	squeeze(name, len, given);
+	for (int i = 0; i < OPT_COUNT; i++) {
+		option_env_name((enum option_id)i, var);
+		if (strlen(var) == len && memcmp(var, name, len) == 0)
+			return -1;
+		squeeze(var, strlen(var), own);
+		if (near < 0 && one_letter_off(given, own))
+			near = i;
+	}
+	return near;
+}
+
 /* -- sets ------------------------------------------------------------------ */
 
 void strings_done(struct strings *s)

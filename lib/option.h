@@ -104,6 +104,9 @@ extern const char *const option_log_levels[];
 int option_find(const char *name);
 /* "VMSTEP_NET_MTU" */
 void option_env_name(enum option_id id, char name[64]);
+/* The option whose variable @name (@len bytes) is not and nearly is, as
+ * VMSTEP_NETMTU; -1: none. */
+int option_env_nearly(const char *name, size_t len);
 
 struct optset {
 	struct optvals {

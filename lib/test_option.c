@@ -324,6 +324,42 @@ static void test_env_names(void **state)
 
 /* -- values ---------------------------------------------------------------- */
 
+static void test_env_nearly(void **state)
+{
+	static const struct {
+		const char *name;
+		int id;
+	} names[] = {
+		{ "VMSTEP_NETMTU", OPT_NET_MTU },
+		{ "VMSTEP_NET_MTUS", OPT_NET_MTU },
+		{ "VMSTEP_BOOT_TIMOUT", OPT_BOOT_TIMEOUT },
+		{ "VMSTEP_IMAGF", OPT_IMAGE },
+		{ "VMSTEP_", -1 },
+		{ "VMSTEP_RANK", -1 },
+		{ "VMSTEP_RANKS", -1 },
+		{ "VMSTEP_STEP", -1 },
+		{ "VMSTEP_NODE", -1 },
+		{ "VMSTEP_IP", -1 },
+		{ "VMSTEP_CACHE", -1 },
+		{ "HOME", -1 },
+		{ "", -1 },
+	};
+	char name[64], longer[66];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(
+			option_env_nearly(names[i].name, strlen(names[i].name)),
+			names[i].id);
+	for (int i = 0; i < OPT_COUNT; i++) {
+		option_env_name((enum option_id)i, name);
+		assert_int_equal(option_env_nearly(name, strlen(name)), -1);
+		snprintf(longer, sizeof(longer), "%s=", name);
+		assert_int_equal(option_env_nearly(longer, strlen(name)), -1);
+	}
+	memset(longer, 'V', sizeof(longer));
+	assert_int_equal(option_env_nearly(longer, sizeof(longer)), -1);
+}
+
 static void test_good_values(void **state)
 {
 	for (int i = 0; i < OPT_COUNT; i++) {
@@ -576,6 +612,8 @@ int main(void)
 		  NULL, NULL },
 		{ "names in the environment", test_env_names, NULL, NULL,
 		  NULL },
+		{ "what is nearly one of them is told from what is not",
+		  test_env_nearly, NULL, NULL, NULL },
 		{ "every option takes what it may be", test_good_values, NULL,
 		  NULL, NULL },
 		{ "so does its variable", test_good_env, NULL, NULL, NULL },

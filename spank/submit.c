@@ -353,6 +353,23 @@ static int check_site(int ac, char **av, struct errmsg *err)
 	return r;
 }
 
+/* A variable that is mistyped is not one of ours, and has no effect. */
+static void warn_of_env(void)
+{
+	for (char **e = environ; e && *e; e++) {
+		size_t len = strcspn(*e, "=");
+		int id = option_env_nearly(*e, len);
+		char name[64];
+
+		if (id < 0)
+			continue;
+		option_env_name((enum option_id)id, name);
+		slurm_info(
+			"vmstep: %.*s is no option's variable, ignoring; %s is",
+			(int)len, *e, name);
+	}
+}
+
 /* NAME or NAME=VALUE, up to the next comma that is not within quotes. */
 static size_t exported_len(const char *text)
 {
@@ -410,6 +427,8 @@ int submit_post_opt(spank_t sp, int ac, char **av)
 			    : hand_to_step(&set, &err);
 	if (r < 0)
 		refuse(err.text);
+	if (submit.wants_vm && submit.components == 0)
+		warn_of_env();
 	submit.components++;
 	optset_done(&typed);
 	optset_done(&set);

@@ -233,6 +233,21 @@ static void test_precedence(void **state)
 	assert_step(t, "image=typed\ncpus=3\nmem=2G\n");
 }
 
+static void test_nearly(void **state)
+{
+	struct test *t = *state;
+	const char *const env[] = { "VMSTEP_NETMTU=1400", "VMSTEP_RANK=0",
+				    NULL };
+
+	srun(t, LIST("srun", "--vm-image=a", "true"), env);
+	assert_true(played_said(
+		&t->run,
+		"VMSTEP_NETMTU is no option's variable, ignoring; VMSTEP_NET_MTU is"));
+	assert_false(played_said(&t->run, "VMSTEP_RANK"));
+	assert_step(t, "image=a\n");
+	untouched(t, LIST("srun", "true"), env);
+}
+
 static void test_lists_add_up(void **state)
 {
 	struct test *t = *state;
@@ -570,6 +585,8 @@ int main(void)
 		     test_program),
 		TEST("command line, environment, inheritance, in this order",
 		     test_precedence),
+		TEST("a variable that is mistyped is told of, in VM steps",
+		     test_nearly),
 		TEST("repeats of a list all arrive, and replace what is inherited",
 		     test_lists_add_up),
 		TEST("options may be abbreviated", test_abbreviated),

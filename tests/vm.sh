@@ -24,6 +24,7 @@ plugin=$build/inst/lib/vmstep/vmstep.so
 # shellcheck disable=SC2034
 tiny=$images/tiny.vm
 runtime=/run/vmstep
+export -n VMSTEP_BUILD VMSTEP_IMAGES # srun would take one for VMSTEP_IMAGE
 
 [[ -e $plugin ]] ||
 	skip_all "$plugin is not there: build and install first (contrib/check does)"
