@@ -828,3 +828,18 @@ int option_values(const struct optset *set, enum option_id id, uint32_t rank,
 	}
 	return 0;
 }
+
+bool option_is_idle(const struct optset *set, enum option_id id, size_t i,
+		    uint32_t ranks)
+{
+	struct rankset named = { 0 };
+	bool has_ranks, idle = false;
+
+	if (split_ranks(&option_defs[id], set->opt[id].v[i], &named, &has_ranks,
+			NULL) &&
+	    has_ranks)
+		idle = rankset_next(&named, 0) >= ranks &&
+		       !rankset_has(&named, RANK_MAX);
+	rankset_done(&named);
+	return idle;
+}

@@ -150,5 +150,9 @@ void strings_done(struct strings *s);
 int strings_add(struct strings *s, const char *text, size_t len);
 int option_values(const struct optset *set, enum option_id id, uint32_t rank,
 		  struct strings *ret, struct errmsg *err);
+/* Is the @i'th value of @id for ranks that a step of @ranks tasks lacks? Not
+ * so where they are open, as in "4-": that means whoever there is. */
+bool option_is_idle(const struct optset *set, enum option_id id, size_t i,
+		    uint32_t ranks);
 
 #endif

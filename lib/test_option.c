@@ -449,6 +449,23 @@ static void test_no_rank_left(void **state)
 	optset_done(&set);
 }
 
+static void test_idle(void **state)
+{
+	struct optset set = { 0 };
+
+	add(&set, OPT_MEM, "5-7:1G");
+	add(&set, OPT_MEM, "0,9:1G");
+	add(&set, OPT_MEM, "5-:1G");
+	add(&set, OPT_MEM, "1G");
+	assert_true(option_is_idle(&set, OPT_MEM, 0, 5));
+	assert_false(option_is_idle(&set, OPT_MEM, 0, 6));
+	for (size_t i = 1; i < 4; i++)
+		assert_false(option_is_idle(&set, OPT_MEM, i, 1));
+	add(&set, OPT_APPEND, "5:a"); /* takes no ranks */
+	assert_false(option_is_idle(&set, OPT_APPEND, 0, 1));
+	optset_done(&set);
+}
+
 static void test_colons(void **state)
 {
 	struct optset set = { 0 };
@@ -622,6 +639,8 @@ int main(void)
 		  NULL, NULL },
 		{ "a rank that nobody names has no value", test_no_rank_left,
 		  NULL, NULL, NULL },
+		{ "a value for no task of the step is known", test_idle, NULL,
+		  NULL, NULL },
 		{ "a value that looks like ranks is written :VALUE",
 		  test_colons, NULL, NULL, NULL },
 		{ "lists by task: the last repeats", test_lists_by_task, NULL,

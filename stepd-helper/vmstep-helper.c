@@ -94,6 +94,19 @@ static int open_log(const struct task *t, const struct spec *s,
 	return 0;
 }
 
+/* For all ranks it would be the same lines again. */
+static void warn_of_idle_values(const struct task *t)
+{
+	for (int id = 0; id < OPT_COUNT && t->rank == 0; id++)
+		for (size_t i = 0; i < t->options.opt[id].n; i++)
+			if (option_is_idle(&t->options, (enum option_id)id, i,
+					   t->ranks))
+				log_warn(
+					"--vm-%s=%s: no such task in this step of %u, ignoring",
+					option_defs[id].name,
+					t->options.opt[id].v[i], t->ranks);
+}
+
 /* The user's argument list: ours, but for its first. */
 static const char **user_argv(const struct task *t, int argc, char **argv)
 {
@@ -133,6 +146,7 @@ int main(int argc, char **argv)
 		log_err("%s", r < 0 ? err.text : strerror(ENOMEM));
 		vm_tell_failed(&task, NULL, r < 0 ? err.text : "no memory");
 	} else {
+		warn_of_idle_values(&task);
 		status = vm_main(&task, &spec, command);
 	}
 	free(command);

@@ -82,6 +82,11 @@ refused 125 '--multi-prog is not in this version' "--multi-prog" \
 refused 125 'vm\[1\]@n2.*no such image' "an image that one node lacks" \
 	-N2 -n2 --vm-image='0:tiny' --vm-image='1:nosuch' hostname
 
+vrun -n1 --vm-image=tiny --vm-mem=5-7:1G --vm-dry-run hostname >"$tmp/out"
+is "a value for tasks that the step lacks is no error" $? 0
+like "... but told of" "$(cat "$tmp/err")" \
+	'vm\[0\]@n1: .*--vm-mem=5-7:1G: no such task in this step of 1, ignoring'
+
 # ---- the site ----
 
 plain() { is "$1" "$(vrun -n1 hostname)" n1; }
