@@ -119,6 +119,8 @@ static const struct option_row {
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
 	{ "--verbose", false, opt_flag, AT(verbose) },
+	{ "--help", false, opt_flag, AT(help) },
+	{ "--version", false, opt_flag, AT(version) },
 };
 
 static const struct option_row *find_row(const char *arg, size_t len)
@@ -184,7 +186,7 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		if (r < 0)
 			return r;
 	}
-	return check(o, err);
+	return o->help || o->version ? 0 : check(o, err);
 }
 
 void options_done(struct options *o)

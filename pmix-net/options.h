@@ -25,6 +25,7 @@ struct options {
 	struct port_range ports;
 	uint32_t lost_after_s;
 	bool verbose;
+	bool help, version; /* asked by a person: nothing else was checked */
 };
 
 /* -EINVAL with words that name option, value and cure. */

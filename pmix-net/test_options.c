@@ -135,6 +135,21 @@ static void names_are_taken_and_have_to_fit(void **state)
 	assert_non_null(strstr(err.text, "take shorter ones"));
 }
 
+static void a_person_may_ask_what_it_is(void **state)
+{
+	const char *const help[] = { "vmstep-net", "--help" };
+	const char *const version[] = { "vmstep-net", "--version" };
+	const char *const odd[] = { "vmstep-net", "--help=me" };
+
+	assert_int_equal(parse_all(odd, 2), -EINVAL);
+	assert_int_equal(parse_all(help, 2), 0);
+	assert_true(o.help);
+	assert_int_equal(parse_all(version, 2), 0);
+	assert_true(o.version);
+	assert_int_equal(parse(NULL, NULL), 0);
+	assert_false(o.help || o.version);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +158,7 @@ int main(void)
 		cmocka_unit_test(what_does_not_fit_together_is_refused),
 		cmocka_unit_test(the_rest_is_taken),
 		cmocka_unit_test(names_are_taken_and_have_to_fit),
+		cmocka_unit_test(a_person_may_ask_what_it_is),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);

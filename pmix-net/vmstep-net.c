@@ -26,6 +26,21 @@
 #include "node.h"
 #include "options.h"
 
+/* --help and --version, to a person. */
+static int introduce(const struct options *o)
+{
+	if (o->help)
+		fputs("vmstep-net carries the frames of a step's VMs. vmstep-helper starts it\n"
+		      "(srun --vm-image=...), with the options that vmstep-net(8) has.\n"
+		      "\n"
+		      "  --help     print this\n"
+		      "  --version  print the version\n",
+		      stdout);
+	else
+		printf("vmstep-net %s\n", PACKAGE_VERSION);
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* The lowest of @fds from @from on; INT_MAX: none. */
 static int next_fd(const int *fds, size_t n, int from)
 {
@@ -136,6 +151,10 @@ int main(int argc, char **argv)
 	int log_fd = -1, r;
 
 	r = options_parse(&o, argc, argv, &err);
+	if (r == 0 && (o.help || o.version)) {
+		options_done(&o);
+		return introduce(&o);
+	}
 	if (r == 0)
 		r = keep_only((const int[]){ o.ctl_fd, o.lock_fd, o.link_fd },
 			      3, &err);
