@@ -275,18 +275,36 @@ static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 	return 0;
 }
 
+static int resolve_images(const struct task *t, struct spec *s,
+			  struct errmsg *err)
+{
+	struct strings raw = { 0 };
+	int r = option_values(&t->options, OPT_IMAGE, t->rank, &raw, err);
+
+	for (size_t i = 0; i < raw.n && r == 0; i++) {
+		_cleanup_free_ char *text =
+			task_expand(t, t->rank, raw.v[i], err);
+
+		if (!text)
+			r = errmsg_prefix(err, -EINVAL, "--vm-image");
+		else if (strings_add(&s->images, text, strlen(text)) < 0)
+			r = errmsg_set(err, -ENOMEM, "images");
+	}
+	strings_done(&raw);
+	if (r == 0 && !s->images.n)
+		r = errmsg_say(
+			err, -EINVAL,
+			"--vm-image names no image for task %u: give each task one, or a last one without ranks",
+			t->rank);
+	return r;
+}
+
 static int resolve_machine(const struct task *t, struct spec *s,
 			   struct errmsg *err)
 {
 	_cleanup_free_ char *init = NULL;
-	int r;
+	int r = resolve_images(t, s, err);
 
-	r = option_values(&t->options, OPT_IMAGE, t->rank, &s->images, err);
-	if (r == 0 && !s->images.n)
-		return errmsg_say(
-			err, -EINVAL,
-			"--vm-image names no image for task %u: give each task one, or a last one without ranks",
-			t->rank);
 	if (r == 0)
 		r = expanded_value(t, OPT_RUNDIR, t->rundir, &s->rundir, err);
 	if (r == 0)

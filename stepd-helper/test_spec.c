@@ -170,6 +170,8 @@ static void test_bad_words(void **state)
 		refused(f, -EINVAL, "% is followed by one of");
 		optset_clear(&f->t.options, expanded[i]);
 	}
+	give(f, OPT_IMAGE, "a%x");
+	refused(f, -EINVAL, "--vm-image: 'a%x'");
 }
 
 /* -- resolved -------------------------------------------------------------- */
@@ -249,6 +251,20 @@ static void test_given(void **state)
 	assert_int_equal(f->s.log_level, 1);
 	assert_true(f->s.verbose);
 	assert_false(f->s.cloud_init);
+}
+
+static void test_images(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_IMAGE, "%u-%t.img,fmt=raw");
+	assert_int_equal(optset_add(&f->t.options, OPT_IMAGE, "100%%",
+				    "--vm-image", NULL),
+			 0);
+	resolve(f);
+	assert_int_equal(f->s.images.n, 2);
+	assert_string_equal(f->s.images.v[0], "alice-3.img,fmt=raw");
+	assert_string_equal(f->s.images.v[1], "100%");
 }
 
 static void test_memory(void **state)
@@ -385,6 +401,7 @@ int main(void)
 		TEST("unknown %-words are refused", test_bad_words),
 		TEST("what is not said has its default", test_defaults),
 		TEST("what is said counts, for this rank", test_given),
+		TEST("images may be named by rank", test_images),
 		TEST("memory: whole MiB, counted by Slurm or not", test_memory),
 		TEST("one guest may have any name", test_one_rank_any_name),
 		TEST("lists of variables become one list", test_env_names),
