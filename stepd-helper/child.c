@@ -164,20 +164,18 @@ int child_start(const struct child_spec *spec, pid_t *ret, struct errmsg *err)
 
 /* -- run to the end -------------------------------------------------------- */
 
-static size_t collect(int fd, char *buf, size_t size, int timeout_ms,
-		      bool *timed_out)
+/* What it says, until it has closed its output or the time is up. */
+static void collect(int fd, char *buf, size_t size, int64_t end_ms)
 {
-	int64_t end = loop_now_ms() + timeout_ms;
 	size_t len = 0;
 
 	for (;;) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int64_t left = end - loop_now_ms();
+		int64_t left = end_ms - loop_now_ms();
 		char rest[512];
 		ssize_t n;
 
-		*timed_out = left <= 0 || poll(&p, 1, (int)left) == 0;
-		if (*timed_out)
+		if (left <= 0 || poll(&p, 1, (int)left) == 0)
 			break;
 		n = read(fd, len < size - 1 ? buf + len : rest,
 			 len < size - 1 ? size - 1 - len : sizeof(rest));
@@ -189,7 +187,27 @@ static size_t collect(int fd, char *buf, size_t size, int timeout_ms,
 			len += (size_t)n;
 	}
 	buf[len] = '\0';
-	return len;
+}
+
+/* Its end, by @end_ms at the latest; false: it had to be killed. */
+static bool reap_by(pid_t pid, int64_t end_ms, int *wstatus)
+{
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	int64_t left = end_ms - loop_now_ms();
+	pid_t r;
+
+	while ((r = waitpid(pid, wstatus, WNOHANG)) == 0 && left > 0) {
+		/* before Linux 5.3 there is no pidfd: look now and then */
+		poll(&p, 1, pidfd >= 0 ? (int)left : 1);
+		left = end_ms - loop_now_ms();
+	}
+	if (r != 0)
+		return true;
+	kill(pid, SIGKILL);
+	while (waitpid(pid, wstatus, 0) < 0 && errno == EINTR)
+		;
+	return false;
 }
 
 int child_run(const char *const *argv, int keep_fd, int timeout_ms,
@@ -199,9 +217,9 @@ int child_run(const char *const *argv, int keep_fd, int timeout_ms,
 	_cleanup_close_ int rd = -1, wr = -1;
 	struct child_fd fds[4];
 	struct child_spec spec = { .argv = argv, .fds = fds, .n_fds = 3 };
+	int64_t end = loop_now_ms() + timeout_ms;
 	char text[600];
-	bool timed_out;
-	int p[2], wstatus, r;
+	int p[2], wstatus = -1, r;
 	pid_t pid;
 
 	if (null < 0 || pipe2(p, O_CLOEXEC) < 0)
@@ -217,12 +235,8 @@ int child_run(const char *const *argv, int keep_fd, int timeout_ms,
 	if (r < 0)
 		return r;
 	close(TAKE_FD(wr));
-	collect(rd, text, sizeof(text), timeout_ms, &timed_out);
-	if (timed_out)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, &wstatus, 0) < 0 && errno == EINTR)
-		;
-	if (timed_out)
+	collect(rd, text, sizeof(text), end);
+	if (!reap_by(pid, end, &wstatus))
 		return errmsg_say(err, -ETIMEDOUT, "%s did not end within %d s",
 				  argv[0], timeout_ms / 1000);
 	if (WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0)

@@ -141,6 +141,13 @@ static void test_timeout(void **state)
 			 -ETIMEDOUT);
 	assert_in_range(loop_now_ms() - before, 50, 20000);
 	assert_non_null(strstr(err.text, "sleep did not end"));
+	/* also one that has closed its output */
+	before = loop_now_ms();
+	assert_int_equal(
+		child_run(LIST("sh", "-c", "exec >&- 2>&-; exec sleep 1000"),
+			  -1, 50, &err),
+		-ETIMEDOUT);
+	assert_in_range(loop_now_ms() - before, 50, 20000);
 	assert_int_equal(waitpid(-1, NULL, 0), -1); /* nothing is left */
 }
 
