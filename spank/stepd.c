@@ -281,13 +281,16 @@ int stepd_post_opt(spank_t sp, int ac, char **av)
 
 /* -- each task ------------------------------------------------------------- */
 
-static void describe_env(spank_t sp, struct desc_writer *w, const char *key,
+/* False where there is no such variable. */
+static bool describe_env(spank_t sp, struct desc_writer *w, const char *key,
 			 const char *var)
 {
 	char value[64 * 1024];
 
-	if (spank_getenv(sp, var, value, sizeof(value)) == ESPANK_SUCCESS)
-		desc_add(w, key, "%s", value);
+	if (spank_getenv(sp, var, value, sizeof(value)) != ESPANK_SUCCESS)
+		return false;
+	desc_add(w, key, "%s", value);
+	return true;
 }
 
 static void describe_site(struct desc_writer *w)
@@ -345,12 +348,12 @@ static void describe_task(spank_t sp, struct desc_writer *w)
 	describe_env(sp, w, "node", "SLURMD_NODENAME");
 }
 
-/* What the user wanted to run: srun's argv[0] if that was changed there. */
+/* What the user wanted to run. Where srun has put the helper there, under the
+ * path that it has on srun's host, it tells what was there before; else it
+ * hides the variable. */
 static void describe_command(spank_t sp, struct desc_writer *w, char **argv)
 {
-	if (strcmp(argv[0], HELPER_PATH) == 0)
-		describe_env(sp, w, "argv0", ARGV0_ENV);
-	else
+	if (!describe_env(sp, w, "argv0", ARGV0_ENV))
 		desc_add(w, "argv0", "%s", argv[0]);
 }
 

@@ -345,6 +345,21 @@ static void test_program_swapped_here(void **state)
 	assert_int_not_equal(atoi(played_env(&t->run, 0, DESC_FD_ENV)), 0);
 }
 
+/* An srun whose vmstep is installed under another prefix. */
+static void test_other_prefix(void **state)
+{
+	struct test *t = *state;
+	struct step s = { .job = 12 };
+
+	s.env = LIST(STEP_0 "=" HEAD "image=a\n", ARGV0_ENV "=date");
+	play(t->c, LIST("srun", "/opt/libexec/vmstep/vmstep-helper", "-u"),
+	     NULL, &t->srun);
+	stepd(t, 0, &s);
+	assert_string_equal(played_arg(&t->run, 0, 0), HELPER_PATH);
+	assert_string_equal(played_arg(&t->run, 0, 1), "-u");
+	assert_string_equal(played_desc(&t->run, 0, "argv0"), "date");
+}
+
 static void test_site_defaults(void **state)
 {
 	struct test *t = *state;
@@ -538,6 +553,8 @@ int main(void)
 		     test_sealed),
 		TEST("the program is changed here where srun could not",
 		     test_program_swapped_here),
+		TEST("... and the command is known where srun's vmstep lies elsewhere",
+		     test_other_prefix),
 		TEST("the site's defaults fill what is not given",
 		     test_site_defaults),
 		TEST("what Slurm itself passes on is not taken again",
