@@ -13,6 +13,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/image.c %D%/image.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
+	%D%/netmsg.c %D%/netmsg.h \
+	%D%/netproc.c %D%/netproc.h \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
 	%D%/port.c %D%/port.h \
@@ -41,6 +43,7 @@ UNIT_TESTS += \
 	%D%/test_child \
 	%D%/test_console \
 	%D%/test_image \
+	%D%/test_net \
 	%D%/test_port \
 	%D%/test_qemu \
 	%D%/test_qmp \
@@ -53,6 +56,12 @@ UNIT_TESTS += \
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+# With the vmstep-net of this build.
+%C%_test_net_SOURCES = %D%/test_net.c %D%/netproc.c
+%C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DNET_PROGRAM='"$(abs_builddir)/pmix-net/vmstep-net"'
+%C%_test_net_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_net_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_port_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_port_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

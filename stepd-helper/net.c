@@ -2,331 +2,141 @@
 
 #include "net.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "child.h"
 #include "cleanup.h"
 #include "log.h"
+#include "netmsg.h"
+#include "netproc.h"
 #include "port.h"
 
-#define NET_PROGRAM PKGLIBEXECDIR "/vmstep-net"
-#define LOCK_TRIES  1000 /* of 10 ms each */
-#define FIND_TRIES  200
-#define PORT_TRY_MS 10
+/* Who starts vmstep-net, and who starts it again:
+ *
+ * The right to start it belongs to who holds its listening sockets, once there
+ * are any: the address of this node is known to others. Everybody gets copies
+ * with WELCOME, also who started it, and not before. So with the lock in hand,
+ *
+ *   - who has the sockets starts it with them;
+ *   - who has not, and can connect, leaves it to who has: its own connection
+ *     waits in the socket's queue, and so does what is said over it;
+ *   - who can do neither makes new ones: nobody was ever welcomed, or all that
+ *     were are gone.
+ *
+ * A connection that is queued is kept: vmstep-net would take its end for ours.
+ * While there is no WELCOME the lock is looked at now and then.
+ */
+
+#define FIRST_TRIES \
+	1000 /* of FIRST_TRY_MS each, and of those without a spec: */
+#define FIND_TRIES   200
+#define FIRST_TRY_MS 10
+#define LOOK_MS	     10 /* and more each time, up to */
+#define LOOK_MAX_MS  500
+#define LOOKS_MAX    60 /* with nobody there to start it */
+#define DEATHS_MAX   10 /* within DEATHS_MS */
+#define DEATHS_MS    10000
+#define PORT_TRY_MS  10
 
 struct net {
-	int fd;
-	struct loop_io *io;
+	struct loop *loop;
 	struct net_ops ops;
 	void *arg;
 	const struct task *task;
-	int dir;	   /* the step's */
-	struct port *port; /* NULL without one */
+	const struct spec *spec; /* NULL: not to be started by us */
+	int dir;		 /* the step's */
+
+	int fd; /* -1: between two connections */
+	struct loop_io *io;
+	struct loop_timer *look_timer;
+	int look_ms;
+	unsigned int looks; /* since the last WELCOME, in vain */
+	bool was_welcomed;  /* ever */
+	bool over;	    /* the step is: no other vmstep-net is wanted */
+	int listeners[NETCTL_FDS_MAX]; /* control, links; -1: none */
+	unsigned int deaths;
+	int64_t deaths_from_ms;
+
+	/* what is said again to the next one */
+	struct netctl table;
+	int table_fd;	     /* -1: none */
+	unsigned int states; /* bits by enum netctl_state */
+	struct port *port;   /* NULL without one */
+	bool qemu_runs;
 	struct loop_timer *port_timer;
 };
 
-/* -- finding or starting it ------------------------------------------------ */
-
-/* The socket's address by way of the directory's descriptor: the path may be
- * too long for sun_path. */
-static void socket_addr(int dir, struct sockaddr_un *un)
+static void close_if_open(int fd)
 {
-	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(un->sun_path, sizeof(un->sun_path),
-		 "/proc/self/fd/%d/net.sock", dir);
-}
-
-static int try_connect(int dir)
-{
-	_cleanup_close_ int fd =
-		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un un;
-
-	if (fd < 0)
-		return -errno;
-	socket_addr(dir, &un);
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int take_lock(int dir, struct errmsg *err)
-{
-	_cleanup_close_ int fd =
-		openat(dir, "net.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return errmsg_set(err, -errno, "lock of the step's network");
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return TAKE_FD(fd);
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return errmsg_set(err, -errno,
-					  "lock of the step's network");
-		poll(NULL, 0,
-		     10); /* a lock cannot be waited for with a limit */
-	}
-	return errmsg_say(
-		err, -ETIMEDOUT,
-		"another task of the step has held the lock of its network for %d s",
-		LOCK_TRIES / 100);
-}
-
-static int listening_socket(int dir, struct errmsg *err)
-{
-	_cleanup_close_ int fd =
-		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un un;
-
-	if (fd < 0)
-		return errmsg_set(err, -errno, "socket of the step's network");
-	unlinkat(dir, "net.sock", 0); /* a dead one's: we have the lock */
-	socket_addr(dir, &un);
-	if (fchmod(fd, 0600) < 0 ||
-	    bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
-	    listen(fd, 1024) < 0)
-		return errmsg_set(err, -errno, "socket of the step's network");
-	return TAKE_FD(fd);
-}
-
-/* The address others reach this node at: the one that leads to srun's host,
- * which the cluster's own network does by design. "" where that is not to be
- * known, and vmstep-net then looks for itself. */
-static void own_address(char *text, size_t size)
-{
-	const char *srun = getenv("SLURM_LAUNCH_NODE_IPADDR");
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST,
-				  .ai_socktype = SOCK_DGRAM };
-	struct sockaddr_storage own;
-	socklen_t len = sizeof(own);
-	_cleanup_close_ int fd = -1;
-	struct addrinfo *res;
-
-	text[0] = '\0';
-	if (!srun || getaddrinfo(srun, "9", &hints, &res) != 0)
-		return;
-	fd = socket(res->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, res->ai_addr, res->ai_addrlen) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&own, &len) == 0)
-		getnameinfo((struct sockaddr *)&own, len, text, (socklen_t)size,
-			    NULL, 0, NI_NUMERICHOST);
-	freeaddrinfo(res);
-	if (strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0)
-		text[0] = '\0';
-}
-
-static void net_text(const struct addr_net *net, char *text, size_t size)
-{
-	char ip[INET_ADDRSTRLEN];
-
-	addr_ip_text(net->base, ip);
-	snprintf(text, size, "--net=%s/%d", ip, net->prefix);
-}
-
-static int start(const struct task *t, const struct spec *s, int listen_fd,
-		 struct errmsg *err)
-{
-	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
-	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
-	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
-	char hostname[600], domain[300];
-	const struct child_fd fds[] = {
-		{ null, 0 }, { null, 1 }, { null, 2 }, { listen_fd, 3 }
-	};
-	const char *argv[20] = { NET_PROGRAM, "--ctl=3", net,  mtu,
-				 nranks,      local,	 node, lost_after,
-				 hostname };
-	struct child_spec spec = { argv, fds, ARRAY_SIZE(fds), true, true };
-	size_t n = 9;
-	pid_t pid;
-
-	if (null < 0 || !ranks)
-		return errmsg_set(err, -ENOMEM, "start vmstep-net");
-	net_text(&s->cidr, net, sizeof(net));
-	snprintf(mtu, sizeof(mtu), "--mtu=%u", s->mtu);
-	snprintf(lost_after, sizeof(lost_after), "--lost-after=%u",
-		 t->lost_after_s);
-	snprintf(nranks, sizeof(nranks), "--nranks=%u", t->ranks);
-	if ((size_t)snprintf(local, sizeof(local), "--ranks=%s", ranks) >=
-	    sizeof(local))
-		return errmsg_say(
-			err, -E2BIG,
-			"too many tasks on this node for one network");
-	snprintf(node, sizeof(node), "--node=%s", t->node);
-	snprintf(hostname, sizeof(hostname), "--hostname=%s",
-		 s->hostname_pattern);
-	snprintf(domain, sizeof(domain), "--domain=%s", s->domain);
-	own_address(own, sizeof(own));
-	snprintf(bind_to, sizeof(bind_to), "--bind=%s", own);
-	snprintf(device, sizeof(device), "--device=%s", t->net_device);
-	snprintf(ports, sizeof(ports), "--port-range=%s", t->net_port_range);
-	if (s->log) /* one file for both */
-		snprintf(log, sizeof(log), "--log=%s", s->log);
-	else
-		snprintf(log, sizeof(log), "--log=%s/net.log", t->step_dir);
-	if (*s->domain)
-		argv[n++] = domain;
-	if (*t->net_device)
-		argv[n++] = device;
-	else if (*own)
-		argv[n++] = bind_to;
-	if (*t->net_port_range)
-		argv[n++] = ports;
-	argv[n++] = log;
-	if (s->verbose || s->log)
-		argv[n++] = "--verbose";
-	return child_start(&spec, &pid, err);
-}
-
-static int find_or_start(const struct task *t, const struct spec *s, int dir,
-			 struct errmsg *err)
-{
-	_cleanup_close_ int lock = -1, listen_fd = -1;
-	int fd = try_connect(dir), r;
-
 	if (fd >= 0)
-		return fd;
-	lock = take_lock(dir, err);
-	if (lock < 0)
-		return lock;
-	fd = try_connect(dir); /* while we waited for the lock */
-	if (fd >= 0)
-		return fd;
-	listen_fd = listening_socket(dir, err);
-	if (listen_fd < 0)
-		return listen_fd;
-	r = start(t, s, listen_fd, err);
-	if (r < 0)
-		return r;
-	fd = try_connect(dir);
-	return fd >= 0 ? fd : errmsg_set(err, fd, "connect to vmstep-net");
+		close(fd);
 }
 
-static int find(int dir, struct errmsg *err)
-{
-	for (int i = 0; i < FIND_TRIES; i++) {
-		int fd = try_connect(dir);
+/* -- messages -------------------------------------------------------------- */
 
-		if (fd >= 0)
-			return fd;
-		poll(NULL, 0, 10);
-	}
-	return errmsg_say(err, -ETIMEDOUT, "no vmstep-net on this node");
+/* What cannot be sent is said again: its end shows in on_readable(). */
+static void say_state(struct net *n, enum netctl_state state)
+{
+	struct netctl m = netmsg(NETCTL_STATE);
+
+	m.state.state = state;
+	netmsg_send(n->fd, &m, -1);
 }
 
-/* -- talking to it --------------------------------------------------------- */
-
-static int send_msg(int fd, const struct netctl *m, int pass_fd)
+void net_send_state(struct net *n, enum netctl_state state)
 {
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)m, sizeof(*m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
+	n->states |= 1u << state;
+	if (n->fd >= 0)
+		say_state(n, state);
+}
 
-	if (pass_fd >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-	}
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
+static int keep_table(struct net *n, const struct netctl *m, int fd)
+{
+	n->table_fd = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+	if (n->table_fd < 0)
 		return -errno;
+	n->table = *m;
 	return 0;
-}
-
-static struct netctl message(enum netctl_type type)
-{
-	return (struct netctl){ .version = NETCTL_VERSION, .type = type };
 }
 
 int net_send_table(struct net *n, const uint8_t key[NETCTL_KEY_LEN],
 		   uint32_t node, uint32_t nnodes, int memfd)
 {
-	struct netctl m = message(NETCTL_TABLE);
+	struct netctl m = netmsg(NETCTL_TABLE);
+	int r = 0;
 
 	memcpy(m.table.key, key, NETCTL_KEY_LEN);
 	m.table.node = node;
 	m.table.nnodes = nnodes;
 	m.table.nranks = n->task->ranks;
-	return send_msg(n->fd, &m, memfd);
-}
-
-int net_send_state(struct net *n, enum netctl_state state)
-{
-	struct netctl m = message(NETCTL_STATE);
-
-	m.state.state = state;
-	return send_msg(n->fd, &m, -1);
-}
-
-static void on_message(struct net *n, struct netctl *m)
-{
-	switch (m->type) {
-	case NETCTL_WELCOME:
-		m->welcome.link[NETCTL_TEXT_LEN - 1] = '\0';
-		n->ops.welcome(m->welcome.link, n->arg);
-		break;
-	case NETCTL_ALL:
-		n->ops.all((enum netctl_state)m->all.state, n->arg);
-		break;
-	case NETCTL_LOST:
-		m->lost.text[NETCTL_TEXT_LEN - 1] = '\0';
-		n->ops.lost(m->lost.text, n->arg);
-		break;
-	default:
-		log_debug("vmstep-net sent a message of type %u, ignoring",
-			  m->type);
-	}
-}
-
-static void on_readable(uint32_t events, void *arg)
-{
-	struct net *n = arg;
-	struct netctl m;
-	ssize_t len = recv(n->fd, &m, sizeof(m), MSG_DONTWAIT);
-
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (len == sizeof(m) && m.version == NETCTL_VERSION) {
-		on_message(n, &m);
-		return;
-	}
-	loop_io_free(n->io);
-	n->io = NULL;
-	n->ops.gone(n->arg);
+	if (n->table_fd < 0)
+		r = keep_table(n, &m, memfd);
+	if (r == 0 && n->fd >= 0)
+		netmsg_send(n->fd, &m, memfd);
+	explicit_bzero(&m, sizeof(m));
+	return r;
 }
 
 /* -- the port -------------------------------------------------------------- */
 
 static int send_port(struct net *n, struct errmsg *err)
 {
-	struct netctl m = message(NETCTL_PORT);
+	struct netctl m = netmsg(NETCTL_PORT);
 	_cleanup_close_ int fd = port_connect(n->port, err);
-	int r;
 
 	if (fd < 0)
 		return fd;
 	m.port.kind = port_kind(n->port);
-	r = send_msg(n->fd, &m, fd);
-	return r < 0 ? errmsg_set(err, r, "port to vmstep-net") : 0;
+	netmsg_send(n->fd, &m, fd);
+	return 0;
 }
 
 /* QEMU does not tell when it listens; if it never does, it ends. */
@@ -334,7 +144,11 @@ static void give_port(void *arg)
 {
 	struct net *n = arg;
 	struct errmsg err;
-	int r = send_port(n, &err);
+	int r;
+
+	if (n->fd < 0)
+		return; /* with the next connection */
+	r = send_port(n, &err);
 
 	if (r == -EAGAIN)
 		loop_timer_set(n->port_timer, PORT_TRY_MS);
@@ -349,25 +163,293 @@ int net_port_fd(struct net *n)
 
 void net_qemu_runs(struct net *n)
 {
+	n->qemu_runs = true;
 	if (n->port)
 		give_port(n);
 }
 
-/* -- life ------------------------------------------------------------------ */
+/* -- the connection -------------------------------------------------------- */
 
-static int hello(struct net *n, struct errmsg *err)
+/* There will be no vmstep-net any more. */
+static void lose(struct net *n, const char *why)
 {
-	struct netctl m = message(NETCTL_HELLO);
+	char last[ERRMSG_MAX / 2];
+	struct errmsg words;
+
+	n->over = true;
+	loop_timer_set(n->look_timer, -1);
+	netproc_last_words(n->task, last, sizeof(last));
+	errmsg_say(&words, 0, "%s%s%s", why,
+		   last[0] ? "; the last error in its log: " : "", last);
+	n->ops.gone(words.text, n->arg);
+}
+
+static void look_again(struct net *n)
+{
+	loop_timer_set(n->look_timer, n->look_ms);
+	n->look_ms *= 2;
+	if (n->look_ms > LOOK_MAX_MS)
+		n->look_ms = LOOK_MAX_MS;
+}
+
+static void drop_connection(struct net *n)
+{
+	loop_io_free(n->io);
+	n->io = NULL;
+	close(n->fd);
+	n->fd = -1;
+	loop_timer_set(n->port_timer, -1);
+	n->looks = 0;
+	n->look_ms = LOOK_MS;
+}
+
+static int note_death(struct net *n, struct errmsg *err)
+{
+	int64_t now = loop_now_ms();
+
+	if (now - n->deaths_from_ms > DEATHS_MS) {
+		n->deaths_from_ms = now;
+		n->deaths = 0;
+	}
+	if (++n->deaths <= DEATHS_MAX)
+		return 0;
+	return errmsg_say(err, -ECHILD, "it ended %d times within %d s",
+			  DEATHS_MAX, DEATHS_MS / 1000);
+}
+
+static void on_connection_lost(struct net *n)
+{
+	struct errmsg err;
+
+	drop_connection(n);
+	if (n->over)
+		return;
+	if (n->port && !port_can_connect(n->port))
+		lose(n,
+		     "--vm-net=stream cannot survive the loss of vmstep-net; vhost-user and dgram can");
+	else if (note_death(n, &err) < 0)
+		lose(n, err.text);
+	else
+		look_again(n);
+}
+
+static void on_welcome(struct net *n, struct netctl *m, int *fds)
+{
+	bool again = n->was_welcomed;
+
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		if (n->listeners[i] < 0)
+			n->listeners[i] = TAKE_FD(fds[i]);
+	loop_timer_set(n->look_timer, -1);
+	n->looks = 0;
+	n->was_welcomed = true;
+	m->welcome.link[NETCTL_TEXT_LEN - 1] = '\0';
+	if (again)
+		log_debug("vmstep-net is there again");
+	else
+		n->ops.welcome(m->welcome.link, n->arg);
+}
+
+static void on_message(struct net *n, struct netctl *m, int *fds)
+{
+	switch (m->type) {
+	case NETCTL_WELCOME:
+		on_welcome(n, m, fds);
+		break;
+	case NETCTL_TABLE:
+		if (n->table_fd < 0 && fds[0] >= 0)
+			keep_table(n, m, fds[0]);
+		break;
+	case NETCTL_ALL:
+		n->ops.all((enum netctl_state)m->all.state, n->arg);
+		break;
+	case NETCTL_LOST:
+		n->over = true;
+		m->lost.text[NETCTL_TEXT_LEN - 1] = '\0';
+		n->ops.lost(m->lost.text, n->arg);
+		break;
+	default:
+		log_debug("vmstep-net sent a message of type %u, ignoring",
+			  m->type);
+	}
+}
+
+static void on_readable(uint32_t events, void *arg)
+{
+	struct net *n = arg;
+	int fds[NETCTL_FDS_MAX];
+	struct netctl m;
+	ssize_t len = netmsg_receive(n->fd, &m, fds);
+
+	if (len == -EAGAIN || len == -EINTR)
+		return;
+	if (len == sizeof(m) && m.version == NETCTL_VERSION)
+		on_message(n, &m, fds);
+	else
+		on_connection_lost(n);
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		close_if_open(fds[i]);
+	explicit_bzero(&m, sizeof(m));
+}
+
+/* All that one needs to know that has not heard from us. */
+static int introduce(struct net *n, struct errmsg *err)
+{
+	struct netctl m = netmsg(NETCTL_HELLO);
 	int r;
 
 	m.hello.rank = n->task->rank;
 	m.hello.nranks = n->task->ranks;
-	r = send_msg(n->fd, &m, -1);
-	return r < 0 ? errmsg_set(err, r, "hello to vmstep-net") : 0;
+	r = netmsg_send(n->fd, &m, -1);
+	if (r < 0)
+		return errmsg_set(err, r, "hello to vmstep-net");
+	if (n->table_fd >= 0)
+		netmsg_send(n->fd, &n->table, n->table_fd);
+	for (unsigned int s = NETCTL_READY; s <= NETCTL_FAILED; s++)
+		if (n->states & 1u << s)
+			say_state(n, (enum netctl_state)s);
+	return 0;
 }
 
+/* Takes @fd, also on failure. */
+static int use_connection(struct net *n, int fd, struct errmsg *err)
+{
+	int r;
+
+	n->fd = fd;
+	r = introduce(n, err);
+	if (r == 0)
+		r = loop_io_add(n->loop, fd, EPOLLIN, on_readable, n, &n->io);
+	if (r < 0) {
+		drop_connection(n);
+		return -EAGAIN; /* it ended meanwhile */
+	}
+	if (n->port && n->qemu_runs)
+		give_port(n);
+	return 0;
+}
+
+/* -- finding and starting it ----------------------------------------------- */
+
+static void on_exit_of_net(pid_t pid, int wstatus, void *arg)
+{
+	log_debug("vmstep-net, process %d, ended: %s %d", (int)pid,
+		  WIFSIGNALED(wstatus) ? "signal" : "status",
+		  WIFSIGNALED(wstatus) ? WTERMSIG(wstatus)
+				       : WEXITSTATUS(wstatus));
+}
+
+static int start(struct net *n, int lock, int ctl, struct errmsg *err)
+{
+	const struct netproc_fds fds = { lock, ctl, n->listeners[1] };
+	pid_t pid;
+	int r;
+
+	r = netproc_start(n->task, n->spec, &fds, &pid, err);
+	if (r == 0)
+		loop_child(n->loop, pid, on_exit_of_net, NULL);
+	return r;
+}
+
+/* Nobody is left who was welcomed: what they knew is not true of any more. */
+static int start_afresh(struct net *n, int lock, struct errmsg *err)
+{
+	_cleanup_close_ int ctl = netproc_listen(n->dir, err);
+
+	if (ctl < 0)
+		return ctl;
+	if (ftruncate(lock, 0) < 0)
+		return errmsg_set(err, -errno, "lock of the step's network");
+	return start(n, lock, ctl, err);
+}
+
+/* Start one where there is none, if that is for us to do; @reachable: somebody
+ * holds its socket. 1 if it was started, else 0. */
+static int start_if_ours(struct net *n, bool reachable, struct errmsg *err)
+{
+	_cleanup_close_ int lock = netproc_lock(n->dir, err);
+	int r;
+
+	if (lock == -EAGAIN) {
+		n->looks = 0;
+		return 0;
+	}
+	if (lock < 0)
+		return lock;
+	if (n->listeners[0] >= 0)
+		r = start(n, lock, n->listeners[0], err);
+	else if (!reachable)
+		r = start_afresh(n, lock, err);
+	else if (++n->looks <= LOOKS_MAX)
+		return 0;
+	else
+		return errmsg_say(
+			err, -ETIMEDOUT,
+			"no other task of this node has started it again");
+	return r < 0 ? r : 1;
+}
+
+/* One try; -EAGAIN: another may help. */
+static int find(struct net *n, struct errmsg *err)
+{
+	int fd = netproc_connect(n->dir), r = 0;
+
+	if (n->spec)
+		r = start_if_ours(n, fd >= 0, err);
+	if (r >= 0 && fd < 0)
+		fd = netproc_connect(n->dir);
+	if (r < 0 && fd >= 0)
+		close(fd);
+	if (r < 0)
+		return r;
+	if (fd >= 0)
+		return use_connection(n, fd, err);
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return -EAGAIN;
+	return errmsg_set(err, fd, "connect to vmstep-net");
+}
+
+/* Our connection waits to be accepted. */
+static int look(struct net *n, struct errmsg *err)
+{
+	int r = start_if_ours(n, true, err);
+
+	return r > 0 ? note_death(n, err) : r;
+}
+
+static void on_look_timer(void *arg)
+{
+	struct net *n = arg;
+	struct errmsg err;
+	int r;
+
+	r = n->fd < 0 ? find(n, &err) : look(n, &err);
+	if (r < 0 && r != -EAGAIN)
+		lose(n, err.text);
+	else
+		look_again(n);
+}
+
+static int find_first(struct net *n, struct errmsg *err)
+{
+	int tries = n->spec ? FIRST_TRIES : FIND_TRIES;
+
+	for (int i = 0; i < tries; i++) {
+		int r = find(n, err);
+
+		if (r != -EAGAIN)
+			return r;
+		poll(NULL, 0, FIRST_TRY_MS);
+	}
+	return errmsg_say(err, -ETIMEDOUT,
+			  "no vmstep-net on this node within %d s",
+			  tries * FIRST_TRY_MS / 1000);
+}
+
+/* -- life ------------------------------------------------------------------ */
+
 /* Its port, vmstep-net, and the first word to it. */
-static int open_net(struct net *n, const struct spec *s, struct errmsg *err)
+static int open_net(struct net *n, struct errmsg *err)
 {
 	const struct task *t = n->task;
 	int r = 0;
@@ -376,20 +458,22 @@ static int open_net(struct net *n, const struct spec *s, struct errmsg *err)
 	if (n->dir < 0)
 		return errmsg_set(err, -errno, "step's directory %s",
 				  t->step_dir);
-	if (s && s->net != NET_NONE)
-		r = port_new(s->net, n->dir, t->rank, &n->port, err);
-	if (r < 0)
-		return r;
-	n->fd = s ? find_or_start(t, s, n->dir, err) : find(n->dir, err);
-	return n->fd < 0 ? n->fd : hello(n, err);
+	if (n->spec && n->spec->net != NET_NONE)
+		r = port_new(n->spec->net, n->dir, t->rank, &n->port, err);
+	if (r == 0)
+		r = find_first(n, err);
+	if (r == 0)
+		look_again(n);
+	return r;
 }
 
-static int watch(struct net *n, struct loop *l, struct errmsg *err)
+static int make_timers(struct net *n, struct errmsg *err)
 {
-	int r = loop_io_add(l, n->fd, EPOLLIN, on_readable, n, &n->io);
+	int r = loop_timer_add(n->loop, -1, give_port, n, &n->port_timer);
 
 	if (r == 0)
-		r = loop_timer_add(l, -1, give_port, n, &n->port_timer);
+		r = loop_timer_add(n->loop, -1, on_look_timer, n,
+				   &n->look_timer);
 	return r < 0 ? errmsg_set(err, r, "network") : 0;
 }
 
@@ -402,13 +486,17 @@ int net_new(struct loop *l, const struct task *t, const struct spec *s,
 
 	if (!n)
 		return errmsg_set(err, -ENOMEM, "network");
-	n->fd = n->dir = -1;
+	n->fd = n->dir = n->table_fd = -1;
+	n->listeners[0] = n->listeners[1] = -1;
+	n->look_ms = LOOK_MS;
+	n->loop = l;
 	n->ops = *ops;
 	n->arg = arg;
 	n->task = t;
-	r = open_net(n, s, err);
+	n->spec = s;
+	r = make_timers(n, err);
 	if (r == 0)
-		r = watch(n, l, err);
+		r = open_net(n, err);
 	if (r < 0) {
 		net_free(n);
 		return r;
@@ -422,28 +510,14 @@ void net_free(struct net *n)
 	if (!n)
 		return;
 	loop_timer_free(n->port_timer);
+	loop_timer_free(n->look_timer);
 	loop_io_free(n->io);
-	if (n->fd >= 0)
-		close(n->fd);
 	port_free(n->port);
-	if (n->dir >= 0)
-		close(n->dir);
+	close_if_open(n->fd);
+	close_if_open(n->dir);
+	close_if_open(n->table_fd);
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		close_if_open(n->listeners[i]);
+	explicit_bzero(&n->table, sizeof(n->table));
 	free(n);
-}
-
-void net_last_words(const struct task *t, char *text, size_t size)
-{
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[4200], line[ERRMSG_MAX];
-	const char *words;
-
-	text[0] = '\0';
-	snprintf(path, sizeof(path), "%s/net.log", t->step_dir);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		line[strcspn(line, "\n")] = '\0';
-		words = strstr(line, "error: "); /* after time and tag */
-		if (words)
-			snprintf(text, size, "%s", words + strlen("error: "));
-	}
 }

@@ -1,8 +1,8 @@
 /* net.h - this node's vmstep-net: start it if nobody has, and talk to it
  *
- * The first helper of the node that holds the lock in the step's directory
- * makes the listening socket and starts vmstep-net with it; the others find
- * the socket there. lib/netctl.h has the messages.
+ * The first helper of the node starts it; any helper starts it again when it is
+ * killed, and then all connect and say again what they know: nobody else
+ * notices. lib/netctl.h has the messages, netproc.h the process.
  *
  * Owns: the connection, and this task's port (port.h). Thread: the loop's.
  */
@@ -26,11 +26,12 @@ struct net_ops {
 	void (*all)(enum netctl_state state, void *arg);
 	/* They never will; @text says which and why. */
 	void (*lost)(const char *text, void *arg);
-	/* vmstep-net itself is gone. Called once. */
-	void (*gone)(void *arg);
+	/* vmstep-net is gone for good, and why. Called once. */
+	void (*gone)(const char *why, void *arg);
 };
 
-/* Connect, starting vmstep-net if need be, and say hello. With @s NULL (this
+/* Connect, starting vmstep-net if need be, and say hello; may block for some
+ * seconds. @t and @s are borrowed as long as it lives. With @s NULL (this
  * task failed before its options were understood) an existing one is looked
  * for only. */
 int net_new(struct loop *l, const struct task *t, const struct spec *s,
@@ -38,17 +39,15 @@ int net_new(struct loop *l, const struct task *t, const struct spec *s,
 	    struct errmsg *err);
 void net_free(struct net *n); /* NULL is fine */
 
-/* What a vmstep-net that is gone wrote last to its log, for a message; "" if
- * nothing. */
-void net_last_words(const struct task *t, char *text, size_t size);
-
 /* QEMU's end of the port, from now on the caller's; -1 if none. Once. */
 int net_port_fd(struct net *n);
 /* QEMU has it: vmstep-net gets the other end, as soon as that can be had. */
 void net_qemu_runs(struct net *n);
 
+/* The same. -errno where @memfd (borrowed) cannot be kept. */
 int net_send_table(struct net *n, const uint8_t key[NETCTL_KEY_LEN],
 		   uint32_t node, uint32_t nnodes, int memfd);
-int net_send_state(struct net *n, enum netctl_state state);
+/* Now, and to each vmstep-net that follows. */
+void net_send_state(struct net *n, enum netctl_state state);
 
 #endif

@@ -109,6 +109,11 @@ enum netctl_port port_kind(const struct port *p)
 	return p->kind;
 }
 
+bool port_can_connect(const struct port *p)
+{
+	return p->kind != NETCTL_STREAM || p->net >= 0;
+}
+
 int port_take_qemu(struct port *p)
 {
 	return TAKE_FD(p->qemu);

@@ -20,6 +20,7 @@
 #define VMSTEP_HELPER_PORT_H
 
 #include <inttypes.h>
+#include <stdbool.h>
 
 #include "errmsg.h"
 #include "netctl.h"
@@ -42,6 +43,8 @@ enum netctl_port port_kind(const struct port *p);
 /* QEMU's end, from now on the caller's; once. -1 after that. It has to be
  * closed here when QEMU has it, so that QEMU's death shows. */
 int port_take_qemu(struct port *p);
+/* Can vmstep-net have its end, and so can another after it? */
+bool port_can_connect(const struct port *p);
 /* vmstep-net's end, a descriptor of the caller's. -EAGAIN: QEMU does not
  * listen, not yet or no more. -ENOTSUP for a stream's second time. */
 int port_connect(struct port *p, struct errmsg *err);

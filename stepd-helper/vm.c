@@ -264,17 +264,14 @@ static void on_all(enum netctl_state state, void *arg)
 	}
 }
 
-static void on_net_gone(void *arg)
+static void on_net_gone(const char *why, void *arg)
 {
-	struct vm *vm = arg;
 	struct errmsg words;
-	char last[ERRMSG_MAX / 2];
 
-	net_last_words(vm->task, last, sizeof(last));
 	errmsg_say(&words, 0,
-		   "vmstep-net, the step's network on this node, was lost%s%s",
-		   last[0] ? ": " : "", last);
-	vm_lost(vm, words.text);
+		   "vmstep-net, the step's network on this node, was lost: %s",
+		   why);
+	vm_lost(arg, words.text);
 }
 
 /* -------------------------------------------------------------------------- */

@@ -95,9 +95,7 @@ static void tell_done(struct vm *vm)
 	if (vm->told_done)
 		return;
 	vm->told_done = true;
-	if (net_send_state(vm->net, NETCTL_DONE) < 0)
-		log_debug(
-			"vmstep-net does not hear that the command has ended");
+	net_send_state(vm->net, NETCTL_DONE);
 }
 
 void vm_command_ended(struct vm *vm, int status)
@@ -156,10 +154,6 @@ static void ignore_all(enum netctl_state state, void *arg)
 {
 }
 
-static void ignore(void *arg)
-{
-}
-
 /* Has the step tasks on other nodes? Without a description Slurm's own word
  * for it has to do. */
 static bool has_other_nodes(const struct task *t)
@@ -174,7 +168,7 @@ static bool has_other_nodes(const struct task *t)
 void vm_tell_failed(const struct task *t, const struct spec *s, const char *why)
 {
 	static const struct net_ops ops = { ignore_text, ignore_all,
-					    ignore_text, ignore };
+					    ignore_text, ignore_text };
 	char text[ERRMSG_MAX + 64];
 	struct loop *loop = NULL;
 	struct net *net = NULL;

@@ -77,12 +77,36 @@ is "Slurm reports the signal" $srun_status 137
 says 'vm\[0\]: vmstep-helper was ended by signal 9'
 clean "kill -9 of the helper leaves nothing"
 
-start -N2 -n4 --vm-image=tiny sh -c 'echo started; sleep 30'
-mc vm node n1 kill -9 "$(pid_of vmstep-net)"
-in_seconds "kill -9 of vmstep-net ends the step" 20
-is "with status 125" $srun_status 125
-says 'vm\[[0-3]\]@n[12]: error: .*vmstep-net'
-clean "kill -9 of vmstep-net leaves nothing"
+# Guests that ping each other while vmstep-net is killed, and after.
+pinger='echo started; for i in 1 2 3 4 5 6 7 8; do
+	for peer in 0 1 2 3; do ping -q -c 1 -W 1 vm$peer >/dev/null; done
+	sleep 1
+done
+for peer in 0 1 2 3; do ping -q -c 5 -W 5 vm$peer >/dev/null || exit 9; done'
+net_of_n1() { mc vm node n1 pgrep -o -f '[v]mstep-net .*--node=n1'; }
+other_net()
+{
+	local now
+	now=$(net_of_n1) && [[ $now != "$net" ]]
+}
+for kind in vhost-user dgram; do
+	start -N2 -n4 --vm-image=tiny --vm-net=$kind sh -c "$pinger"
+	for i in 1 2 3; do
+		net=$(net_of_n1)
+		mc vm node n1 kill -9 "$net"
+		ok "--vm-net=$kind: a vmstep-net that is killed is started again ($i)" \
+			wait_for 5 other_net
+	done
+	in_seconds "... the guests go on" 60
+	is "... and reach each other again: status 0" $srun_status 0
+	clean "... and nothing is left"
+done
+
+start -N2 -n4 -K1 --vm-image=tiny --vm-net=stream sh -c 'echo started; sleep 30'
+mc vm node n1 kill -9 "$(net_of_n1)"
+in_seconds "--vm-net=stream: kill -9 of vmstep-net ends the step" 20
+says 'vm\[[01]\]@n1: error: .*vmstep-net.*--vm-net=stream cannot survive'
+clean "... and leaves nothing"
 
 # ---- what the guest does ----
 

@@ -1,0 +1,193 @@
+#include <config.h>
+
+#include "netproc.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "cleanup.h"
+
+#ifndef NET_PROGRAM
+#define NET_PROGRAM PKGLIBEXECDIR "/vmstep-net"
+#endif
+
+/* -- finding it ------------------------------------------------------------ */
+
+int netproc_lock(int dir, struct errmsg *err)
+{
+	_cleanup_close_ int fd =
+		openat(dir, "net.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return errmsg_set(err, -errno, "lock of the step's network");
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return TAKE_FD(fd);
+	if (errno == EWOULDBLOCK || errno == EINTR)
+		return errmsg_say(err, -EAGAIN,
+				  "the lock of the step's network is held");
+	return errmsg_set(err, -errno, "lock of the step's network");
+}
+
+/* The socket's address by way of the directory's descriptor: the path may be
+ * too long for sun_path. */
+static void socket_addr(int dir, struct sockaddr_un *un)
+{
+	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(un->sun_path, sizeof(un->sun_path),
+		 "/proc/self/fd/%d/net.sock", dir);
+}
+
+int netproc_connect(int dir)
+{
+	_cleanup_close_ int fd =
+		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un un;
+
+	if (fd < 0)
+		return -errno;
+	socket_addr(dir, &un);
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+int netproc_listen(int dir, struct errmsg *err)
+{
+	_cleanup_close_ int fd =
+		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un un;
+
+	if (fd < 0)
+		return errmsg_set(err, -errno, "socket of the step's network");
+	unlinkat(dir, "net.sock", 0); /* a dead one's: we have the lock */
+	socket_addr(dir, &un);
+	if (fchmod(fd, 0600) < 0 ||
+	    bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
+	    listen(fd, 1024) < 0)
+		return errmsg_set(err, -errno, "socket of the step's network");
+	return TAKE_FD(fd);
+}
+
+/* -- starting it ----------------------------------------------------------- */
+
+/* The address others reach this node at: the one that leads to srun's host,
+ * which the cluster's own network does by design. "" where that is not to be
+ * known, and vmstep-net then looks for itself. */
+static void own_address(char *text, size_t size)
+{
+	const char *srun = getenv("SLURM_LAUNCH_NODE_IPADDR");
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST,
+				  .ai_socktype = SOCK_DGRAM };
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+	_cleanup_close_ int fd = -1;
+	struct addrinfo *res;
+
+	text[0] = '\0';
+	if (!srun || getaddrinfo(srun, "9", &hints, &res) != 0)
+		return;
+	fd = socket(res->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, res->ai_addr, res->ai_addrlen) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&own, &len) == 0)
+		getnameinfo((struct sockaddr *)&own, len, text, (socklen_t)size,
+			    NULL, 0, NI_NUMERICHOST);
+	freeaddrinfo(res);
+	if (strncmp(text, "127.", 4) == 0 || strcmp(text, "::1") == 0)
+		text[0] = '\0';
+}
+
+static void net_text(const struct addr_net *net, char *text, size_t size)
+{
+	char ip[INET_ADDRSTRLEN];
+
+	addr_ip_text(net->base, ip);
+	snprintf(text, size, "--net=%s/%d", ip, net->prefix);
+}
+
+int netproc_start(const struct task *t, const struct spec *s,
+		  const struct netproc_fds *given, pid_t *ret,
+		  struct errmsg *err)
+{
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
+	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
+	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
+	char hostname[600], domain[300];
+	const struct child_fd fds[] = { { null, 0 },	   { null, 1 },
+					{ null, 2 },	   { given->lock, 3 },
+					{ given->ctl, 4 }, { given->link, 5 } };
+	const size_t n_fds = ARRAY_SIZE(fds) - (given->link < 0);
+	const char *argv[20] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
+				 mtu,	      nranks,	  local,     node,
+				 lost_after,  hostname };
+	struct child_spec spec = { argv, fds, n_fds, true, true };
+	size_t n = 10;
+
+	if (null < 0 || !ranks)
+		return errmsg_set(err, -ENOMEM, "start vmstep-net");
+	net_text(&s->cidr, net, sizeof(net));
+	snprintf(mtu, sizeof(mtu), "--mtu=%u", s->mtu);
+	snprintf(lost_after, sizeof(lost_after), "--lost-after=%u",
+		 t->lost_after_s);
+	snprintf(nranks, sizeof(nranks), "--nranks=%u", t->ranks);
+	if ((size_t)snprintf(local, sizeof(local), "--ranks=%s", ranks) >=
+	    sizeof(local))
+		return errmsg_say(
+			err, -E2BIG,
+			"too many tasks on this node for one network");
+	snprintf(node, sizeof(node), "--node=%s", t->node);
+	snprintf(hostname, sizeof(hostname), "--hostname=%s",
+		 s->hostname_pattern);
+	snprintf(domain, sizeof(domain), "--domain=%s", s->domain);
+	own_address(own, sizeof(own));
+	snprintf(bind_to, sizeof(bind_to), "--bind=%s", own);
+	snprintf(device, sizeof(device), "--device=%s", t->net_device);
+	snprintf(ports, sizeof(ports), "--port-range=%s", t->net_port_range);
+	if (s->log) /* one file for both */
+		snprintf(log, sizeof(log), "--log=%s", s->log);
+	else
+		snprintf(log, sizeof(log), "--log=%s/net.log", t->step_dir);
+	if (*s->domain)
+		argv[n++] = domain;
+	if (given->link >= 0)
+		argv[n++] = "--link=5";
+	else if (*t->net_device)
+		argv[n++] = device;
+	else if (*own)
+		argv[n++] = bind_to;
+	if (*t->net_port_range)
+		argv[n++] = ports;
+	argv[n++] = log;
+	if (s->verbose || s->log)
+		argv[n++] = "--verbose";
+	return child_start(&spec, ret, err);
+}
+
+void netproc_last_words(const struct task *t, char *text, size_t size)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[4200], line[ERRMSG_MAX];
+	const char *words;
+
+	text[0] = '\0';
+	snprintf(path, sizeof(path), "%s/net.log", t->step_dir);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		words = strstr(line, "error: "); /* after time and tag */
+		if (words)
+			snprintf(text, size, "%s", words + strlen("error: "));
+	}
+}
