@@ -72,6 +72,7 @@ struct net {
 	struct port *port;   /* NULL without one */
 	bool qemu_runs;
 	struct loop_timer *port_timer;
+	bool captures;
 };
 
 static void close_if_open(int fd)
@@ -168,6 +169,15 @@ void net_qemu_runs(struct net *n)
 		give_port(n);
 }
 
+int net_capture(struct net *n, int pipe, struct errmsg *err)
+{
+	const struct netctl m = netmsg(NETCTL_CAPTURE);
+	int r = netmsg_send(n->fd, &m, pipe);
+
+	n->captures = r == 0;
+	return r < 0 ? errmsg_set(err, r, "--vm-capture") : 0;
+}
+
 /* -- the connection -------------------------------------------------------- */
 
 /* There will be no vmstep-net any more. */
@@ -224,6 +234,9 @@ static void on_connection_lost(struct net *n)
 	drop_connection(n);
 	if (n->over)
 		return;
+	if (n->captures)
+		log_warn("--vm-capture ends here: vmstep-net was lost");
+	n->captures = false;
 	if (n->port && !port_can_connect(n->port))
 		lose(n,
 		     "--vm-net=stream cannot survive the loss of vmstep-net; vhost-user and dgram can");

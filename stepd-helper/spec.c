@@ -248,6 +248,18 @@ static int resolve_log(const struct task *t, struct spec *s, struct errmsg *err)
 	return r < 0 ? errmsg_prefix(err, r, "--vm-log: level") : 0;
 }
 
+static int resolve_capture(const struct task *t, struct spec *s,
+			   struct errmsg *err)
+{
+	int r = expanded_value(t, OPT_CAPTURE, NULL, &s->capture, err);
+
+	if (r == 0 && s->capture && s->net == NET_NONE)
+		return errmsg_say(
+			err, -EINVAL,
+			"--vm-capture: there is nothing to capture with --vm-net=none");
+	return r;
+}
+
 static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 {
 	int run, linger, exec, r;
@@ -349,6 +361,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = expanded_value(t, OPT_CONSOLE, NULL, &ret->console, err);
 	if (r == 0)
+		r = resolve_capture(t, ret, err);
+	if (r == 0)
 		r = resolve_log(t, ret, err);
 	if (r == 0)
 		r = flag_value(t, OPT_VERBOSE, &ret->verbose, err);
@@ -375,6 +389,7 @@ void spec_done(struct spec *s)
 	free(s->guest_user);
 	free(s->workdir);
 	free(s->console);
+	free(s->capture);
 	free(s->log);
 	*s = (struct spec){ 0 };
 }

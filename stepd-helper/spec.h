@@ -44,6 +44,7 @@ struct spec {
 	char *workdir;	    /* NULL: the guest user's home */
 	struct strings env; /* names, one each */
 	unsigned int boot_timeout_s, grace_s;
+	char *capture; /* a file's path; NULL: none */
 	char *console; /* NULL: kept; "stdout", "off", or a file's path */
 	char *log;     /* NULL: none */
 	int log_level; /* enum log_level, of the file */

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "log.h"
+#include "pcapfile.h"
 #include "seed.h"
 #include "tty.h"
 #include "vm_impl.h"
@@ -318,6 +320,17 @@ static int prepare(struct vm *vm, struct errmsg *err)
 	return r;
 }
 
+static int start_capture(struct vm *vm, struct errmsg *err)
+{
+	_cleanup_close_ int pipe = -1;
+	int r;
+
+	if (!vm->spec->capture)
+		return 0;
+	r = pcapfile_new(vm->spec->capture, &pipe, &vm->capture, err);
+	return r < 0 ? r : net_capture(vm->net, pipe, err);
+}
+
 static int begin(struct vm *vm, struct errmsg *err)
 {
 	static const struct net_ops ops = { on_welcome, on_all, on_lost,
@@ -334,7 +347,17 @@ static int begin(struct vm *vm, struct errmsg *err)
 	if (r < 0 || vm->spec->dry_run)
 		return r;
 	vm_enter(vm, JOINING);
-	return net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
+	r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
+	return r < 0 ? r : start_capture(vm, err);
+}
+
+/* After vmstep-net has seen us leave: it closes the pipe. */
+static void end_capture(struct vm *vm)
+{
+	struct errmsg err;
+
+	if (pcapfile_free(vm->capture, &err) < 0)
+		log_err("%s", err.text);
 }
 
 static void vm_done(struct vm *vm)
@@ -342,6 +365,7 @@ static void vm_done(struct vm *vm)
 	machine_free(vm->machine);
 	tty_restore();
 	net_free(vm->net);
+	end_capture(vm);
 	wireup_free(vm->wireup);
 	loop_free(vm->loop);
 	explicit_bzero(vm->key, sizeof(vm->key));

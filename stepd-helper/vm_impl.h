@@ -35,6 +35,7 @@ struct vm {
 	int64_t state_since_ms;
 
 	struct net *net;
+	struct pcapfile *capture;
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
 	struct wireup *wireup;

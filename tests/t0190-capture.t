@@ -1,0 +1,46 @@
+#!/bin/bash
+# --vm-capture: what went through a port, as tshark reads it.
+. "$(dirname "$0")/vm.sh"
+
+need tshark
+vm_cluster 2
+
+# How many frames of capture FILE match FILTER. Checksums are looked at.
+frames()
+{
+	tshark -n -r "$1" -o ip.check_checksum:TRUE -o tcp.check_checksum:TRUE \
+		-o udp.check_checksum:TRUE -Y "$2" 2>>"$tmp/tshark.err" | wc -l
+}
+
+# Both ways, by each protocol, with packets that guests leave to the card to
+# cut and to sum up.
+talk='case $SLURM_PROCID in
+1) iperf3 -s -1 ;;
+0) ping -c 3 vm1
+   until iperf3 -c vm1 -n 5M; do sleep 1; done ;;
+esac'
+for net in vhost-user stream; do
+	vrun -N2 -n2 --vm-image=tiny --vm-net="$net" \
+		--vm-capture="0:$net-%t.pcap" sh -c "$talk" >"$tmp/out"
+	is "--vm-net=$net with a capture: status 0" $? 0
+	file=$tmp/home/$net-0.pcap
+	like "... which is pcap with nanoseconds" "$(od -An -tx4 -N4 "$file")" 'a1b23c4d'
+	is "... has the pings" "$(frames "$file" 'icmp.type == 8')" 3
+	is "... and their answers" "$(frames "$file" 'icmp.type == 0')" 3
+	ok "... TCP's segments" test "$(frames "$file" 'tcp.len > 0')" -gt 500
+	is "... none longer than the network's MTU" \
+		"$(frames "$file" 'frame.len > 9014')" 0
+	is "... and no bad checksum" \
+		"$(frames "$file" 'ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad" || icmp.checksum.status == "Bad"')" 0
+	is "... nor a broken record" "$(grep -c 'cut short' "$tmp/tshark.err")" 0
+done
+is "only the rank that was named has one" "$(ls "$tmp/home" | grep -c pcap)" 2
+
+vrun -n1 --vm-image=tiny --vm-capture=/nowhere/x true
+is "a file that cannot be made: status 125" $? 125
+like "... and says why" "$(cat "$tmp/err")" '--vm-capture=/nowhere/x: No such file'
+vrun -n1 --vm-image=tiny --vm-capture=/dev/full true
+is "a full disk does not stop the step" $? 0
+like "... which says so" "$(cat "$tmp/err")" '--vm-capture=/dev/full is cut short: No space'
+clean "nothing stays"
+done_testing
