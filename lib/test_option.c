@@ -58,6 +58,7 @@ static const struct example examples[OPT_COUNT] = {
 		      { "", ",", "A,", ",A", "A,,B", "1A", "A=1", "A B" } },
 	[OPT_BOOT_TIMEOUT] = { { "1", "300" }, { "", "0", "2592001", "5m" } },
 	[OPT_GRACE] = { { "1", "20" }, { "", "0", "-5" } },
+	[OPT_CAPTURE] = { { "frames-%t.pcap" }, { "" } },
 	[OPT_CONSOLE] = { { "stdout", "off", "con.%t" }, { "" } },
 	[OPT_LOG] = { { "log", "log.%t,debug", "a,b,err" },
 		      { "", ",err", "log,loud", "log," } },

@@ -13,10 +13,11 @@
 
 #include "cleanup.h"
 
-#define PIPE_BYTES (1024 * 1024) /* asked for; what an ordinary user may have \
-				  */
+/* Asked for; what an ordinary user may have. */
+#define PIPE_BYTES (1024 * 1024)
+* /
 
-struct pcapfile {
+	struct pcapfile {
 	pthread_t thread;
 	int pipe, file;
 	char *path;
