@@ -15,9 +15,8 @@
 
 /* Asked for; what an ordinary user may have. */
 #define PIPE_BYTES (1024 * 1024)
-* /
 
-	struct pcapfile {
+struct pcapfile {
 	pthread_t thread;
 	int pipe, file;
 	char *path;
@@ -110,11 +109,12 @@ int pcapfile_free(struct pcapfile *p, struct errmsg *err)
 		return 0;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PCAPFILE_END_MS / 1000;
+	/* else the thread goes on using *p, and ends with the process */
 	if (pthread_timedjoin_np(p->thread, NULL, &until) != 0)
-		return errmsg_say(/* it may still use *p: it ends with us */
-				  err, -ETIMEDOUT,
-				  "--vm-capture=%s: not written to its end within %d s",
-				  p->path, PCAPFILE_END_MS / 1000);
+		return errmsg_say(
+			err, -ETIMEDOUT,
+			"--vm-capture=%s: not written to its end within %d s",
+			p->path, PCAPFILE_END_MS / 1000);
 	r = p->error < 0 ? errmsg_set(err, p->error,
 				      "--vm-capture=%s is cut short", p->path)
 			 : 0;
