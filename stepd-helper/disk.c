@@ -23,11 +23,11 @@ int disk_anonymous(const char *dir, struct errmsg *err)
 	if (fd >= 0)
 		return fd;
 	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
-		return errmsg_set(err, -errno, "run directory %s", dir);
+		return errmsg_set(err, -errno, "%s", dir);
 	snprintf(path, sizeof(path), "%s/vmstep-XXXXXX", dir);
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
-		return errmsg_set(err, -errno, "run directory %s", dir);
+		return errmsg_set(err, -errno, "%s", dir);
 	unlink(path);
 	return fd;
 }
@@ -64,7 +64,9 @@ int disk_overlay(const struct image *image, const char *rundir,
 	int r;
 
 	if (fd < 0)
-		return fd;
+		return errmsg_prefix(
+			err, fd,
+			"run directory (--vm-rundir, or the site's rundir)");
 	find_qemu_img(qemu, tool, sizeof(tool));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = child_run(argv, fd, QEMU_IMG_TIMEOUT_MS, err);

@@ -21,7 +21,7 @@ static int add_disk(const struct task *t, const struct spec *s,
 	int *fd = &plan->fd[QEMU_FD_DISK + plan->n_disks];
 
 	if (plan->n_disks == QEMU_DISKS_MAX)
-		return errmsg_say(err, -E2BIG, "more than %d disks",
+		return errmsg_say(err, -E2BIG, "--vm-image: more than %d disks",
 				  QEMU_DISKS_MAX);
 	plan->n_disks++;
 	if (s->dry_run)
@@ -77,11 +77,11 @@ static int take_image(const struct task *t, const struct spec *s, size_t i,
 	int r = image_find(s->images.v[i], t->image_path, &im, err);
 
 	if (r < 0)
-		return r;
+		return errmsg_prefix(err, r, "--vm-image");
 	if (im.kind == IMAGE_BUNDLE && i > 0)
 		r = errmsg_say(
 			err, -EINVAL,
-			"%s is a bundle: it can be the first image of a task only",
+			"--vm-image: %s is a bundle: it can be the first image of a task only",
 			im.path);
 	else if (im.kind == IMAGE_BUNDLE)
 		r = take_bundle(t, s, &im, plan, err);
@@ -146,7 +146,7 @@ int plan_prepare(const struct task *t, const struct spec *s,
 	for (size_t i = 0; i < s->images.n && r == 0; i++)
 		r = take_image(t, s, i, plan, err);
 	if (r < 0)
-		return errmsg_prefix(err, r, "--vm-image");
+		return r;
 	return take_kernel(s, plan, err);
 }
 

@@ -42,7 +42,7 @@ refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say fmt=raw' \
 	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
 refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
 	-n1 --vm-image=tiny --vm-cpus=99 hostname
-refused 125 'wants 128M of memory at the least' "less memory than the bundle wants" \
+refused 125 'error: .*tiny.vm wants 128M of memory at the least' "less memory than the bundle wants" \
 	-n1 --vm-image=tiny --vm-mem=64M hostname
 
 # Every option with a value that does not parse, from both places.
@@ -134,7 +134,7 @@ mc vm node n1 mount -t tmpfs -o size=4k,mode=1777 none "$tmp/full"
 mc vm node n1 dd if=/dev/zero of="$tmp/full/x" bs=4k count=1 2>/dev/null
 refused 125 "overlay of .*good.qcow2 in $tmp/full" "a full run directory" \
 	-n1 --vm-image=good.qcow2 --vm-rundir="$tmp/full" hostname
-refused 125 'run directory /nonexistent' "a run directory that is not there" \
+refused 125 'error: run directory \(--vm-rundir, .*: /nonexistent: No such file' "a run directory that is not there" \
 	-n1 --vm-image=good.qcow2 --vm-rundir=/nonexistent hostname
 
 # ---- half installed ----
