@@ -198,10 +198,15 @@ static int check_chain(const char *path, int depth, struct errmsg *err)
 		return errmsg_say(err, -ELOOP, "%s: more than %d backing files",
 				  path, CHAIN_MAX);
 	r = read_header(path, &h, err);
+	if (r == -EILSEQ && depth == CHAIN_MAX)
+		return errmsg_say(
+			err, -EINVAL,
+			"%s has no qcow2 header; if it is a raw disk, say --vm-image=%s,fmt=raw",
+			path, path);
 	if (r == -EILSEQ)
 		return errmsg_say(
 			err, -EINVAL,
-			"%s has no qcow2 header; if it is a raw disk, say fmt=raw",
+			"%s has no qcow2 header; if it is a raw disk, the file above it has to say so (backing format raw)",
 			path);
 	if (r < 0)
 		return r;
@@ -455,6 +460,24 @@ static int know_disk(struct image *im, const char *given, const char *fmt,
 	return check_chain(im->path, CHAIN_MAX, err);
 }
 
+static int not_found(const char *name, const char *search, struct errmsg *err)
+{
+	_cleanup_free_ char *cwd = getcwd(NULL, 0);
+	const char *here = cwd ? cwd : "the working directory";
+
+	if (*name == '/')
+		return errmsg_say(err, -ENOENT,
+				  "%s: no such image on this node", name);
+	if (strchr(name, '/'))
+		return errmsg_say(err, -ENOENT,
+				  "%s: no such image on this node, in %s", name,
+				  here);
+	return errmsg_say(
+		err, -ENOENT,
+		"%s: no such image on this node, neither in %s nor, with or without .qcow2, .sqsh or .vm, in %s",
+		name, here, search);
+}
+
 int image_find(const char *spec, const char *search, struct image *ret,
 	       struct errmsg *err)
 {
@@ -471,13 +494,8 @@ int image_find(const char *spec, const char *search, struct image *ret,
 	if (!name)
 		return errmsg_set(err, -ENOMEM, "image");
 	path = look_up(name, search);
-	if (!path && strchr(name, '/'))
-		return errmsg_say(err, -ENOENT, "%s: no such image", name);
 	if (!path)
-		return errmsg_say(
-			err, -ENOENT,
-			"%s: no such image, neither here nor, with or without .qcow2, .sqsh or .vm, in %s",
-			name, search);
+		return not_found(name, search, err);
 	r = absolute(path, &ret->path, err);
 	if (r == 0 && stat(ret->path, &st) < 0)
 		r = errmsg_set(err, -errno, "%s", ret->path);

@@ -305,9 +305,16 @@ static void found(struct fixture *f, const char *spec, enum image_kind kind,
 static void test_not_there(void **state)
 {
 	struct fixture *f = *state;
+	char words[256];
 
-	refused(f, "a", -ENOENT, "a: no such image, neither here nor");
-	refused(f, "./a", -ENOENT, "./a: no such image");
+	refused(f, "/a/b", -ENOENT, "/a/b: no such image on this node");
+	snprintf(words, sizeof(words),
+		 "a: no such image on this node, neither in %s nor, with",
+		 f->dir);
+	refused(f, "a", -ENOENT, words);
+	snprintf(words, sizeof(words), "./a: no such image on this node, in %s",
+		 f->dir);
+	refused(f, "./a", -ENOENT, words);
 	symlink("nowhere", at(f, "dangling"));
 	refused(f, "./dangling", -ENOENT, "no such image");
 }
@@ -319,8 +326,7 @@ static void test_bad_files(void **state)
 	write_text(f, "empty.raw", "");
 	refused(f, "./empty.raw", -EINVAL, "is empty");
 	write_text(f, "text", "just some words");
-	refused(f, "./text", -EINVAL,
-		"no qcow2 header; if it is a raw disk, say fmt=raw");
+	refused(f, "./text", -EINVAL, "/text,fmt=raw");
 	mkfifo(at(f, "fifo.raw"), 0600);
 	refused(f, "./fifo.raw", -EINVAL, "not a regular file");
 	mkfifo(at(f, "fifo"), 0600);
@@ -439,7 +445,7 @@ static void test_backing_formats(void **state)
 	refused(f, "top", -ENOTSUP, "format 'vmdk' is not in this version");
 	/* without a written format QEMU would guess: then it must be qcow2 */
 	write_qcow2(f, "top", "raw", NULL);
-	refused(f, "top", -EINVAL, "no qcow2 header");
+	refused(f, "top", -EINVAL, "the file above it has to say so");
 	write_qcow2(f, "top", "raw", "qcow2");
 	refused(f, "top", -EINVAL, "no qcow2 header");
 	write_qcow2(f, "top", "raw", "raw");

@@ -28,7 +28,7 @@ chmod 600 closed.qcow2
 mkdir plain.d
 echo '0 hostname' >multi.conf
 
-refused 125 'vm\[0\]@n1: error: --vm-image: nosuch: no such image' \
+refused 125 'vm\[0\]@n1: error: --vm-image: nosuch: no such image on this node, neither in .*/home nor' \
 	"a missing image" -n1 --vm-image=nosuch hostname
 refused 125 'closed.qcow2: Permission denied' \
 	"an unreadable image" -n1 --vm-image=closed.qcow2 hostname
@@ -38,7 +38,7 @@ refused 125 'empty.qcow2 is empty' "an empty image" \
 	-n1 --vm-image=empty.qcow2 hostname
 refused 125 'over.qcow2: .*secret.qcow2: Permission denied' \
 	"a backing file that the user may not read" -n1 --vm-image=over.qcow2 hostname
-refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say fmt=raw' \
+refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say --vm-image=.*/text.qcow2,fmt=raw' \
 	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
 refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
 	-n1 --vm-image=tiny --vm-cpus=99 hostname
