@@ -100,44 +100,67 @@ static int resolve_cpus(const struct task *t, struct spec *s,
 	return r;
 }
 
-static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
+/* The most that the task's VM may be given, in *ret. */
+static int most_mem(const struct task *t, uint64_t *ret, struct errmsg *err)
 {
-	_cleanup_free_ char *text = NULL;
-	uint64_t most = t->mem_bytes ? t->mem_bytes : UINT64_MAX;
-	char have[16], reserve[16], want[16];
-	int r = one_value(t, OPT_MEM, NULL, &text, err);
+	char have[16], reserve[16], least[16];
 
-	if (r < 0)
-		return r;
+	*ret = t->node_mem_bytes ? t->node_mem_bytes : UINT64_MAX;
+	if (!t->mem_bytes)
+		return 0;
+	*ret = t->mem_bytes - t->mem_reserve;
+	if (t->mem_bytes >= t->mem_reserve + OPTION_MEM_LEAST)
+		return 0;
 	value_size_text(t->mem_bytes, have);
 	value_size_text(t->mem_reserve, reserve);
-	if (t->mem_bytes) {
-		if (t->mem_bytes < t->mem_reserve + OPTION_MEM_LEAST)
-			return errmsg_say(
-				err, -ERANGE,
-				"the task has %s of memory on %s, too little for a VM and the %s the site keeps back for QEMU: give the step more by --mem or --mem-per-cpu",
-				have, t->node, reserve);
-		most = t->mem_bytes - t->mem_reserve;
-	}
+	value_size_text(t->mem_reserve + OPTION_MEM_LEAST, least);
+	return errmsg_say(
+		err, -ERANGE,
+		"the task has %s of memory on %s, too little for a VM and the %s the site keeps back for QEMU: give each task %s or more by --mem or --mem-per-cpu",
+		have, t->node, reserve, least);
+}
+
+static int too_much_mem(const struct task *t, uint64_t asked, uint64_t most,
+			struct errmsg *err)
+{
+	char have[16], reserve[16], want[16], can[16];
+
+	value_size_text(asked, want);
+	value_size_text(most, can);
+	if (!t->mem_bytes)
+		return errmsg_say(err, -ERANGE,
+				  "--vm-mem=%s: %s has %s; ask for less", want,
+				  t->node, can);
+	value_size_text(t->mem_bytes, have);
+	value_size_text(t->mem_reserve, reserve);
+	return errmsg_say(
+		err, -ERANGE,
+		"--vm-mem=%s: the task has %s on %s and the site keeps %s back for QEMU; ask for %s or less, or give the step more by --mem",
+		want, have, t->node, reserve, can);
+}
+
+static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
+{
+	uint64_t whole = t->mem_bytes ? t->mem_bytes : MEM_UNCOUNTED;
+	uint64_t most = 0;
+	_cleanup_free_ char *text = NULL;
+	char want[16];
+	int r = one_value(t, OPT_MEM, NULL, &text, err);
+
+	if (r == 0)
+		r = most_mem(t, &most, err);
+	if (r < 0)
+		return r;
 	s->mem_given = text != NULL;
 	s->mem_bytes = t->mem_bytes ? most : MEM_UNCOUNTED;
 	if (text) {
-		r = value_size_pct(text,
-				   t->mem_bytes ? t->mem_bytes : MEM_UNCOUNTED,
-				   &s->mem_bytes, err);
+		r = value_size_pct(text, whole, &s->mem_bytes, err);
 		if (r < 0)
 			return errmsg_prefix(err, r, "--vm-mem");
+		if (s->mem_bytes > most)
+			return too_much_mem(t, s->mem_bytes, most, err);
 	}
 	value_size_text(s->mem_bytes, want);
-	if (s->mem_bytes > most) {
-		char can[16];
-
-		value_size_text(most, can);
-		return errmsg_say(
-			err, -ERANGE,
-			"--vm-mem=%s: the task has %s on %s and the site keeps %s back for QEMU; ask for %s or less, or give the step more by --mem",
-			want, have, t->node, reserve, can);
-	}
 	if (s->mem_bytes < OPTION_MEM_LEAST)
 		return errmsg_say(err, -ERANGE,
 				  "--vm-mem=%s: a VM needs 64M at the least",

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "value.h"
@@ -52,6 +53,13 @@ static int get_u32(const struct desc *d, const char *key, uint32_t *ret,
 	return r;
 }
 
+static uint64_t node_mem_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}
+
 static int load_numbers(struct task *t, struct errmsg *err)
 {
 	const struct {
@@ -89,6 +97,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		t->cpus = 1;
 	/* more than 1 PiB is Slurm's way to say that it does not count */
 	t->mem_bytes = mib < (1ull << 30) ? (mib << 20) / t->local_tasks : 0;
+	t->node_mem_bytes = node_mem_bytes();
 	return 0;
 }
 

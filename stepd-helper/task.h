@@ -25,8 +25,9 @@ struct task {
 	uint32_t rank, ranks; /* this task's, and how many the step has */
 	uint32_t local_id, local_tasks;
 	uint32_t node_id;
-	uint32_t cpus;	    /* of this task */
-	uint64_t mem_bytes; /* of this task; 0: Slurm does not count it */
+	uint32_t cpus;		 /* of this task */
+	uint64_t mem_bytes;	 /* of this task; 0: Slurm does not count it */
+	uint64_t node_mem_bytes; /* 0: not known */
 	struct rankset local_ranks;		/* of this node */
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *net_device, *net_port_range;

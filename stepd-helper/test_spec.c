@@ -120,8 +120,15 @@ static void test_too_much_memory(void **state)
 	optset_clear(&f->t.options, OPT_MEM);
 	refused(f, -ERANGE,
 		"the task has 300M of memory on node07, too little");
+	assert_non_null(strstr(f->err.text, "give each task 320M or more"));
 	f->t.mem_reserve = 1ull << 61;
 	refused(f, -ERANGE, "too little");
+	f->t.mem_bytes = 0;
+	f->t.node_mem_bytes = 4 * GIB;
+	give(f, OPT_MEM, "9T");
+	refused(f, -ERANGE, "--vm-mem=9T: node07 has 4G; ask for less");
+	give(f, OPT_MEM, "4G");
+	resolve(f);
 }
 
 static void test_small_network(void **state)

@@ -42,6 +42,8 @@ refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say --vm-image
 	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
 refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
 	-n1 --vm-image=tiny --vm-cpus=99 hostname
+refused 125 '--vm-mem=900T: n1 has .*; ask for less' "more memory than the node has" \
+	-n1 --vm-image=tiny --vm-mem=900T hostname
 refused 125 'error: .*tiny.vm wants 128M of memory at the least' "less memory than the bundle wants" \
 	-n1 --vm-image=tiny --vm-mem=64M hostname
 
