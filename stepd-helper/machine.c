@@ -33,6 +33,7 @@ struct machine {
 	struct qemu_plan plan;
 	char *qemu; /* its path */
 	struct errmsg why_not_kvm;
+	bool accepted; /* QEMU takes orders: its arguments were good */
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -108,6 +109,7 @@ static void on_qmp_ready(void *arg)
 {
 	struct machine *m = arg;
 
+	m->accepted = true;
 	if (m->spec->bind == BIND_NONE)
 		qmp_send(m->qmp, "cont", NULL, on_running, m);
 	else
@@ -255,6 +257,20 @@ static void show_lines(const char *what, char *text)
 		log_err("%s | %s", what, line);
 }
 
+/* What QEMU then complains of may be what it was given by these. */
+static void show_given(const struct machine *m)
+{
+	static const enum option_id ids[] = { OPT_CPU, OPT_MACHINE, OPT_MEM };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		const struct optvals *vals = &m->task->options.opt[ids[i]];
+
+		if (vals->n)
+			log_err("QEMU was given --vm-%s=%s",
+				option_defs[ids[i]].name, vals->v[vals->n - 1]);
+	}
+}
+
 void machine_last_words(struct machine *m)
 {
 	_cleanup_free_ char *qemu = NULL, *console = NULL;
@@ -269,6 +285,8 @@ void machine_last_words(struct machine *m)
 		console = console_tail(m->console, CONSOLE_LINES);
 	}
 	show_lines("QEMU", qemu);
+	if (qemu && !m->accepted)
+		show_given(m);
 	show_lines("console", console);
 }
 

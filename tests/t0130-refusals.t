@@ -44,6 +44,10 @@ refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
 	-n1 --vm-image=tiny --vm-cpus=99 hostname
 refused 125 '--vm-mem=900T: n1 has .*; ask for less' "more memory than the node has" \
 	-n1 --vm-image=tiny --vm-mem=900T hostname
+for option in cpu=nosuch machine=nosuch; do
+	refused 125 "QEMU was given --vm-$option" "what QEMU does not take, --vm-$option" \
+		-n1 --vm-image=tiny "--vm-$option" hostname
+done
 refused 125 'error: .*tiny.vm wants 128M of memory at the least' "less memory than the bundle wants" \
 	-n1 --vm-image=tiny --vm-mem=64M hostname
 
