@@ -267,6 +267,8 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 			r = set_key(ret, &site_keys[i], site_keys[i].dflt, err);
 	if (r == 0)
 		r = load_file(ret, path, must_exist, err);
+	if (r == -ENOENT)
+		errmsg_set(err, r, "config=%s in plugstack.conf", path);
 	if (r == 0)
 		r = load_dir(ret, path, err);
 	if (r < 0)

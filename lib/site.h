@@ -54,7 +54,8 @@ extern const struct site_key site_keys[];
 extern const size_t n_site_keys;
 
 /* The defaults, then @path and the *.conf files of the directory of the same
- * name with ".d", in order. @must_exist: is it an error if @path is missing?
+ * name with ".d", in order. @must_exist: plugstack.conf names @path, and it is
+ * an error if it is missing.
  * On failure @err names file, line and cure, and @ret is empty. */
 int site_load(const char *path, bool must_exist, struct site *ret,
 	      struct errmsg *err);

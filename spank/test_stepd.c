@@ -87,7 +87,9 @@ static void test_bad_config(void **state)
 	assert_refused(t, "unknown argument 'config=relative'");
 	t->c->plugin_args = LIST("config=/nonexistent/vmstep.conf");
 	stepd(t, 0, &step0);
-	assert_refused(t, "/nonexistent/vmstep.conf: No such file");
+	assert_refused(
+		t,
+		"config=/nonexistent/vmstep.conf in plugstack.conf: No such file");
 }
 
 static void test_version(void **state)
