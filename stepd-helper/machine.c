@@ -257,6 +257,11 @@ static void show_lines(const char *what, char *text)
 		log_err("%s | %s", what, line);
 }
 
+static bool console_is_off(const struct machine *m)
+{
+	return m->spec->console && strcmp(m->spec->console, "off") == 0;
+}
+
 /* What QEMU then complains of may be what it was given by these. */
 static void show_given(const struct machine *m)
 {
@@ -279,8 +284,7 @@ void machine_last_words(struct machine *m)
 		console_drain(m->qemu_stderr);
 		qemu = console_tail(m->qemu_stderr, QEMU_LINES);
 	}
-	if (m->console &&
-	    !(m->spec->console && strcmp(m->spec->console, "off") == 0)) {
+	if (m->console && !console_is_off(m)) {
 		console_drain(m->console);
 		console = console_tail(m->console, CONSOLE_LINES);
 	}
@@ -288,6 +292,8 @@ void machine_last_words(struct machine *m)
 	if (qemu && !m->accepted)
 		show_given(m);
 	show_lines("console", console);
+	if (m->accepted && !console && !console_is_off(m))
+		log_err("nothing came on the guest's serial console: a kernel that is to log there needs console=ttyS0");
 }
 
 /* -- its end --------------------------------------------------------------- */

@@ -32,6 +32,20 @@ static const char *waiting_for(const struct vm *vm)
 	}
 }
 
+static void say_waiting(const struct vm *vm, const char *what)
+{
+	int64_t ms = loop_now_ms() - vm->state_since_ms;
+	char hint[128] = "";
+
+	if (vm->state == BOOTING && ms > SAY_AGAIN_MS)
+		snprintf(
+			hint, sizeof(hint),
+			"; it has %u (--vm-boot-timeout), and --vm-console=stdout shows its boot",
+			vm->spec->boot_timeout_s);
+	log_info("waiting for %s, for %lld s now%s", what, (long long)ms / 1000,
+		 hint);
+}
+
 static void on_say_timer(void *arg)
 {
 	struct vm *vm = arg;
@@ -39,9 +53,7 @@ static void on_say_timer(void *arg)
 
 	/* for all ranks it would be the same line a thousand times */
 	if (what && !vm->vmboot && (vm->task->rank == 0 || vm->spec->verbose))
-		log_info("waiting for %s, for %lld s now", what,
-			 (long long)(loop_now_ms() - vm->state_since_ms) /
-				 1000);
+		say_waiting(vm, what);
 	if (what)
 		loop_timer_set(vm->say_timer, SAY_AGAIN_MS);
 }
@@ -186,9 +198,12 @@ static void on_boot_timer(void *arg)
 	struct vm *vm = arg;
 
 	vm_fail(vm, EXIT_BOOT_TIMEOUT,
-		"boot timeout: waited %u s for %s (--vm-boot-timeout)",
+		"boot timeout: waited %u s for %s (--vm-boot-timeout)%s",
 		vm->spec->boot_timeout_s,
-		waiting_for(vm) ? waiting_for(vm) : "the guest");
+		waiting_for(vm) ? waiting_for(vm) : "the guest",
+		vm->state == BOOTING
+			? "; give it longer, or see whether the image has cloud-init or vmstep-agent: --vm-console=stdout shows its boot"
+			: "");
 }
 
 static void boot(struct vm *vm)
@@ -197,6 +212,10 @@ static void boot(struct vm *vm)
 	struct errmsg err;
 
 	vm_enter(vm, BOOTING);
+	if (vm->vmboot && vm->task->rank == 0)
+		log_info("vmboot: each VM runs until it powers off%s",
+			 vm->spec->console ? ""
+					   : "; --vm-console=stdout shows it");
 	if (machine_start(vm->machine, port, vm->key, &err) < 0)
 		vm_fail(vm, EXIT_VM_FAILED, "%s", err.text);
 	else

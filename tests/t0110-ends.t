@@ -125,6 +125,7 @@ says 'console \| .*anic'
 is "vmboot waits for the power-off" \
 	"$(vrun -n1 --vm-image=tiny --vm-append='rdinit=/bin/busybox -- poweroff -f' \
 		--vm-console=stdout vmboot >/dev/null; echo $?)" 0
+says 'vm\[0\]@n1: vmboot: each VM runs until it powers off'
 vrun -N2 -n2 --vm-image=tiny sh -c 'exit $((SLURM_PROCID * 3))'
 is "srun's status is the highest" $? 3
 clean "all of these leave nothing"

@@ -143,6 +143,14 @@ refused 125 "overlay of .*good.qcow2 in $tmp/full" "a full run directory" \
 refused 125 'error: run directory \(--vm-rundir, .*: /nonexistent: No such file' "a run directory that is not there" \
 	-n1 --vm-image=good.qcow2 --vm-rundir=/nonexistent hostname
 
+# ---- nothing that boots ----
+
+refused 124 'boot timeout: .*; give it longer, or see whether the image has' \
+	"an image without a system" \
+	-n1 --vm-image=good.qcow2 --vm-boot-timeout=3 hostname
+like "... with what an empty console means" "$(cat "$tmp/err")" \
+	"nothing came on the guest's serial console: .*console=ttyS0"
+
 # ---- half installed ----
 
 mask() { mc vm node "$1" mount --bind /dev/null "$2"; }
