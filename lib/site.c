@@ -279,7 +279,7 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 static bool is_text(enum site_kind kind)
 {
 	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
-	       kind == SITE_SEARCH;
+	       kind == SITE_SEARCH || kind == SITE_PORTS;
 }
 
 void site_done(struct site *s)
