@@ -199,7 +199,7 @@ static const char *const words_exec[] = { "auto", "agent", "!qga", "!none",
 
 const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_IMAGE] = { "image", "PATH|NAME",
-			"run the step's command in a virtual machine with this disk image, bundle or root; 'none' for no VM",
+			"run the step's command in a virtual machine that boots this disk image or bundle; 'none' for no VM",
 			"none", OPTF_RANKS | OPTF_TASKS | OPTF_SEMI | OPTF_ADDS,
 			check_image, NULL },
 	[OPT_RUNDIR] = { "rundir", "DIR",

@@ -78,6 +78,18 @@ static int on_option(int id, const char *arg, int remote)
 	return ESPANK_SUCCESS;
 }
 
+static void usage_text(const struct option_def *def, char ret[256])
+{
+	if (def->flags & OPTF_LATER)
+		snprintf(ret, 256, "[vmstep] not in this version yet: %s",
+			 def->help);
+	else if (def->dflt)
+		snprintf(ret, 256, "[vmstep] %s (default: %s)", def->help,
+			 def->dflt);
+	else
+		snprintf(ret, 256, "[vmstep] %s", def->help);
+}
+
 static int register_options(spank_t sp)
 {
 	for (int i = 0; i < OPT_COUNT; i++) {
@@ -86,12 +98,7 @@ static int register_options(spank_t sp)
 
 		snprintf(option_names[i], sizeof(option_names[i]), "vm-%s",
 			 def->name);
-		snprintf(usage_texts[i], sizeof(usage_texts[i]),
-			 "[vmstep] %s%s%s%s%s", def->help,
-			 def->dflt ? " (default: " : "",
-			 def->dflt ? def->dflt : "", def->dflt ? ")" : "",
-			 def->flags & OPTF_LATER ? " (not in this version yet)"
-						 : "");
+		usage_text(def, usage_texts[i]);
 		o->name = option_names[i];
 		o->arginfo = (char *)(uintptr_t)def->arginfo;
 		o->usage = usage_texts[i];
