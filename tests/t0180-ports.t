@@ -6,13 +6,15 @@ vm_cluster 2
 
 # How many of the guests reply to packets of SIZE bytes.
 pings='n=0; for i in 0 1 2 3; do
-	ping -q -c 3 -s "$SIZE" -W 10 vm$i | grep -q "3 packets received" && n=$((n + 1))
+	ping -q -c 3 -s "$SIZE" -W 30 vm$i | grep -q "3 packets received" && n=$((n + 1))
 done; echo $n'
 for net in vhost-user stream dgram; do
 	for size in 56 8900; do
 		vrun -N2 -n4 --vm-image=tiny --vm-net="$net" --vm-env=SIZE \
 			--export="ALL,SIZE=$size" sh -c "$pings" >"$tmp/out"
-		is "--vm-net=$net: status 0" $? 0
+		status=$?
+		is "--vm-net=$net: status 0" $status 0
+		((status == 0)) || diag "$(cat "$tmp/err")"
 		is "... and $size bytes reach each from each" \
 			"$(tr '\n' ' ' <"$tmp/out")" "4 4 4 4 "
 	done
