@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
 	%D%/option.c %D%/option.h \
+	%D%/plain.c %D%/plain.h \
 	%D%/rankset.c %D%/rankset.h \
 	%D%/site.c %D%/site.h \
 	%D%/value.c %D%/value.h
@@ -24,14 +25,18 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_addr \
 	%D%/test_desc \
+	%D%/test_log \
 	%D%/test_loop \
 	%D%/test_mux \
 	%D%/test_option \
+	%D%/test_plain \
 	%D%/test_rankset \
 	%D%/test_site \
 	%D%/test_value
 %C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_rankset_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_log_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_log_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_loop_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_loop_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_mux_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
@@ -42,6 +47,8 @@ UNIT_TESTS += \
 %C%_test_desc_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_option_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_option_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_site_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_value_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "plain.h"
+
 #define LINE_MAX_BYTES 2048
 
 static struct {
@@ -40,6 +42,21 @@ static void write_line(int fd, const char *line, size_t len)
 	}
 }
 
+/* The words, with their newline at the end if they have one, as one line that
+ * is harmless to a terminal: some are a guest's or a peer's. */
+__attribute__((format(printf, 3, 0))) static size_t
+put_words(char *line, size_t size, const char *fmt, va_list ap)
+{
+	char words[LINE_MAX_BYTES];
+	size_t len;
+
+	vsnprintf(words, sizeof(words), fmt, ap);
+	len = strlen(words);
+	if (len && words[len - 1] == '\n')
+		words[len - 1] = '\0';
+	return plain_line(words, line, size);
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	static const char *const names[] = { "error: ", "warning: ", "", "" };
@@ -63,9 +80,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;
 	va_start(ap, fmt);
-	vsnprintf(line + len, sizeof(line) - 1 - len, fmt, ap);
+	len += put_words(line + len, sizeof(line) - 1 - len, fmt, ap);
 	va_end(ap);
-	len = strlen(line);
 	line[len++] = '\n';
 	if (level <= logger.level)
 		write_line(logger.fd, line + stamp, len - (size_t)stamp);

@@ -1,7 +1,9 @@
 /* log.h - one line a message, written at the edge of a program
  *
  * Only programs log; what they are made of returns words instead (errmsg.h).
- * A line is "vmstep: vm[3]@node07: text"; the tag is set once.
+ * A line is "vmstep: vm[3]@node07: text"; the tag is set once. A message is
+ * one line whatever is in it: control characters are shown as \xNN (plain.h),
+ * for the words of a guest or a peer get here, too.
  *   err    we gave up        warn   we carry on and say so
  *   info   once a life event debug  free
  * Lines of level info and above that one call site may repeat because of what

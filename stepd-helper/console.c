@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "plain.h"
 
 #define END_MS 1000 /* for a slow reader to take what is left */
 
@@ -228,7 +229,7 @@ void console_drain(struct console *c)
 
 /* A serial console is full of carriage returns and escape sequences; people
  * want the words. */
-static size_t clean(const struct console *c, char *out)
+static size_t without_escapes(const struct console *c, char *out)
 {
 	size_t from = c->total > CONSOLE_KEEP ? c->total - CONSOLE_KEEP : 0;
 	size_t n = 0;
@@ -241,8 +242,24 @@ static size_t clean(const struct console *c, char *out)
 			escape = !((b >= '@' && b <= '~') && b != '[');
 		else if (b == 0x1b)
 			escape = true;
-		else if (b == '\n' || b == '\t' || (b >= ' ' && b != 0x7f))
+		else
 			out[n++] = (char)b;
+	}
+	return n;
+}
+
+static size_t without_controls(char *text, size_t len)
+{
+	size_t n = 0, char_len;
+
+	for (size_t i = 0; i < len; i += char_len) {
+		bool control;
+
+		char_len = plain_next(text + i, len - i, &control);
+		if (control && text[i] != '\n')
+			continue;
+		memmove(text + n, text + i, char_len);
+		n += char_len;
 	}
 	return n;
 }
@@ -255,7 +272,7 @@ char *console_tail(const struct console *c, unsigned int lines)
 
 	if (!text)
 		return NULL;
-	n = clean(c, text);
+	n = without_controls(text, without_escapes(c, text));
 	while (n && text[n - 1] == '\n')
 		n--;
 	text[n] = '\0';

@@ -25,7 +25,8 @@ int console_new(struct loop *l, int fd, int copy_fd, struct console **ret,
 void console_free(struct console *c);
 /* Read what is there now, without the loop: before the last words are shown. */
 void console_drain(struct console *c);
-/* The last @lines lines, without control bytes; to be freed. NULL if none. */
+/* The last @lines lines, without control characters (plain.h); to be freed.
+ * NULL if none. */
 char *console_tail(const struct console *c, unsigned int lines);
 
 #endif

@@ -140,7 +140,10 @@ static void test_clean(void **state)
 	assert_tail(f, 9, "red\n a\tb \xc3\xa4");
 	say(f, "cok\n");
 	console_drain(f->c);
-	assert_tail(f, 1, " a\tb \xc3\xa4ok"); /* ESC c: reset */
+	assert_tail(f, 1, " a\tb \xc3\xa4ok");	/* ESC c: reset */
+	say(f, "\x9b[\xc2\x9b(\xc3\x9b\x84\n"); /* C1, and 9b in a letter */
+	console_drain(f->c);
+	assert_tail(f, 1, "[(\xc3\x9b");
 }
 
 static void test_ring(void **state)
