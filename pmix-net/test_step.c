@@ -351,6 +351,16 @@ void step_hello_of(struct step *s, uint32_t rank)
 	say_hello(s, rank);
 }
 
+/* It may have had news before it was killed. */
+static void read_to_end(int ctl)
+{
+	int fds[NETCTL_FDS_MAX];
+	struct netctl msg;
+
+	while (receive_next(ctl, &msg, fds, 0) > 0)
+		;
+}
+
 void step_restart(struct step *s, uint32_t node)
 {
 	kill_net(s, node);
@@ -360,7 +370,7 @@ void step_restart(struct step *s, uint32_t node)
 
 		if (r->ctl < 0)
 			continue;
-		step_expect_end(r->ctl);
+		read_to_end(r->ctl);
 		close(r->ctl);
 		say_hello(s, node * s->per_node + i);
 	}
