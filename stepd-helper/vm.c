@@ -154,7 +154,7 @@ static void on_guest_lost(const char *why, void *arg)
 {
 	struct vm *vm = arg;
 
-	if (vm->vmboot || vm->state == LINGERING || vm->state == ENDING)
+	if (vm->vmboot || vm_is_over(vm))
 		return;
 	tty_restore();
 	snprintf(vm->lost_why, sizeof(vm->lost_why), "%s", why);
@@ -165,9 +165,8 @@ static void on_lost_timer(void *arg)
 {
 	struct vm *vm = arg;
 
-	vm_fail(vm, EXIT_VM_FAILED,
-		"the guest's agent was lost before its command ended: %s",
-		vm->lost_why);
+	vm_fail(vm, EXIT_VM_FAILED, "the guest's agent was lost before %s: %s",
+		vm_whose_end(vm), vm->lost_why);
 }
 
 /* -- the machine ----------------------------------------------------------- */
@@ -184,13 +183,13 @@ static void on_reset(void *arg)
 	vm->resets++;
 	/* a kernel booted directly has no installer or firmware that would
 	 * reboot: it panicked, and would do so again until the time is up */
-	if (vm->state == RUNNING || vm->state == READY)
-		vm_fail(vm, EXIT_VM_FAILED,
-			"the guest reset itself before its command ended");
-	else if (vm->state == BOOTING && machine_has_kernel(vm->machine) &&
-		 !vm->vmboot)
+	if (vm->state == BOOTING && machine_has_kernel(vm->machine) &&
+	    !vm->vmboot)
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the guest reset itself while it booted (a kernel panic?)");
+	else if (vm->state != BOOTING && !vm_is_over(vm))
+		vm_fail(vm, EXIT_VM_FAILED, "the guest reset itself before %s",
+			vm_whose_end(vm));
 }
 
 static void on_boot_timer(void *arg)

@@ -14,7 +14,8 @@
  *             the VM serves the others until all commands have ended
  *   ENDING    QEMU is being ended
  *
- * Whatever goes wrong before the command has ended leads to vm_fail(), which
+ * Whatever goes wrong before the command has ended, or before all have where
+ * there is none here, leads to vm_fail(), which
  * says why and ends with 125 (124 where the time to boot was up); whatever
  * state it is in, the end is the same: QEMU reaped, step told, status out.
  */

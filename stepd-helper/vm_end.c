@@ -37,17 +37,23 @@ void vm_fail(struct vm *vm, int status, const char *fmt, ...)
 	vm_end(vm, status);
 }
 
-/* Did the command end well here? Then what is lost now changes nothing. */
-static bool is_over(const struct vm *vm)
+bool vm_is_over(const struct vm *vm)
 {
-	return vm->state == LINGERING && vm->has_command;
+	return vm->state == ENDING ||
+	       (vm->state == LINGERING && vm->has_command);
+}
+
+const char *vm_whose_end(const struct vm *vm)
+{
+	return vm->has_command ? "its command ended"
+			       : "the command of task 0 ended, which it served";
 }
 
 void vm_lost(struct vm *vm, const char *why)
 {
 	if (vm->state == ENDING)
 		return;
-	if (is_over(vm)) {
+	if (vm_is_over(vm)) {
 		vm_end(vm, vm->status);
 		return;
 	}
@@ -111,36 +117,34 @@ void vm_command_ended(struct vm *vm, int status)
 		vm_end(vm, status);
 }
 
+static void exited_early(struct vm *vm, int wstatus)
+{
+	bool clean = WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0;
+
+	if (vm->vmboot && clean) {
+		tell_done(vm);
+		vm_end(vm, vm->status);
+	} else if (clean) {
+		vm_fail(vm, EXIT_VM_FAILED, "the guest %s before %s",
+			vm->resets ? "reset itself" : "powered off",
+			vm_whose_end(vm));
+	} else if (WIFSIGNALED(wstatus)) {
+		vm_fail(vm, EXIT_VM_FAILED, "QEMU was ended by signal %d (%s)",
+			WTERMSIG(wstatus), strsignal(WTERMSIG(wstatus)));
+	} else {
+		vm_fail(vm, EXIT_VM_FAILED, "QEMU ended with status %d",
+			WEXITSTATUS(wstatus));
+	}
+}
+
 void vm_on_exited(int wstatus, void *arg)
 {
 	struct vm *vm = arg;
-	bool clean = WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0;
 
-	switch (vm->state) {
-	case ENDING:
-		break;
-	case LINGERING:
+	if (vm_is_over(vm))
 		vm_end(vm, vm->status);
-		break;
-	default:
-		if (vm->vmboot && clean) {
-			tell_done(vm);
-			vm_end(vm, vm->status);
-		} else if (clean) {
-			vm_fail(vm, EXIT_VM_FAILED,
-				vm->resets
-					? "the guest reset itself before its command ended"
-					: "the guest powered off before its command ended");
-		} else if (WIFSIGNALED(wstatus)) {
-			vm_fail(vm, EXIT_VM_FAILED,
-				"QEMU was ended by signal %d (%s)",
-				WTERMSIG(wstatus),
-				strsignal(WTERMSIG(wstatus)));
-		} else {
-			vm_fail(vm, EXIT_VM_FAILED, "QEMU ended with status %d",
-				WEXITSTATUS(wstatus));
-		}
-	}
+	else
+		exited_early(vm, wstatus);
 	stop_if_over(vm);
 }
 

@@ -56,6 +56,12 @@ void vm_enter(struct vm *vm, enum vm_state state);
 /* The VM is at fault: say so, with what it said last. */
 void vm_fail(struct vm *vm, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Has the command ended here, as far as there is one? What is lost now changes
+ * nothing. A VM that serves the head's command (--vm-run=head) is needed until
+ * it is told to end. */
+bool vm_is_over(const struct vm *vm);
+/* "its command ended", or whose end this VM is needed for. */
+const char *vm_whose_end(const struct vm *vm);
 /* Something that is needed was lost: the network, another task. No fault
  * where the command has ended well here. */
 void vm_lost(struct vm *vm, const char *why);

@@ -130,6 +130,27 @@ vrun -N2 -n2 --vm-image=tiny sh -c 'exit $((SLURM_PROCID * 3))'
 is "srun's status is the highest" $? 3
 clean "all of these leave nothing"
 
+# ---- a VM that serves the command of task 0 ----
+
+# It does CMD in vm1 when vm0 calls; the command goes on all the same.
+head_loses() # CMD WORDS
+{
+	start -N2 -n2 -K0 --vm-run=head --vm-image=tiny --vm-append="rdinit=/bin/busybox -- sh -c \"mount -t devtmpfs dev /dev; { nc -l -p 777; test %t -eq 0 || $1; } & exec /init\"" \
+		sh -c 'trap "echo got-usr1; exit 0" USR1; echo started
+		echo | nc vm1 777; while :; do sleep 0.2; done'
+	[[ $1 != true ]] || mc vm node n1 kill -9 "$(pid_of 'qemu-system.* vm1,')"
+	ok "--vm-run=head: a serving VM is lost ($1)" \
+		wait_for 20 grep -Eq "vm\[1\]@n2: error: $2" "$tmp/err"
+	vsh "scancel -s USR1 $job"
+	in_seconds "... the command goes on until it ends" 15
+	ok "... by itself" grep -q got-usr1 "$tmp/out"
+	is "... and the lost task has 125" $srun_status 125
+}
+head_loses true 'QEMU was ended by signal 9'
+head_loses 'poweroff -f' 'the guest powered off before the command of task 0 ended'
+head_loses 'reboot -f' 'the guest reset itself before the command of task 0 ended'
+clean "all of these leave nothing"
+
 # ---- time limit ----
 
 start -n1 -t 1 --vm-image=tiny sh -c 'echo started; sleep 300'
