@@ -247,6 +247,9 @@ int machine_start(struct machine *m, int net_fd,
 
 /* -- last words ------------------------------------------------------------ */
 
+/* QEMU says this whenever it listens for vmstep-net. */
+#define WAITS ": info: QEMU waiting for connection on: "
+
 static void show_lines(const char *what, char *text)
 {
 	char *line;
@@ -254,7 +257,8 @@ static void show_lines(const char *what, char *text)
 	if (!text)
 		return;
 	while ((line = strsep(&text, "\n")))
-		log_err("%s | %s", what, line);
+		if (!strstr(line, WAITS))
+			log_err("%s | %s", what, line);
 }
 
 static bool console_is_off(const struct machine *m)
