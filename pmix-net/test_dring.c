@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -214,7 +215,7 @@ bool dring_publish(struct dring *q)
 	q->published = now;
 	/* full: pairs with the device's, between what it asks for and its
 	 * last look at the index */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	atomic_thread_fence(memory_order_seq_cst);
 	if (q->event_idx)
 		return vring_need_event(avail_event(q), now, old);
 	return !(__atomic_load_n(&q->ring.used->flags, __ATOMIC_RELAXED) &
@@ -228,7 +229,7 @@ bool dring_arm(struct dring *q, unsigned int after)
 	else
 		set_flags(q, 0);
 	/* full: as in dring_publish(), the other way round */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	atomic_thread_fence(memory_order_seq_cst);
 	q->used_seen = __atomic_load_n(&q->ring.used->idx, __ATOMIC_ACQUIRE);
 	return (uint16_t)(q->used_seen - q->used) >= after;
 }
