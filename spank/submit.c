@@ -37,6 +37,7 @@
 
 #include "allow.h"
 #include "cleanup.h"
+#include "cmdline.h"
 #include "site.h"
 
 #define EXIT_REFUSED 255 /* as srun does for its own bad options */
@@ -47,11 +48,13 @@
 extern char **environ;
 
 static struct {
-	struct optset typed;	 /* of the component being parsed */
-	struct optset inherited; /* from sbatch or salloc */
-	unsigned int components; /* of the step, counted by post_opt */
-	bool wants_vm;		 /* the last one did */
-	char *argv0;		 /* owned; for submit_user_init() */
+	struct optset typed;	   /* of the component being parsed */
+	struct optset inherited;   /* from sbatch or salloc */
+	unsigned int components;   /* of the step, counted by post_opt */
+	bool wants_vm;		   /* the last one did */
+	bool multi_prog;	   /* --multi-prog was given */
+	struct strings args;	   /* srun's, and the user's behind them */
+	struct cmdline_part first; /* of them; parsed by now */
 } submit;
 
 /* -- options of Slurm's command line --------------------------------------- */
@@ -169,36 +172,20 @@ static int find_mpi_pmix(struct dl_phdr_info *info, size_t size, void *arg)
 	return access(path, R_OK) == 0;
 }
 
-/* The value of the last `--NAME=VALUE` or `--NAME VALUE` of this program's
- * command line, where NAME may be cut down to @least bytes, as getopt_long()
- * allows. For what SPANK does not tell; NULL if there is none. */
-static const char *cmdline_value(const char *name, size_t least)
+/* Does this command line, not yet parsed, look as if it asked for VMs in one of
+ * its components? */
+static bool looks_like_vm(bool dflt)
 {
-	_cleanup_close_ int fd =
-		open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-	static char buf[256 * 1024];
-	ssize_t len = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 2);
-	const char *value = NULL;
+	struct cmdline_part part = cmdline_first(&submit.args);
+	bool wants = false;
 
-	if (len <= 0)
-		return NULL;
-	buf[len] = buf[len + 1] = '\0';
-	for (char *arg = buf; arg < buf + len; arg += strlen(arg) + 1) {
-		size_t n = strcspn(arg, "=");
+	do {
+		const char *image = cmdline_value(
+			&submit.args, &part, "--vm-image", strlen("--vm-im"));
 
-		if (n < least || n > strlen(name) || strncmp(arg, name, n) != 0)
-			continue;
-		value = arg + n + 1; /* after '=', or the next argument */
-	}
-	return value;
-}
-
-/* Does this command line, not yet parsed, look as if it asked for VMs? */
-static bool cmdline_wants_vm(bool dflt)
-{
-	const char *image = cmdline_value("--vm-image", strlen("--vm-im"));
-
-	return image ? strcmp(image, "none") != 0 : dflt;
+		wants |= image ? strcmp(image, "none") != 0 : dflt;
+	} while (cmdline_next(&submit.args, &part));
+	return wants;
 }
 
 /* VMs on several nodes are wired up by PMIx. Slurm takes its --mpi type from
@@ -212,7 +199,7 @@ static void arrange_pmix(void)
 
 	if (image)
 		wants = *image && strcmp(image, "none") != 0;
-	if (!cmdline_wants_vm(wants) || getenv("SLURM_MPI_TYPE"))
+	if (!looks_like_vm(wants) || getenv("SLURM_MPI_TYPE"))
 		return;
 	if (nodes && strcmp(nodes, "1") == 0)
 		return; /* one node needs none, and it costs start-up time */
@@ -234,8 +221,10 @@ int submit_init(spank_t sp, int ac, char **av)
 		hide_replay();
 		if (load_inherited(&err) < 0)
 			refuse(err.text);
-		if (spank_context() == S_CTX_LOCAL)
+		if (spank_context() == S_CTX_LOCAL) {
+			cmdline_load(&submit.args);
 			arrange_pmix();
+		}
 	}
 	return register_options(sp);
 }
@@ -391,14 +380,31 @@ static size_t exported_len(const char *text)
 	return n;
 }
 
+/* What --export says for this component: an earlier one's holds for it, too.
+ * --het-group may make several of one, and then this looks too far. */
+static const char *export_list(void)
+{
+	struct cmdline_part part = submit.first;
+	const char *list = getenv("SLURM_EXPORT_ENV");
+
+	for (unsigned int i = 0; i <= submit.components; i++) {
+		const char *value = cmdline_value(
+			&submit.args, &part, "--export", strlen("--export"));
+
+		if (value)
+			list = value;
+		if (!cmdline_next(&submit.args, &part))
+			break;
+	}
+	return list;
+}
+
 /* What --export names beyond ALL and NONE goes into the guests too. */
 static int add_exported(struct optset *set, struct errmsg *err)
 {
-	const char *list = cmdline_value("--export", strlen("--export"));
+	const char *list = export_list();
 	int r = 0;
 
-	if (!list)
-		list = getenv("SLURM_EXPORT_ENV");
 	for (const char *p = list ? list : ""; *p && r == 0;) {
 		size_t n = exported_len(p), name = strcspn(p, ",=");
 		_cleanup_free_ char *text = strndup(p, name);
@@ -414,12 +420,24 @@ static int add_exported(struct optset *set, struct errmsg *err)
 	return r;
 }
 
+/* srun's getopt_long() has just been through the first component. */
+static void look_at_first(void)
+{
+	submit.first = cmdline_first(&submit.args);
+	if (optind >= 1 && (size_t)optind <= submit.args.n)
+		submit.first.to = (size_t)optind;
+	submit.multi_prog = cmdline_value(&submit.args, &submit.first,
+					  "--multi-prog", strlen("--mu"));
+}
+
 int submit_post_opt(spank_t sp, int ac, char **av)
 {
 	struct optset typed = { 0 }, set = { 0 };
 	struct errmsg err;
 	int r;
 
+	if (submit.components == 0)
+		look_at_first();
 	r = optset_inherit(&typed, &submit.typed, &err);
 	if (r == 0)
 		r = merge(&set, &err);
@@ -442,33 +460,6 @@ int submit_post_opt(spank_t sp, int ac, char **av)
 	return ESPANK_SUCCESS;
 }
 
-/* With --multi-prog srun puts the text of the file argv[0] in as argv[1], and
- * the nodes take each task's command from there. SPANK does not tell: look for
- * the option among srun's own arguments, which are those before the command's
- * @argc, of which one is that text. */
-static bool is_multi_prog(int argc)
-{
-	static const char name[] = "--multi-prog";
-	_cleanup_close_ int fd =
-		open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-	static char buf[256 * 1024];
-	ssize_t len = fd < 0 ? 0 : read(fd, buf, sizeof(buf) - 1);
-	int total = 0, found = -1;
-
-	if (len <= 0)
-		return false;
-	buf[len] = '\0';
-	for (char *arg = buf; arg < buf + len; arg += strlen(arg) + 1) {
-		size_t n = strlen(arg);
-
-		if (found < 0 && n >= strlen("--mu") && n < sizeof(name) &&
-		    strncmp(arg, name, n) == 0)
-			found = total;
-		total++;
-	}
-	return found >= 0 && found <= total - argc;
-}
-
 /* A slurmd without this plugin would ignore our options and run the user's
  * command on the host; so the program becomes vmstep-helper here already, by
  * its absolute path, which such a node does not have. Not for a heterogeneous
@@ -489,8 +480,10 @@ int submit_user_init(spank_t sp)
 	if (spank_get_item(sp, S_JOB_ARGV, &argc, &argv) != ESPANK_SUCCESS ||
 	    argc < 1)
 		return ESPANK_SUCCESS;
-	if (is_multi_prog(argc)) {
-		setenv(MULTI_ENV, "1", 1); /* for the nodes to refuse */
+	if (submit.multi_prog) {
+		/* srun has put the text of the file argv[0] in as argv[1], and
+		 * the nodes take each task's command from there */
+		setenv(MULTI_ENV, "1", 1); /* for them to refuse */
 		return ESPANK_SUCCESS;
 	}
 	setenv(ARGV0_ENV, argv[0], 1);

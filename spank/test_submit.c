@@ -303,10 +303,35 @@ static void test_exported(void **state)
 		  "--vm-env=X", "--vm-image=a", "true"),
 	     NULL);
 	assert_step(t, "image=a\nenv=X\nenv=A\nenv=B\nenv=C\nenv=D\n");
+	/* the command's arguments are none of srun's, and its flag has none */
+	srun(t,
+	     LIST("srun", "--vm-image=a", "--pty", "echo", "--export=A",
+		  "--vm-image=none"),
+	     NULL);
+	assert_step(t, "image=a\n");
 	srun(t, LIST("srun", "--vm-image=a", "true"),
 	     LIST("SLURM_EXPORT_ENV=none"));
 	assert_step(t, "image=a\n");
 	untouched(t, LIST("srun", "--export=ALL,A", "true"), NULL);
+}
+
+/* As in srun, what is said for a component holds for those after it. */
+static void test_exported_het(void **state)
+{
+	struct test *t = *state;
+
+	srun(t,
+	     LIST("srun", "--vm-image=a", "true", "--export=X", ":",
+		  "--vm-image=b", "--export=ALL,A", "true", ":", "--vm-image=c",
+		  "true", ":", "--export=B", "--vm-image=d", "true"),
+	     NULL);
+	assert_string_equal(played_env(&t->run, 0, STEP_0), HEAD "image=a\n");
+	assert_string_equal(played_env(&t->run, 0, STEP_ENV "1"),
+			    HEAD "image=b\nenv=A\n");
+	assert_string_equal(played_env(&t->run, 0, STEP_ENV "2"),
+			    HEAD "image=c\nenv=A\n");
+	assert_string_equal(played_env(&t->run, 0, STEP_ENV "3"),
+			    HEAD "image=d\nenv=B\n");
 }
 
 static void test_nasty_values(void **state)
@@ -348,6 +373,9 @@ static void test_multi_prog(void **state)
 	assert_string_equal(played_env(&t->run, 0, MULTI_ENV), "1");
 	assert_null(played_env(&t->run, 0, ARGV0_ENV));
 	assert_step(t, "image=a\n");
+	srun(t, LIST("srun", "--vm-image=a", path, "--multi-prog"), NULL);
+	assert_string_equal(played_arg(&t->run, 0, 0), HELPER_PATH);
+	assert_null(played_env(&t->run, 0, MULTI_ENV));
 	/* a file for the program is no --multi-prog */
 	srun(t, LIST("srun", "--vm-image=a", path, "x"), NULL);
 	assert_string_equal(played_arg(&t->run, 0, 0), HELPER_PATH);
@@ -517,6 +545,12 @@ static void test_pmix(void **state)
 	assert_string_equal(
 		mpi_type(t, LIST("srun", "--vm-image=a", "true"), NULL),
 		"pmix");
+	assert_string_equal(mpi_type(t,
+				     LIST("srun", "--vm-image=a", "true",
+					  "--vm-image=none"),
+				     NULL),
+			    "pmix");
+	assert_null(mpi_type(t, LIST("srun", "true", "--vm-image=a"), NULL));
 	assert_string_equal(mpi_type(t, LIST("srun", "--vm-im", "a", "true"),
 				     LIST("SLURM_JOB_NUM_NODES=2")),
 			    "pmix");
@@ -593,6 +627,8 @@ int main(void)
 		TEST("a flag needs no value, its variable does", test_flags),
 		TEST("--export=NONE keeps all options", test_export_none),
 		TEST("what --export names goes into the guests", test_exported),
+		TEST("... for a component and those after it",
+		     test_exported_het),
 		TEST("a newline in a value cannot make another option",
 		     test_nasty_values),
 		TEST("--vm-image=none beats variable and inheritance",

@@ -59,6 +59,11 @@ is "--vm-env names more" \
 is "--export=NAME does too" \
 	"$(cd "$tmp/home" && as_user vm env A=1 B=2 srun -n1 --export=B \
 		--vm-image=tiny sh -c 'echo $A-$B' 2>/dev/null)" "-2"
+is "what looks like srun's options behind the command is the command's" \
+	"$(cd "$tmp/home" && as_user vm env A=1 srun -N2 --vm-image=tiny \
+		sh -c 'echo ${A-unset} $*' sh --export=A --vm-image=none --multi-prog \
+		2>/dev/null | sort -u)" \
+	"unset --export=A --vm-image=none --multi-prog"
 is "--vm-workdir" "$(vrun -n1 --vm-image=tiny --vm-workdir=/etc pwd)" /etc
 is "home is the default" "$(vrun -n1 --vm-image=tiny pwd)" /root
 is "... which the guest lacks: 126" "$(status --vm-workdir=/nonexistent true)" 126
