@@ -336,6 +336,7 @@ static void describe_task(spank_t sp, struct desc_writer *w)
 			 stepd.uid, stepd.name);
 	desc_add(w, "job", "%u", stepd.job);
 	desc_add(w, "stepid", "%u", stepd.step);
+	desc_add(w, "stepd", "%d", getppid());
 	desc_add(w, "user", "%s", stepd.user ? stepd.user : "");
 	desc_add(w, "cpus", "%u", cpus);
 	desc_add(w, "step_mem_mib", "%llu", (unsigned long long)mem_mib);

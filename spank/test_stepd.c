@@ -298,6 +298,7 @@ static void test_description(void **state)
 	assert_string_equal(played_desc(&t->run, 1, "step"), "12.7");
 	assert_string_equal(played_desc(&t->run, 1, "job"), "12");
 	assert_string_equal(played_desc(&t->run, 1, "stepid"), "7");
+	assert_true(atoi(played_desc(&t->run, 1, "stepd")) > 1);
 	assert_string_equal(played_desc(&t->run, 1, "user"),
 			    pw ? pw->pw_name : "");
 	assert_string_equal(played_desc(&t->run, 1, "cpus"), "2");

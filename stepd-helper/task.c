@@ -68,6 +68,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 	} numbers[] = {
 		{ "job", &t->job },
 		{ "stepid", &t->stepid },
+		{ "stepd", &t->stepd },
 		{ "rank", &t->rank },
 		{ "ranks", &t->ranks },
 		{ "local_id", &t->local_id },

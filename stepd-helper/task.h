@@ -22,6 +22,7 @@ struct task {
 	const char *node;      /* Slurm's name of this node */
 	const char *argv0;     /* what the user wants to run */
 	uint32_t job, stepid;
+	uint32_t stepd;	      /* slurmstepd's process id */
 	uint32_t rank, ranks; /* this task's, and how many the step has */
 	uint32_t local_id, local_tasks;
 	uint32_t node_id;

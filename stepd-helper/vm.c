@@ -294,6 +294,14 @@ static void on_net_gone(const char *why, void *arg)
 	vm_lost(arg, words.text);
 }
 
+/* -- slurmstepd ------------------------------------------------------------ */
+
+/* Nobody is left to tell a status, or to end us later. */
+static void on_stepd_gone(void *arg)
+{
+	vm_lost(arg, "slurmstepd was lost; the VM ends");
+}
+
 /* -------------------------------------------------------------------------- */
 
 static int make_timers(struct vm *vm, struct errmsg *err)
@@ -364,6 +372,10 @@ static int begin(struct vm *vm, struct errmsg *err)
 		r = prepare(vm, err);
 	if (r < 0 || vm->spec->dry_run)
 		return r;
+	r = parent_watch(vm->loop, (pid_t)vm->task->stepd, on_stepd_gone, vm,
+			 &vm->stepd, err);
+	if (r < 0)
+		return r;
 	vm_enter(vm, JOINING);
 	r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
 	return r < 0 ? r : start_capture(vm, err);
@@ -385,6 +397,7 @@ static void vm_done(struct vm *vm)
 	net_free(vm->net);
 	end_capture(vm);
 	wireup_free(vm->wireup);
+	parent_free(vm->stepd);
 	loop_free(vm->loop);
 	explicit_bzero(vm->key, sizeof(vm->key));
 }

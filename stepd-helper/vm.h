@@ -15,9 +15,9 @@
  *   ENDING    QEMU is being ended
  *
  * Whatever goes wrong before the command has ended, or before all have where
- * there is none here, leads to vm_fail(), which
- * says why and ends with 125 (124 where the time to boot was up); whatever
- * state it is in, the end is the same: QEMU reaped, step told, status out.
+ * there is none here, leads to vm_fail(), which says why and ends with 125 (124
+ * where the time to boot was up); whatever state it is in, the end is the same:
+ * QEMU reaped, step told, status out.
  */
 #ifndef VMSTEP_VM_H
 #define VMSTEP_VM_H

@@ -15,6 +15,7 @@
 #include "loop.h"
 #include "machine.h"
 #include "net.h"
+#include "parent.h"
 #include "vm.h"
 #include "wireup.h"
 
@@ -34,6 +35,7 @@ struct vm {
 	char lost_why[200]; /* of the agent */
 	int64_t state_since_ms;
 
+	struct parent *stepd;
 	struct net *net;
 	struct pcapfile *capture;
 	bool all_ready, all_done, told_done;

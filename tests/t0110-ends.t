@@ -77,6 +77,20 @@ is "Slurm reports the signal" $srun_status 137
 says 'vm\[0\]: vmstep-helper was ended by signal 9'
 clean "kill -9 of the helper leaves nothing"
 
+parent_of() { mc vm node n1 ps -o ppid= -p "$1" | tr -d ' '; }
+no_qemu() { ! ours | grep -q "qemu-system.* $1,"; }
+start -N2 -n2 --vm-image=tiny sh -c 'echo started; sleep 300'
+mc vm node n1 kill -9 "$(parent_of "$(parent_of "$(pid_of 'qemu-system.* vm0,')")")"
+ok "kill -9 of slurmstepd ends its VM, though the command is silent" \
+	wait_for 15 no_qemu vm0
+vsh "scancel $job"
+ended
+ok "... and no process is left" wait_for 20 eval '[[ -z $(ours) ]]'
+for n in n1 n2; do # as a later step's end does
+	mc vm node $n find "$runtime" -mindepth 1 -delete
+done
+clean "... and nothing else"
+
 # Guests that ping each other while vmstep-net is killed, and after.
 pinger='echo started; for i in 1 2 3 4 5 6 7 8; do
 	for peer in 0 1 2 3; do ping -q -c 1 -W 1 vm$peer >/dev/null; done
