@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/net.c %D%/net.h \
 	%D%/netmsg.c %D%/netmsg.h \
 	%D%/netproc.c %D%/netproc.h \
+	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
 	%D%/pin.c %D%/pin.h \
@@ -46,6 +47,7 @@ UNIT_TESTS += \
 	%D%/test_console \
 	%D%/test_image \
 	%D%/test_net \
+	%D%/test_outfile \
 	%D%/test_parent \
 	%D%/test_pcapfile \
 	%D%/test_port \
@@ -66,6 +68,8 @@ UNIT_TESTS += \
 	-DNET_PROGRAM='"$(abs_builddir)/pmix-net/vmstep-net"'
 %C%_test_net_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_net_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_outfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_outfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_parent_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_parent_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_pcapfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

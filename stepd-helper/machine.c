@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "console.h"
 #include "log.h"
+#include "outfile.h"
 #include "pin.h"
 #include "plan.h"
 #include "qemu.h"
@@ -150,17 +151,22 @@ static int open_console_copy(const struct machine *m, int *ret,
 			     struct errmsg *err)
 {
 	const char *to = m->spec->console;
+	int fd;
 
 	*ret = -1;
 	if (!to || strcmp(to, "off") == 0)
 		return 0;
-	if (strcmp(to, "stdout") == 0)
-		*ret = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
-	else
-		*ret = open(to,
-			    O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC,
-			    0666);
-	return *ret >= 0 ? 0 : errmsg_set(err, -errno, "--vm-console=%s", to);
+	if (strcmp(to, "stdout") == 0) {
+		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+		if (fd < 0)
+			return errmsg_set(err, -errno, "--vm-console=stdout");
+	} else {
+		fd = outfile_open("--vm-console", to, O_TRUNC | O_APPEND, err);
+		if (fd < 0)
+			return fd;
+	}
+	*ret = fd;
+	return 0;
 }
 
 static int start_console(struct machine *m, struct errmsg *err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "outfile.h"
 
 /* Asked for; what an ordinary user may have. */
 #define PIPE_BYTES (1024 * 1024)
@@ -74,17 +75,18 @@ int pcapfile_new(const char *path, int *ret_pipe, struct pcapfile **ret,
 		 struct errmsg *err)
 {
 	_cleanup_close_ int file =
-		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		outfile_open("--vm-capture", path, O_TRUNC, err);
 	_cleanup_free_ struct pcapfile *p = calloc(1, sizeof(*p));
 	_cleanup_free_ char *name = strdup(path);
 	int fds[2], r;
 
 	if (file < 0)
-		return errmsg_set(err, -errno, "--vm-capture=%s", path);
+		return file;
 	if (!p || !name)
 		return errmsg_set(err, -ENOMEM, "--vm-capture");
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return errmsg_set(err, -errno, "--vm-capture");
+	fcntl(file, F_SETFL, 0); /* the thread may wait */
 	fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES);
 	*p = (struct pcapfile){ .pipe = fds[0], .file = file, .path = name };
 	r = start_thread(p);

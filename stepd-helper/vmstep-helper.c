@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "log.h"
+#include "outfile.h"
 #include "spec.h"
 #include "task.h"
 #include "vm.h"
@@ -87,9 +88,9 @@ static int open_log(const struct task *t, const struct spec *s,
 		  s->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	if (!s->log)
 		return 0;
-	fd = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	fd = outfile_open("--vm-log", s->log, O_APPEND, err);
 	if (fd < 0)
-		return errmsg_set(err, -errno, "--vm-log=%s", s->log);
+		return fd;
 	log_to_file(fd, (enum log_level)s->log_level);
 	return 0;
 }

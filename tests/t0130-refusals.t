@@ -40,6 +40,12 @@ refused 125 'over.qcow2: .*secret.qcow2: Permission denied' \
 	"a backing file that the user may not read" -n1 --vm-image=over.qcow2 hostname
 refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say --vm-image=.*/text.qcow2,fmt=raw' \
 	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
+mkfifo -m 666 unread
+for option in console log capture; do
+	refused 125 "error: --vm-$option=.*unread: nobody reads this FIFO" \
+		"--vm-$option of a FIFO without a reader" \
+		-n1 --vm-image=tiny --vm-$option="$PWD/unread" hostname
+done
 refused 125 '--vm-cpus=99: the task has 1' "more CPUs than the task has" \
 	-n1 --vm-image=tiny --vm-cpus=99 hostname
 refused 125 '--vm-mem=900T: n1 has .*; ask for less' "more memory than the node has" \
