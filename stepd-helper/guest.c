@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +16,6 @@
 #include "log.h"
 #include "mux.h"
 #include "start_error.h"
-
-/* Channels of the command; a number counts in one direction only. */
-enum { CHAN_STDIN = 1, CHAN_STDOUT, CHAN_STDERR };
 
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
@@ -264,69 +260,6 @@ static void on_started(struct guest *g, const struct reply *r)
 		log_warn("stdin does not reach the guest");
 }
 
-/* A text, or {"b64": ...} where it is not UTF-8. */
-static json_t *json_bytes(const char *text)
-{
-	json_t *s = json_string(text);
-	_cleanup_free_ char *b64 = NULL;
-	size_t len = strlen(text);
-
-	if (s)
-		return s;
-	b64 = malloc(len / 3 * 4 + 5);
-	if (!b64)
-		return NULL;
-	EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)text,
-			(int)len);
-	return json_pack("{s:s}", "b64", b64);
-}
-
-static json_t *json_argv(const char *const *argv)
-{
-	json_t *list = json_array();
-
-	for (; *argv; argv++)
-		json_array_append_new(list, json_bytes(*argv));
-	return list;
-}
-
-static json_t *json_env(const struct guest *g)
-{
-	struct strings env = { 0 };
-	json_t *obj = json_object();
-
-	if (spec_guest_env(g->task, g->spec, &env) < 0)
-		log_warn("no memory for the command's environment");
-	for (size_t i = 0; i < env.n; i++) {
-		char *eq = strchr(env.v[i], '=');
-
-		*eq = '\0';
-		json_object_set_new(obj, env.v[i], json_bytes(eq + 1));
-	}
-	strings_done(&env);
-	return obj;
-}
-
-static json_t *start_params(const struct guest *g, const struct guest_cmd *cmd)
-{
-	json_t *p = json_pack("{s:o, s:o, s:s, s:i, s:i}", "argv",
-			      json_argv(cmd->argv), "env", json_env(g), "user",
-			      g->spec->guest_user, "stdin", CHAN_STDIN,
-			      "stdout", CHAN_STDOUT);
-
-	if (p && g->spec->workdir)
-		json_object_set_new(p, "cwd", json_bytes(g->spec->workdir));
-	if (p && cmd->pty)
-		json_object_set_new(p, "pty",
-				    json_pack("{s:i, s:i, s:s}", "rows",
-					      cmd->pty->ws_row, "cols",
-					      cmd->pty->ws_col, "term",
-					      cmd->term ? cmd->term : "linux"));
-	else if (p)
-		json_object_set_new(p, "stderr", json_integer(CHAN_STDERR));
-	return p;
-}
-
 static int receive(struct guest *g, unsigned int chan, int from, bool *open_)
 {
 	int fd = fcntl(from, F_DUPFD_CLOEXEC, 10), r;
@@ -352,7 +285,8 @@ int guest_run(struct guest *g, const struct guest_cmd *cmd, guest_exit_fn fn,
 	if (r == 0 && !g->pty)
 		r = receive(g, CHAN_STDERR, STDERR_FILENO, &g->err_open);
 	if (r == 0)
-		r = call(g, "proc.start", start_params(g, cmd), on_started);
+		r = call(g, "proc.start", start_params(g->task, g->spec, cmd),
+			 on_started);
 	if (r < 0)
 		g->exit_fn = NULL;
 	return r;

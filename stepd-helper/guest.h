@@ -15,6 +15,7 @@
 #include "errmsg.h"
 #include "loop.h"
 #include "spec.h"
+#include "start_params.h"
 #include "task.h"
 
 struct guest;
@@ -36,12 +37,6 @@ typedef void (*guest_done_fn)(const char *error, void *arg);
 
 /* Give the guest its address, name and hosts file. */
 int guest_configure(struct guest *g, guest_done_fn fn, void *arg);
-
-struct guest_cmd {
-	const char *const *argv; /* NULL at the end; borrowed during the call */
-	const struct winsize *pty; /* NULL: no terminal */
-	const char *term;	   /* TERM, with a terminal */
-};
 
 /* How a command ended, as an exit status for srun; @error has words where it
  * could not be run. */

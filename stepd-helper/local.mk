@@ -27,6 +27,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/start_error.c %D%/start_error.h \
+	%D%/start_params.c %D%/start_params.h \
 	%D%/task.c %D%/task.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
@@ -55,7 +56,8 @@ UNIT_TESTS += \
 	%D%/test_qmp \
 	%D%/test_spec \
 	%D%/test_sshkey \
-	%D%/test_start_error
+	%D%/test_start_error \
+	%D%/test_start_params
 %C%_test_child_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_child_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_console_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -84,6 +86,9 @@ UNIT_TESTS += \
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_sshkey_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_start_params_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) \
+	$(JANSSON_CFLAGS)
+%C%_test_start_params_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_start_error_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_start_error_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 endif

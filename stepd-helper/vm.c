@@ -96,7 +96,7 @@ static void run_command(struct vm *vm)
 	if (guest_run(machine_guest(vm->machine), &cmd, on_command_exit, vm) <
 	    0) {
 		vm_fail(vm, EXIT_VM_FAILED,
-			"the agent does not take the command (too long a list of arguments?)");
+			"the agent does not take the command");
 		return;
 	}
 	vm_pass_held_signals(vm);
@@ -337,7 +337,10 @@ static int prepare(struct vm *vm, struct errmsg *err)
 	int r;
 
 	vm->needs_wireup = rankset_count(&t->local_ranks) < t->ranks;
-	r = machine_new(vm->loop, t, vm->spec, &ops, vm, &vm->machine, err);
+	r = start_params_check(t, vm->spec, vm->argv, err);
+	if (r == 0)
+		r = machine_new(vm->loop, t, vm->spec, &ops, vm, &vm->machine,
+				err);
 	if (r == 0 && vm->needs_wireup && !wireup_possible() &&
 	    !vm->spec->dry_run)
 		r = errmsg_say(

@@ -40,6 +40,10 @@ refused 125 'over.qcow2: .*secret.qcow2: Permission denied' \
 	"a backing file that the user may not read" -n1 --vm-image=over.qcow2 hostname
 refused 125 'text.qcow2 has no qcow2 header; if it is a raw disk, say --vm-image=.*/text.qcow2,fmt=raw' \
 	"a raw file named qcow2" -n1 --vm-image=text.qcow2 hostname
+# shellcheck disable=SC2046 # a word each
+refused 125 'error: the command.s arguments and environment take 3[0-9]* bytes, and 26[0-9]* go into a guest' \
+	"a command with 300 KB of arguments" -n1 --vm-image=tiny \
+	echo $(printf '%.999d ' $(seq 300))
 mkfifo -m 666 unread
 for option in console log capture; do
 	refused 125 "error: --vm-$option=.*unread: nobody reads this FIFO" \

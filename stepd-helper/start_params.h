@@ -1,0 +1,31 @@
+/* start_params.h - what the agent is told to run (doc/agent-port.md) */
+#ifndef VMSTEP_START_PARAMS_H
+#define VMSTEP_START_PARAMS_H
+
+#include <jansson.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include "errmsg.h"
+#include "spec.h"
+#include "task.h"
+
+/* Channels of the command; a number counts in one direction only. */
+enum { CHAN_STDIN = 1, CHAN_STDOUT, CHAN_STDERR };
+
+struct guest_cmd {
+	const char *const *argv; /* NULL at the end; borrowed during the call */
+	const struct winsize *pty; /* NULL: no terminal */
+	const char *term;	   /* TERM, with a terminal */
+};
+
+/* The parameters of proc.start; NULL: no memory. */
+json_t *start_params(const struct task *t, const struct spec *s,
+		     const struct guest_cmd *cmd);
+
+/* Will the agent port carry the call? It takes no longer one than MUX_CTRL_MAX:
+ * -E2BIG with words. */
+int start_params_check(const struct task *t, const struct spec *s,
+		       const char *const *argv, struct errmsg *err);
+
+#endif
