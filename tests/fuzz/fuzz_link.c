@@ -110,6 +110,16 @@ static void node_text(uint32_t node, char *text, size_t size, void *arg)
 	mesh_node_text(n.mesh, node, text, size);
 }
 
+static int without(uint32_t node, struct rankset *ranks, void *arg)
+{
+	return table_ranks(n.table, node, ranks);
+}
+
+static int record(const char *text, size_t len, void *arg)
+{
+	return 0;
+}
+
 static const struct census_ops census_ops = {
 	.soon = on_soon,
 	.reach = on_reach,
@@ -119,13 +129,15 @@ static const struct census_ops census_ops = {
 	.timer = on_timer,
 	.all = on_all,
 	.lost = on_lost,
+	.without = without,
+	.record = record,
 	.handed_over = on_handed_over,
 	.node_text = node_text,
 };
 
 /* -- the mesh ------------------------------------------------------------- */
 
-static void on_up(uint32_t node, void *arg)
+static void on_up(uint32_t node, bool again, void *arg)
 {
 	census_up(n.census, node);
 }
@@ -149,7 +161,7 @@ static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 
 static void on_broken(uint32_t node, const char *why, void *arg)
 {
-	census_broken(n.census, node, why);
+	census_broken(n.census, node);
 }
 
 static void on_unreachable(uint32_t node, const char *why, void *arg)
