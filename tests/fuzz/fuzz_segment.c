@@ -19,9 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint8_t frame[SEGMENT_MAX], got[SEGMENT_MAX], other[SEGMENT_MAX];
 static struct iovec pieces[SEGMENT_MAX];
 
-static void must(int true)
+static void must(bool holds)
 {
-	if (!true)
+	if (!holds)
 		abort();
 }
 
