@@ -56,6 +56,7 @@ UNIT_TESTS += \
 	%D%/test_qmp \
 	%D%/test_spec \
 	%D%/test_sshkey \
+	%D%/test_wireup \
 	%D%/test_start_error \
 	%D%/test_start_params
 %C%_test_child_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -84,6 +85,8 @@ UNIT_TESTS += \
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_wireup_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_sshkey_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_start_params_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) \

@@ -19,6 +19,7 @@
 
 #define KEY_OF_NODE "vmstep.node"
 #define KEY_OF_STEP "vmstep.key"
+#define KEY_MARK    '=' /* before the key, any of whose bytes may be any */
 #define FAILED_MARK '!' /* before the reason, in place of a link address */
 
 struct wireup {
@@ -166,7 +167,7 @@ static int get_bytes(const struct wireup *w, uint32_t rank, const char *key,
 static int publish(struct wireup *w, struct errmsg *err)
 {
 	_cleanup_free_ char *ranks = NULL, *record = NULL;
-	uint8_t key[NETCTL_KEY_LEN];
+	uint8_t key[WIREUP_KEY_RECORD] = { KEY_MARK };
 	pmix_status_t s;
 	int r = 0;
 
@@ -179,9 +180,10 @@ static int publish(struct wireup *w, struct errmsg *err)
 		r = put_bytes(KEY_OF_NODE, record, strlen(record), err);
 	}
 	if (r == 0 && w->task->rank == 0) {
-		if (getrandom(key, sizeof(key), 0) != sizeof(key))
+		if (getrandom(key + 1, NETCTL_KEY_LEN, 0) != NETCTL_KEY_LEN)
 			return errmsg_set(err, -errno, "random bytes");
 		r = put_bytes(KEY_OF_STEP, key, sizeof(key), err);
+		explicit_bzero(key, sizeof(key));
 	}
 	if (r < 0)
 		return r;
@@ -259,6 +261,19 @@ static int read_table(struct wireup *w, struct errmsg *err)
 	return r;
 }
 
+int wireup_key(const char *record, size_t size, uint8_t ret[NETCTL_KEY_LEN],
+	       struct errmsg *err)
+{
+	if (size > 0 && record[0] == FAILED_MARK)
+		return errmsg_say(err, -ECONNABORTED, "%.*s", (int)size - 1,
+				  record + 1);
+	if (size != WIREUP_KEY_RECORD || record[0] != KEY_MARK)
+		return errmsg_say(err, -EPROTO,
+				  "PMIx: the step's key is not one of ours");
+	memcpy(ret, record + 1, NETCTL_KEY_LEN);
+	return 0;
+}
+
 static int read_key(struct wireup *w, struct errmsg *err)
 {
 	_cleanup_free_ char *key = NULL;
@@ -267,14 +282,9 @@ static int read_key(struct wireup *w, struct errmsg *err)
 
 	if (r < 0)
 		return r;
-	if (size > 0 && key[0] == FAILED_MARK)
-		return errmsg_say(err, -ECONNABORTED, "%s", key + 1);
-	if (size != sizeof(w->res.key))
-		return errmsg_say(err, -EPROTO,
-				  "PMIx: the step's key has %zu bytes", size);
-	memcpy(w->res.key, key, size);
+	r = wireup_key(key, size, w->res.key, err);
 	explicit_bzero(key, size);
-	return 0;
+	return r;
 }
 
 /* -- the thread ------------------------------------------------------------ */

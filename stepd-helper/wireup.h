@@ -49,4 +49,11 @@ void wireup_free(struct wireup *w);
  * would wait for it until their time is up. Blocks, @timeout_ms at most. */
 void wireup_say_failed(const char *why, int timeout_ms);
 
+/* What rank 0 publishes: a mark, and the step's key; or another mark, and why
+ * it has failed. Takes a record apart: 0, -ECONNABORTED with the reason, or
+ * -EPROTO. For tests, too. */
+#define WIREUP_KEY_RECORD (1 + NETCTL_KEY_LEN)
+int wireup_key(const char *record, size_t size, uint8_t ret[NETCTL_KEY_LEN],
+	       struct errmsg *err);
+
 #endif
