@@ -36,6 +36,13 @@ static int check_place(const struct guest_mem *m, const struct vhost_region *r,
 				  "a memory region of %" PRIu64
 				  " bytes at %#" PRIx64 " cannot be",
 				  r->size, r->guest);
+	/* so that what is aligned for the guest is aligned for us */
+	if ((r->guest | r->user | r->offset) % GUEST_MEM_PAGE)
+		return errmsg_say(err, -EINVAL,
+				  "a memory region at %#" PRIx64 " (%#" PRIx64
+				  " of the front end, %#" PRIx64
+				  " of its file) does not begin with a page",
+				  r->guest, r->user, r->offset);
 	for (unsigned int i = 0; i < m->n; i++) {
 		const struct guest_region *o = &m->regions[i];
 
@@ -75,7 +82,7 @@ static int check_file(int fd, uint64_t end, size_t *ret_page,
 	return 0;
 }
 
-/* [offset, offset + size) of @fd, wherever it begins. */
+/* [offset, offset + size) of @fd, wherever in a page of @page it begins. */
 static int map_part(int fd, uint64_t offset, uint64_t size, size_t page,
 		    void **ret_map, size_t *ret_len)
 {

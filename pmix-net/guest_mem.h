@@ -2,7 +2,8 @@
  *
  * Regions of memory, each known by two addresses: the guest's physical one,
  * which descriptors hold, and the front end's own, which the places of rings
- * come in. A region whose file could shrink under us would kill us by SIGBUS:
+ * come in. All begin with a page, so that what is aligned in one is in the
+ * others. A region whose file could shrink under us would kill us by SIGBUS:
  * such memory is refused, a sealed memfd is what we take.
  *
  * While a log is set, pages that we write are marked in it, for the front end

@@ -88,13 +88,19 @@ int vq_count(struct virtqueue *r)
 	return n;
 }
 
-static struct vring_desc load_desc(const struct vring_desc *d)
+/* @at may be odd: nothing is said of where an indirect table begins. */
+static struct vring_desc load_desc(const uint8_t *at)
 {
+	struct vring_desc d;
+
+	memcpy(&d, at, sizeof(d));
+	/* from here on it is ours: the compiler may not fetch it again */
+	__asm__ volatile("" : "+m"(d));
 	return (struct vring_desc){
-		.addr = le64toh(LOAD(&d->addr)),
-		.len = le32toh(LOAD(&d->len)),
-		.flags = le16toh(LOAD(&d->flags)),
-		.next = le16toh(LOAD(&d->next)),
+		.addr = le64toh(d.addr),
+		.len = le32toh(d.len),
+		.flags = le16toh(d.flags),
+		.next = le16toh(d.next),
 	};
 }
 
@@ -133,7 +139,7 @@ static int add_pieces(struct virtqueue *r, struct vq_chain *c,
 }
 
 struct table {
-	const struct vring_desc *desc;
+	const uint8_t *desc; /* of struct vring_desc */
 	uint32_t size;
 	bool indirect;
 };
@@ -149,8 +155,6 @@ static int enter_indirect(struct virtqueue *r, struct table *t,
 		return bad(r, "an indirect table within or before others");
 	if (!len || len % sizeof(*d) || len / sizeof(*d) > VQ_SIZE_MAX)
 		return bad(r, "an indirect table of an impossible size");
-	if (!aligned(d->addr, 2))
-		return bad(r, "an indirect table that is not aligned");
 	t->desc = guest_mem_at(r->mem, d->addr, &len);
 	if (!t->desc || len < d->len)
 		return bad(r, "an indirect table outside the guest's memory");
@@ -161,7 +165,7 @@ static int enter_indirect(struct virtqueue *r, struct table *t,
 
 static int walk(struct virtqueue *r, struct vq_chain *c)
 {
-	struct table t = { r->desc, r->size, false };
+	struct table t = { (const uint8_t *)r->desc, r->size, false };
 	struct vring_desc d = { .next = c->head };
 	uint32_t n = 0;
 	int e;
@@ -171,7 +175,7 @@ static int walk(struct virtqueue *r, struct vq_chain *c)
 			return bad(r, "a descriptor that the table has not");
 		if (n++ == t.size)
 			return bad(r, "a chain that never ends");
-		d = load_desc(&t.desc[d.next]);
+		d = load_desc(t.desc + sizeof(d) * d.next);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
 			e = enter_indirect(r, &t, &d);
 			d = (struct vring_desc){ .flags = VRING_DESC_F_NEXT };
