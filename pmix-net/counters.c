@@ -28,6 +28,7 @@ static const char *const names[] = {
 	[COUNT_DOWN] = "down",
 	[COUNT_TOO_BIG] = "too_big",
 	[COUNT_BAD_OFFLOAD] = "bad_offload",
+	[COUNT_MEMORY_GONE] = "memory_gone",
 	[COUNT_UNCAPTURED] = "uncaptured",
 	[COUNT_STRANGER] = "stranger",
 	[COUNT_BAD_LINK] = "bad_link",

@@ -30,6 +30,7 @@ enum counter {
 	COUNT_DOWN,	   /* its guest has no network up, or its link broke */
 	COUNT_TOO_BIG,	   /* longer than what its guest has buffers for */
 	COUNT_BAD_OFFLOAD, /* asks for what it cannot have */
+	COUNT_MEMORY_GONE, /* ports ended: guest memory went away under us */
 	COUNT_UNCAPTURED,  /* the capture had no room for it */
 	COUNT_STRANGER,	   /* connections that did not prove the key */
 	COUNT_BAD_LINK,	   /* links ended by a bad message */

@@ -64,15 +64,14 @@ static int check_file(int fd, uint64_t end, size_t *ret_page,
 		      struct errmsg *err)
 {
 	struct stat st;
-	int seals;
 
 	if (fstat(fd, &st) < 0)
 		return errmsg_set(err, -errno, "guest memory");
-	seals = fcntl(fd, F_GET_SEALS);
-	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+	/* only what is on tmpfs or hugetlbfs answers */
+	if (fcntl(fd, F_GET_SEALS) < 0)
 		return errmsg_say(
 			err, -EPERM,
-			"guest memory could shrink under us: it must be a memfd with F_SEAL_SHRINK");
+			"guest memory is no file in memory: it must be a memfd, or on tmpfs or hugetlbfs");
 	if (st.st_size < 0 || end > (uint64_t)st.st_size)
 		return errmsg_say(err, -EINVAL,
 				  "a memory region ends at %" PRIu64
@@ -84,19 +83,31 @@ static int check_file(int fd, uint64_t end, size_t *ret_page,
 
 /* [offset, offset + size) of @fd, wherever in a page of @page it begins. */
 static int map_part(int fd, uint64_t offset, uint64_t size, size_t page,
-		    void **ret_map, size_t *ret_len)
+		    atomic_bool *gone, struct guest_part *ret)
 {
 	size_t before = offset % page;
 	size_t len = (before + size + page - 1) / page * page;
 	void *map =
 		mmap(NULL, len, PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_NORESERVE, fd, (off_t)(offset - before));
+	int r;
 
 	if (map == MAP_FAILED)
 		return -errno;
-	*ret_map = map;
-	*ret_len = len;
+	r = sigbus_guard(map, len, page, gone, &ret->guard);
+	if (r < 0) {
+		munmap(map, len);
+		return r;
+	}
+	ret->map = map;
+	ret->len = len;
 	return 0;
+}
+
+static void unmap(const struct guest_part *p)
+{
+	sigbus_forget(p->guard);
+	munmap(p->map, p->len);
 }
 
 int guest_mem_add(struct guest_mem *m, const struct vhost_region *r, int fd,
@@ -112,19 +123,14 @@ int guest_mem_add(struct guest_mem *m, const struct vhost_region *r, int fd,
 	if (e < 0)
 		return e;
 	*g = (struct guest_region){ r->guest, r->user, r->size };
-	e = map_part(fd, r->offset, r->size, page, &g->map, &g->map_len);
+	e = map_part(fd, r->offset, r->size, page, &m->gone, &g->part);
 	if (e < 0)
 		return errmsg_set(err, e,
 				  "map %" PRIu64 " bytes of guest memory",
 				  r->size);
-	g->host = (uint8_t *)g->map + r->offset % page;
+	g->host = (uint8_t *)g->part.map + r->offset % page;
 	m->n++;
 	return 0;
-}
-
-static void unmap(struct guest_region *g)
-{
-	munmap(g->map, g->map_len);
 }
 
 int guest_mem_remove(struct guest_mem *m, const struct vhost_region *r)
@@ -135,7 +141,7 @@ int guest_mem_remove(struct guest_mem *m, const struct vhost_region *r)
 		if (g->guest != r->guest || g->user != r->user ||
 		    g->size != r->size)
 			continue;
-		unmap(g);
+		unmap(&g->part);
 		*g = m->regions[--m->n];
 		return 0;
 	}
@@ -145,7 +151,7 @@ int guest_mem_remove(struct guest_mem *m, const struct vhost_region *r)
 void guest_mem_clear(struct guest_mem *m)
 {
 	while (m->n)
-		unmap(&m->regions[--m->n]);
+		unmap(&m->regions[--m->n].part);
 	guest_mem_no_log(m);
 }
 
@@ -178,11 +184,10 @@ int guest_mem_log(struct guest_mem *m, const struct vhost_log *log, int fd,
 	e = check_file(fd, log->offset + log->size, &page, err);
 	if (e < 0)
 		return errmsg_prefix(err, e, "dirty-page log");
-	e = map_part(fd, log->offset, log->size, page, &m->log_map,
-		     &m->log_map_len);
+	e = map_part(fd, log->offset, log->size, page, &m->gone, &m->log_part);
 	if (e < 0)
 		return errmsg_set(err, e, "map the dirty-page log");
-	m->log = (uint8_t *)m->log_map + log->offset % page;
+	m->log = (uint8_t *)m->log_part.map + log->offset % page;
 	m->log_len = log->size;
 	return 0;
 }
@@ -190,7 +195,7 @@ int guest_mem_log(struct guest_mem *m, const struct vhost_log *log, int fd,
 void guest_mem_no_log(struct guest_mem *m)
 {
 	if (m->log)
-		munmap(m->log_map, m->log_map_len);
+		unmap(&m->log_part);
 	m->log = NULL;
 }
 

@@ -39,6 +39,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/record.c %D%/record.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
+	%D%/sigbus.c %D%/sigbus.h \
 	%D%/spin.c %D%/spin.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/states.c %D%/states.h \
@@ -76,6 +77,7 @@ UNIT_TESTS += \
 	%D%/test_dgram \
 	%D%/test_dhcp \
 	%D%/test_dns \
+	%D%/test_dpdk \
 	%D%/test_fwd \
 	%D%/test_names \
 	%D%/test_net \
@@ -86,6 +88,7 @@ UNIT_TESTS += \
 	%D%/test_roll \
 	%D%/test_segment \
 	%D%/test_segment_kernel \
+	%D%/test_sigbus \
 	%D%/test_stream \
 	%D%/test_table \
 	%D%/test_vhost \
@@ -129,6 +132,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_segment_LDADD = $(net_test_ldadd)
 %C%_test_segment_kernel_CFLAGS = $(net_test_cflags)
 %C%_test_segment_kernel_LDADD = $(net_test_ldadd)
+%C%_test_sigbus_CFLAGS = $(net_test_cflags)
+%C%_test_sigbus_LDADD = $(net_test_ldadd)
 %C%_test_stream_CFLAGS = $(net_test_cflags)
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
@@ -145,4 +150,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
 %C%_test_net_CFLAGS = $(net_test_cflags)
 %C%_test_net_LDADD = $(net_test_ldadd)
+%C%_test_dpdk_SOURCES = %D%/test_dpdk.c %D%/test_step.c %D%/test_step.h
+%C%_test_dpdk_CPPFLAGS = $(%C%_test_net_CPPFLAGS)
+%C%_test_dpdk_CFLAGS = $(net_test_cflags)
+%C%_test_dpdk_LDADD = $(net_test_ldadd)
 endif

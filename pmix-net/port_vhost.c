@@ -26,7 +26,8 @@
  * says when there are more.
  *
  * A ring that breaks the rules ends its port, but not at once: another port's
- * frame may be on its way into it. The end of the round sees to it.
+ * frame may be on its way into it. The end of the round sees to it. So does
+ * memory that goes away under us: whoever has used it has a look.
  */
 
 #define BIT(n) (1ull << (n))
@@ -86,12 +87,24 @@ static struct vport *of_outlet(struct outlet *out)
 		(struct port *)((char *)out - offsetof(struct port, out)));
 }
 
+static bool is_gone(const struct vport *vp)
+{
+	return guest_mem_gone(vhost_mem(vp->dev));
+}
+
 static void end_soon(struct vport *vp, const char *why)
 {
 	if (vp->why)
 		return;
-	vp->why = why;
+	vp->why = is_gone(vp) ? GUEST_MEM_GONE : why;
 	round_want(vp->env.round, &vp->end_job);
+}
+
+static void end(struct vport *vp, const char *why)
+{
+	if (is_gone(vp))
+		count(&vp->port.counts, COUNT_MEMORY_GONE);
+	vp->env.ended(&vp->port, why, vp->env.arg);
 }
 
 static void on_end_job(struct round_job *job)
@@ -99,13 +112,21 @@ static void on_end_job(struct round_job *job)
 	struct vport *vp =
 		(struct vport *)((char *)job - offsetof(struct vport, end_job));
 
-	vp->env.ended(&vp->port, vp->why, vp->env.arg);
+	end(vp, vp->why);
 }
 
-static void publish(struct vhost_ring *r)
+/* After its memory was used. */
+static void look_after(struct vport *vp)
+{
+	if (is_gone(vp))
+		end_soon(vp, GUEST_MEM_GONE);
+}
+
+static void publish(struct vport *vp, struct vhost_ring *r)
 {
 	if (vq_publish(&r->vq))
 		vhost_call(r);
+	look_after(vp);
 }
 
 /* -- from the guest -------------------------------------------------------- */
@@ -211,10 +232,10 @@ static void run_tx(struct pair *q)
 		vq_give(vq, vp->tx_chain.head, 0);
 		bytes += vp->tx_chain.out_len;
 		if (++n % PUBLISH_FRAMES == 0)
-			publish(q->tx);
+			publish(vp, q->tx);
 		r = 1;
 	}
-	publish(q->tx);
+	publish(vp, q->tx);
 	if (n)
 		spin_worked(vp->env.spin);
 	if (vq->bad)
@@ -224,6 +245,7 @@ static void run_tx(struct pair *q)
 	else if (r > 0)
 		round_want(vp->env.round, &q->run_tx);
 	/* else: resume(), or the end */
+	look_after(vp);
 }
 
 static void on_run_tx(struct round_job *job)
@@ -399,9 +421,9 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 		end_soon(vp, vq->bad);
 	if (r == -EAGAIN) {
 		q->starved = true;
-		publish(q->rx);
+		publish(vp, q->rx);
 	} else if ((uint16_t)(vq->given - vq->published) >= PUBLISH_FRAMES) {
-		publish(q->rx);
+		publish(vp, q->rx);
 	} else {
 		round_want(vp->env.round, &q->flush_rx);
 	}
@@ -414,7 +436,7 @@ static void on_flush_rx(struct round_job *job)
 		(struct pair *)((char *)job - offsetof(struct pair, flush_rx));
 
 	if (q->rx)
-		publish(q->rx);
+		publish(q->vp, q->rx);
 }
 
 static void fed(struct pair *q)
@@ -424,6 +446,7 @@ static void fed(struct pair *q)
 	q->starved = false;
 	if (q->rx)
 		vq_disarm(&q->rx->vq);
+	look_after(q->vp);
 	flow_drained(q->vp->env.flow, &q->vp->port.out);
 }
 
@@ -491,11 +514,12 @@ static void on_started(struct vhost_ring *r, void *arg)
 		q->rx = r;
 		list_takers(vp);
 	}
+	look_after(vp);
 }
 
 static void on_settle(struct vhost_ring *r, void *arg)
 {
-	publish(r);
+	publish(arg, r);
 }
 
 static void on_stopping(struct vhost_ring *r, void *arg)
@@ -503,7 +527,7 @@ static void on_stopping(struct vhost_ring *r, void *arg)
 	struct vport *vp = arg;
 	struct pair *q = pair_of(vp, r);
 
-	publish(r);
+	publish(vp, r);
 	if (is_tx(r)) {
 		flow_forget_inlet(vp->env.flow, &q->in);
 		round_forget(vp->env.round, &q->run_tx);
@@ -536,7 +560,7 @@ static void on_ended(const char *why, void *arg)
 {
 	struct vport *vp = arg;
 
-	vp->env.ended(&vp->port, why, vp->env.arg);
+	end(vp, why);
 }
 
 static const struct vhost_ops vhost_ops = {
@@ -558,7 +582,8 @@ static void vport_free(struct port *p)
 		struct pair *q = &vp->pairs[i];
 
 		if (q->rx && !q->rx->vq.bad)
-			publish(q->rx); /* frames that were taken from others */
+			publish(vp,
+				q->rx); /* frames that were taken from others */
 		flow_forget_inlet(vp->env.flow, &q->in);
 		round_forget(vp->env.round, &q->run_tx);
 		round_forget(vp->env.round, &q->flush_rx);

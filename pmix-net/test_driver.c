@@ -66,8 +66,9 @@ static int map_memory(struct driver *d, const size_t parts[3])
 	d->memory_bytes = parts[0] + parts[1] + parts[2];
 	d->memfd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (d->memfd < 0 || ftruncate(d->memfd, (off_t)d->memory_bytes) < 0 ||
-	    fcntl(d->memfd, F_ADD_SEALS,
-		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+	    (!d->conf.unsealed &&
+	     fcntl(d->memfd, F_ADD_SEALS,
+		   F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
 		return -errno;
 	d->memory = mmap(NULL, d->memory_bytes, PROT_READ | PROT_WRITE,
 			 MAP_SHARED, d->memfd, 0);

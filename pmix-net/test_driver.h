@@ -68,6 +68,7 @@ struct driver_conf {
 	unsigned int mtu;	 /* NET_SET_MTU, where the device offers it */
 	bool indirect;		 /* use INDIRECT_DESC, if it was negotiated */
 	bool regions;		 /* memory in three regions, not in one */
+	bool unsealed;		 /* memory may be cut, as DPDK's */
 	bool mem_slots;		 /* by ADD_MEM_REG, not by SET_MEM_TABLE */
 	bool no_ack;		 /* without REPLY_ACK */
 	void (*pump)(void *arg); /* see struct fe */

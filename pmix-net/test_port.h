@@ -24,6 +24,7 @@ static struct {
 	struct port *ports[2];
 	int qemu[2], net[2]; /* the ends; net's are the ports' own */
 	char ended[2][64];
+	struct counters counts[2]; /* of those that ended */
 } t;
 
 static inline void on_stop(void *arg)
@@ -51,6 +52,7 @@ static inline void on_ended(struct port *p, const char *why, void *arg)
 	uint32_t i = p->rank;
 
 	snprintf(t.ended[i], sizeof(t.ended[i]), "%s", why);
+	t.counts[i] = p->counts;
 	port_free(p);
 	t.ports[i] = NULL;
 }

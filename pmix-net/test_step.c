@@ -118,7 +118,7 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 	for (size_t i = 0; i < sizeof(s->key); i++)
 		s->key[i] = (uint8_t)(i * 7 + 1);
 	for (uint32_t r = 0; r < s->nranks; r++)
-		s->ranks[r] = (struct step_rank){ -1, -1, -1 };
+		s->ranks[r] = (struct step_rank){ -1, -1, -1, NETCTL_STREAM };
 	for (uint32_t n = 0; n < nnodes; n++)
 		start_node(s, n);
 }
@@ -326,12 +326,12 @@ static void say_hello(struct step *s, uint32_t rank)
 		.type = NETCTL_HELLO,
 		.hello = { rank, s->nranks },
 	};
+	struct step_rank *r = &s->ranks[rank];
 	const struct netctl port = {
 		.version = NETCTL_VERSION,
 		.type = NETCTL_PORT,
-		.port = { NETCTL_STREAM },
+		.port = { r->kind },
 	};
-	struct step_rank *r = &s->ranks[rank];
 
 	r->ctl = step_connect(s, rank / s->per_node);
 	step_send(r->ctl, &hello, -1);
@@ -348,6 +348,17 @@ void step_hello_of(struct step *s, uint32_t rank)
 			 0);
 	r->qemu = sv[0];
 	r->port = sv[1];
+	r->kind = NETCTL_STREAM;
+	say_hello(s, rank);
+}
+
+void step_hello_with(struct step *s, uint32_t rank, enum netctl_port kind,
+		     int fd)
+{
+	struct step_rank *r = &s->ranks[rank];
+
+	r->port = fd;
+	r->kind = kind;
 	say_hello(s, rank);
 }
 

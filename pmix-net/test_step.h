@@ -1,6 +1,7 @@
 /* test_step.h - a step of real vmstep-net processes on 127.0.0.1
  *
- * The test plays every helper (lib/netctl.h) and every QEMU (-netdev stream).
+ * The test plays every helper (lib/netctl.h) and every QEMU (-netdev stream)
+ * that it does not have from elsewhere.
  * Whatever goes wrong fails the cmocka test that runs.
  */
 #ifndef VMSTEP_TEST_STEP_H
@@ -30,6 +31,7 @@ struct step_rank {
 	int ctl;  /* to its vmstep-net; -1: closed */
 	int qemu; /* the guest's end of its port; -1: closed */
 	int port; /* the other one: what vmstep-net is given */
+	enum netctl_port kind;
 };
 
 struct step {
@@ -48,6 +50,10 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 /* Every helper's HELLO, with a port, and its WELCOME. */
 void step_hello(struct step *s);
 void step_hello_of(struct step *s, uint32_t rank);
+/* The same with @fd, owned from now on, for its port: the other end is not the
+ * test's. */
+void step_hello_with(struct step *s, uint32_t rank, enum netctl_port kind,
+		     int fd);
 /* TABLE to every node, or to one, with @key. */
 void step_table(struct step *s);
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key);

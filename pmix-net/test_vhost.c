@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "guest_mem.h"
 #include "port_vhost.h"
 #include "test_driver.h"
 #include "test_frame.h"
@@ -268,6 +269,39 @@ static void a_bad_descriptor_ends_its_port_only(void **state)
 	assert_non_null(t.ports[1]);
 }
 
+/* Memory that is cut while frames flow, as the sender's and the receiver's. */
+static void cut_while_frames_flow(unsigned int cut, size_t left)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL,
+					  .unsealed = true };
+	struct port *others[2] = { t.ports[0], t.ports[1] };
+
+	begin(&conf);
+	for (int i = 0; i < 10; i++)
+		send_and_expect(0, 1500, 1);
+	test_frame(frame, 1, 0, 1500);
+	for (int i = 0; i < 100; i++) /* on their way */
+		driver_send(drivers[0], 0, NULL, frame, 1500, 1);
+	/* we do not map what is not there any more */
+	assert_int_equal(ftruncate(driver_memory_fd(drivers[cut]), (off_t)left),
+			 0);
+	settle();
+	assert_null(t.ports[cut]);
+	assert_string_equal(t.ended[cut], GUEST_MEM_GONE);
+	assert_ptr_equal(t.ports[!cut], others[!cut]);
+	assert_int_equal(t.counts[cut].n[COUNT_MEMORY_GONE], 1);
+}
+
+static void a_sender_that_cuts_its_memory_loses_its_port_only(void **state)
+{
+	cut_while_frames_flow(0, 0);
+}
+
+static void so_does_a_receiver(void **state)
+{
+	cut_while_frames_flow(1, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, leave)
 
 int main(void)
@@ -288,6 +322,8 @@ int main(void)
 		TEST(a_front_end_that_hangs_up_ends_its_port_only),
 		TEST(a_message_that_is_none_ends_its_port_only),
 		TEST(a_bad_descriptor_ends_its_port_only),
+		TEST(a_sender_that_cuts_its_memory_loses_its_port_only),
+		TEST(so_does_a_receiver),
 	};
 
 	return cmocka_run_group_tests_name("vhost", tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -426,16 +427,50 @@ static void memory_that_cannot_be_is_refused(void **state)
 	assert_int_equal(guest_mem_remove(&t.mem, &bad[0].region), -ENOENT);
 }
 
-static void memory_that_could_shrink_is_refused(void **state)
+static void what_is_no_file_in_memory_is_refused(void **state)
 {
 	const struct vhost_region r = { 0, 4096, 0, 0 };
-	int fd = make_memfd(4096, F_SEAL_GROW);
+	int fds[] = { open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+		      eventfd(0, EFD_CLOEXEC) };
 
-	assert_int_equal(guest_mem_add(&t.mem, &r, fd, NULL), -EPERM);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		assert_true(fds[i] >= 0);
+		assert_int_equal(guest_mem_add(&t.mem, &r, fds[i], NULL),
+				 -EPERM);
+		close(fds[i]);
+	}
+}
+
+static void memory_that_goes_away_reads_as_zeroes(void **state)
+{
+	const struct vhost_region r = { 1 << 20, 8192, 1 << 20, 4096 };
+	int fd = make_memfd(3 * 4096, 0);
+	uint64_t len = 8192;
+	uint8_t *at;
+
+	assert_int_equal(guest_mem_add(&t.mem, &r, fd, NULL), 0);
+	at = guest_mem_at(&t.mem, 1 << 20, &len);
+	memset(at, 7, 8192);
+	assert_int_equal(ftruncate(fd, 2 * 4096), 0);
+	assert_int_equal(at[4095], 7);
+	assert_false(guest_mem_gone(&t.mem));
+	assert_int_equal(at[4096], 0);
+	assert_true(guest_mem_gone(&t.mem));
+	at[8191] = 9;
+	assert_int_equal(at[8191], 9);
+	assert_int_equal(at[4095], 7);
 	close(fd);
-	fd = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(guest_mem_add(&t.mem, &r, fd, NULL), -EPERM);
+}
+
+static void so_does_a_log(void **state)
+{
+	const struct vhost_log log = { .size = 8, .offset = 0 };
+	int fd = make_memfd(4096, 0);
+
+	assert_int_equal(guest_mem_log(&t.mem, &log, fd, NULL), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	guest_mem_mark(&t.mem, GUEST, 1);
+	assert_true(guest_mem_gone(&t.mem));
 	close(fd);
 }
 
@@ -558,7 +593,9 @@ int main(void)
 		TEST(more_pieces_than_a_chain_may_have),
 		TEST(rings_that_cannot_be_are_refused),
 		TEST(memory_that_cannot_be_is_refused),
-		TEST(memory_that_could_shrink_is_refused),
+		TEST(what_is_no_file_in_memory_is_refused),
+		TEST(memory_that_goes_away_reads_as_zeroes),
+		TEST(so_does_a_log),
 		TEST(the_driver_is_told_when_it_wants_to_be),
 		TEST(a_kick_is_asked_for_when_it_matters),
 		TEST(what_is_taken_back_was_never_there),

@@ -531,6 +531,8 @@ static int handle(struct vhost *v, struct errmsg *err)
 	int r = handlers[v->header.request].fn(v, err);
 
 	drop_fds(v);
+	if (r >= 0 && guest_mem_gone(&v->mem))
+		return errmsg_say(err, -EFAULT, GUEST_MEM_GONE);
 	if (r == 0 && wants_ack)
 		r = answer(v, 0);
 	return r > 0 ? send_reply(v, err) : r;

@@ -51,8 +51,8 @@ struct vhost_ops {
 	void (*settle)(struct vhost_ring *r, void *arg);
 	/* The driver has moved its avail index. */
 	void (*kicked)(struct vhost_ring *r, void *arg);
-	/* The front end hung up or broke the rules. Nothing follows; the
-	 * device may be freed from here on. */
+	/* The front end hung up, broke the rules, or its memory is gone.
+	 * Nothing follows; the device may be freed from here on. */
 	void (*ended)(const char *why, void *arg);
 };
 
