@@ -19,7 +19,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
 	%D%/frame.c %D%/frame.h \
 	%D%/mux.c %D%/mux.h %D%/mux_impl.h \
 	%D%/mux_chan.c %D%/mux_port.c \
-	%D%/netctl.h
+	%D%/netctl.h \
+	%D%/netmsg.c %D%/netmsg.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \

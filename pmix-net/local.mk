@@ -58,13 +58,15 @@ EXTRA_DIST += \
 	%D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_proxy.h \
 	%D%/test_step.h
 
-# QEMU's and a guest's side of a vhost-user port, for tests and benchmarks.
+# QEMU's and a guest's side of a vhost-user port, and a helper's of the rest,
+# for tests and benchmarks.
 check_LTLIBRARIES += %D%/libdriver.la
 %C%_libdriver_la_SOURCES = \
 	%D%/test_dring.c %D%/test_dring.h \
 	%D%/test_driver.c %D%/test_driver.h %D%/test_driver_impl.h \
 	%D%/test_driver_frames.c %D%/test_driver_start.c \
-	%D%/test_frontend.c %D%/test_frontend.h
+	%D%/test_frontend.c %D%/test_frontend.h \
+	%D%/test_helper.c %D%/test_helper.h
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
@@ -149,9 +151,9 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
 %C%_test_net_CFLAGS = $(net_test_cflags)
-%C%_test_net_LDADD = $(net_test_ldadd)
+%C%_test_net_LDADD = %D%/libdriver.la $(net_test_ldadd)
 %C%_test_dpdk_SOURCES = %D%/test_dpdk.c %D%/test_step.c %D%/test_step.h
 %C%_test_dpdk_CPPFLAGS = $(%C%_test_net_CPPFLAGS)
 %C%_test_dpdk_CFLAGS = $(net_test_cflags)
-%C%_test_dpdk_LDADD = $(net_test_ldadd)
+%C%_test_dpdk_LDADD = %D%/libdriver.la $(net_test_ldadd)
 endif

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,21 +22,13 @@
 #include "addr.h"
 #include "link_wire.h"
 #include "loop.h"
+#include "test_helper.h"
 
 #ifndef VMSTEP_NET
 #define VMSTEP_NET "./vmstep-net"
 #endif
 
 /* -- processes ------------------------------------------------------------ */
-
-static void ranks_text(const struct step *s, uint32_t node, char *text,
-		       size_t size)
-{
-	uint32_t first = node * s->per_node;
-
-	snprintf(text, size, "%" PRIu32 "-%" PRIu32, first,
-		 first + s->per_node - 1);
-}
 
 static int listen_for_helpers(const struct step_node *n)
 {
@@ -60,26 +51,25 @@ static void exec_net(const struct step *s, uint32_t node)
 {
 	const struct step_node *n = &s->nodes[node];
 	const char *program = getenv("VMSTEP_NET");
-	char ctl[32], lock[32], ranks[64], nranks[32], name[32], log[128];
-	char text[48], path[128], link[32] = "--verbose"; /* as good as none */
+	struct helper_conf conf = {
+		.program = program ? program : VMSTEP_NET,
+		.bind = "127.0.0.1",
+		.log = n->log,
+		.option = s->option,
+		.node = node,
+		.per_node = s->per_node,
+		.nranks = s->nranks,
+		.ctl_fd = give(n->ctl_fd),
+		.link_fd = give(n->link_fd),
+	};
+	char path[128];
 
-	ranks_text(s, node, text, sizeof(text));
 	snprintf(path, sizeof(path), "%s/net.lock", n->dir);
-	snprintf(ctl, sizeof(ctl), "--ctl=%d", give(n->ctl_fd));
-	snprintf(lock, sizeof(lock), "--lock=%d",
-		 open(path, O_RDWR | O_CREAT, 0600));
-	if (n->link_fd >= 0)
-		snprintf(link, sizeof(link), "--link=%d", give(n->link_fd));
-	snprintf(ranks, sizeof(ranks), "--ranks=%s", text);
-	snprintf(nranks, sizeof(nranks), "--nranks=%" PRIu32, s->nranks);
-	snprintf(name, sizeof(name), "--node=node%" PRIu32, node);
-	snprintf(log, sizeof(log), "--log=%s", n->log);
+	conf.lock_fd = open(path, O_RDWR | O_CREAT, 0600);
 	/* it is not dumpable, so a leak checker could not stop it */
 	setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 	dup2(open("/dev/null", O_RDWR), STDERR_FILENO);
-	execl(program ? program : VMSTEP_NET, "vmstep-net", ctl, lock, ranks,
-	      nranks, name, log, "--bind=127.0.0.1", link, s->option,
-	      (char *)NULL);
+	helper_exec(&conf);
 	_exit(127);
 }
 
@@ -208,24 +198,7 @@ int step_connect(const struct step *s, uint32_t node)
 
 void step_send(int ctl, const struct netctl *msg, int fd)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	if (fd >= 0) {
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	assert_int_equal(sendmsg(ctl, &m, MSG_NOSIGNAL), sizeof(*msg));
+	assert_int_equal(netmsg_send(ctl, msg, fd), 0);
 }
 
 static bool readable(int fd, int ms)
@@ -235,41 +208,18 @@ static bool readable(int fd, int ms)
 	return poll(&p, 1, ms) == 1;
 }
 
-/* One message, and what it brings. Returns its length, 0 at the end. */
-static ssize_t receive(int ctl, struct netctl *msg, int fds[NETCTL_FDS_MAX])
-{
-	union {
-		char bytes[CMSG_SPACE(NETCTL_FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { msg, sizeof(*msg) };
-	struct msghdr m = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	ssize_t n = recvmsg(ctl, &m, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	for (int i = 0; i < NETCTL_FDS_MAX; i++)
-		fds[i] = -1;
-	if (n > 0 && c)
-		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-	return n;
-}
-
-/* The same but for a TABLE, if that is not what is waited for. */
+/* The next message and what it brings, but for a TABLE, if that is not what is
+ * waited for. Its length, 0 at the end or below. */
 static ssize_t receive_next(int ctl, struct netctl *msg,
 			    int fds[NETCTL_FDS_MAX], enum netctl_type type)
 {
 	ssize_t n;
 
 	for (;;) {
-		if (!readable(ctl, STEP_WAIT_MS))
+		n = helper_receive(ctl, STEP_WAIT_MS, msg, fds);
+		if (n == -ETIMEDOUT)
 			fail_msg("no message of type %d from vmstep-net",
 				 (int)type);
-		n = receive(ctl, msg, fds);
 		if (n <= 0 || type == NETCTL_TABLE || msg->type != NETCTL_TABLE)
 			return n;
 		close_end(&fds[0]);
@@ -321,17 +271,9 @@ static void expect_welcome(struct step *s, uint32_t rank)
 
 static void say_hello(struct step *s, uint32_t rank)
 {
-	const struct netctl hello = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_HELLO,
-		.hello = { rank, s->nranks },
-	};
 	struct step_rank *r = &s->ranks[rank];
-	const struct netctl port = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_PORT,
-		.port = { r->kind },
-	};
+	const struct netctl hello = helper_hello(rank, s->nranks);
+	const struct netctl port = helper_port(r->kind);
 
 	r->ctl = step_connect(s, rank / s->per_node);
 	step_send(r->ctl, &hello, -1);
@@ -393,23 +335,23 @@ void step_hello(struct step *s)
 		step_hello_of(s, r);
 }
 
+static const char *node_address(uint32_t node, const void *arg)
+{
+	const struct step *s = arg;
+
+	return s->nodes[node].address;
+}
+
 void step_table_from(struct step *s, uint32_t rank, const uint8_t *key)
 {
-	struct netctl msg = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_TABLE,
-		.table = { .node = rank / s->per_node,
-			   .nnodes = s->nnodes,
-			   .nranks = s->nranks },
-	};
-	int fd = memfd_create("table", MFD_CLOEXEC);
-	char ranks[48];
+	struct netctl msg = netmsg(NETCTL_TABLE);
+	int fd = helper_table(s->nnodes, s->per_node, node_address, s);
 
-	for (uint32_t n = 0; n < s->nnodes; n++) {
-		ranks_text(s, n, ranks, sizeof(ranks));
-		dprintf(fd, "%s %s\n", s->nodes[n].address, ranks);
-	}
+	msg.table.node = rank / s->per_node;
+	msg.table.nnodes = s->nnodes;
+	msg.table.nranks = s->nranks;
 	memcpy(msg.table.key, key, sizeof(msg.table.key));
+	assert_true(fd >= 0);
 	step_send(s->ranks[rank].ctl, &msg, fd);
 	close(fd);
 }
@@ -434,11 +376,7 @@ void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node)
 
 void step_say(struct step *s, uint32_t rank, enum netctl_state state)
 {
-	const struct netctl msg = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_STATE,
-		.state = { state },
-	};
+	const struct netctl msg = helper_state(state);
 
 	step_send(s->ranks[rank].ctl, &msg, -1);
 }

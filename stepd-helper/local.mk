@@ -13,7 +13,6 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/image.c %D%/image.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
-	%D%/netmsg.c %D%/netmsg.h \
 	%D%/netproc.c %D%/netproc.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \

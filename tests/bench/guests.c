@@ -27,17 +27,17 @@ struct guest_conf guest_conf_for(enum netctl_port kind, size_t len)
 void couple_start(struct couple *c, const struct bench *b,
 		  const struct guest_conf *conf, const int netns[2])
 {
-	struct nodes_conf nc = {
+	const int cpus[] = { netns ? 0 : WORKER_CPU, 1 };
+	const struct nodes_conf nc = {
 		.program = b->program,
 		.log = b->log,
 		.nnodes = netns ? 2 : 1,
 		.per_node = netns ? 1 : 2,
-		.cpu = { netns ? 0 : WORKER_CPU, 1 },
-		.netns = { netns ? netns[0] : -1, netns ? netns[1] : -1 },
+		.cpu = cpus,
+		.netns = netns,
+		.address = netns ? netns_address : NULL,
 	};
 
-	for (int i = 0; i < 2 && netns; i++)
-		nc.address[i] = netns_address[i];
 	c->nnodes = nc.nnodes;
 	c->nodes = nodes_start(&nc);
 	for (uint32_t i = 0; i < 2; i++) {

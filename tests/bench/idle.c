@@ -41,8 +41,7 @@ static void idle(const struct bench *b, enum netctl_port kind, const char *name)
 		.log = b->log,
 		.nnodes = 1,
 		.per_node = PORTS + 1,
-		.cpu = { WORKER_CPU },
-		.netns = { -1 },
+		.cpu = (const int[]){ WORKER_CPU },
 	};
 	struct guest_conf conf = guest_conf_for(kind, 1500);
 	struct nodes *s = nodes_start(&nc);

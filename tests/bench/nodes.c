@@ -2,15 +2,11 @@
 
 #include "nodes.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -18,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "test_helper.h"
 
 #define WAIT_MS 10000
 
@@ -30,43 +27,35 @@ struct node {
 
 struct nodes {
 	struct nodes_conf conf;
-	uint32_t nranks;
-	struct node nodes[NODES_MAX];
-	int ctl[NODES_RANK_MAX]; /* by rank */
+	uint32_t nranks, present; /* present: of those nodes that are there */
+	struct node *nodes;
+	int *ctl; /* by rank */
 };
-
-static void ranks_text(const struct nodes *s, uint32_t node, char text[32])
-{
-	uint32_t first = node * s->conf.per_node;
-
-	snprintf(text, 32, "%" PRIu32 "-%" PRIu32, first,
-		 first + s->conf.per_node - 1);
-}
 
 /* -- processes ------------------------------------------------------------ */
 
 static void exec_net(const struct nodes *s, uint32_t node, int fd)
 {
-	char ctl[32], ranks[64], nranks[32], name[32], bind[80], text[32];
-	char log[256];
-	const char *address = s->conf.address[node];
-	int netns = s->conf.netns[node];
+	const struct nodes_conf *c = &s->conf;
+	const struct helper_conf conf = {
+		.program = c->program,
+		.bind = c->address ? c->address[node] : "127.0.0.1",
+		.log = c->log,
+		.node = node,
+		.per_node = c->per_node,
+		.nranks = s->nranks,
+		.ctl_fd = fd,
+		.lock_fd = -1,
+		.link_fd = -1,
+	};
 
-	ranks_text(s, node, text);
-	snprintf(ctl, sizeof(ctl), "--ctl=%d", fd);
-	snprintf(ranks, sizeof(ranks), "--ranks=%s", text);
-	snprintf(nranks, sizeof(nranks), "--nranks=%" PRIu32, s->nranks);
-	snprintf(name, sizeof(name), "--node=node%" PRIu32, node);
-	snprintf(bind, sizeof(bind), "--bind=%s",
-		 address ? address : "127.0.0.1");
-	snprintf(log, sizeof(log), "--log=%s", s->conf.log ? s->conf.log : "");
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	pin(s->conf.cpu[node]);
-	if (netns >= 0)
-		check(setns(netns, CLONE_NEWNET), "enter a network namespace");
-	execl(s->conf.program, "vmstep-net", ctl, ranks, nranks, name, bind,
-	      s->conf.log ? log : NULL, (char *)NULL);
-	die("%s: %s", s->conf.program, strerror(errno));
+	if (c->cpu)
+		pin(c->cpu[node]);
+	if (c->netns)
+		check(setns(c->netns[node], CLONE_NEWNET),
+		      "enter a network namespace");
+	check(helper_exec(&conf), c->program);
 }
 
 static void start_node(struct nodes *s, uint32_t node)
@@ -77,7 +66,7 @@ static void start_node(struct nodes *s, uint32_t node)
 	n->un.sun_family = AF_UNIX;
 	n->un_len = sizeof(n->un);
 	check(bind(fd, (struct sockaddr *)&n->un, sizeof(sa_family_t)), "bind");
-	check(listen(fd, NODES_RANK_MAX), "listen");
+	check(listen(fd, SOMAXCONN), "listen");
 	check(getsockname(fd, (struct sockaddr *)&n->un, &n->un_len),
 	      "getsockname");
 	n->pid = check(fork(), "fork");
@@ -93,9 +82,12 @@ struct nodes *nodes_start(const struct nodes_conf *conf)
 	if (!s)
 		die("out of memory");
 	s->conf = *conf;
-	s->nranks = conf->nnodes * conf->per_node;
-	if (conf->nnodes > NODES_MAX || s->nranks > NODES_RANK_MAX)
-		die("too many nodes or ranks");
+	s->present = conf->nnodes * conf->per_node;
+	s->nranks = (conf->nnodes + conf->absent) * conf->per_node;
+	s->nodes = calloc(conf->nnodes, sizeof(*s->nodes));
+	s->ctl = calloc(s->present, sizeof(*s->ctl));
+	if (!s->nodes || !s->ctl)
+		die("out of memory");
 	for (uint32_t n = 0; n < conf->nnodes; n++)
 		start_node(s, n);
 	return s;
@@ -108,37 +100,22 @@ pid_t nodes_pid(const struct nodes *s, uint32_t node)
 
 /* -- what helpers say ----------------------------------------------------- */
 
-/* @fd -1: none rides along. */
 static void say(int ctl, const struct netctl *msg, int fd)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	if (fd >= 0) {
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	check((int)sendmsg(ctl, &m, MSG_NOSIGNAL), "a message to vmstep-net");
+	check(netmsg_send(ctl, msg, fd), "a message to vmstep-net");
 }
 
+/* What comes along is nothing to us. */
 static struct netctl hear(int ctl)
 {
-	struct pollfd p = { ctl, POLLIN, 0 };
+	int fds[NETCTL_FDS_MAX];
 	struct netctl msg;
 
-	if (poll(&p, 1, WAIT_MS) != 1 ||
-	    recv(ctl, &msg, sizeof(msg), 0) != sizeof(msg))
+	if (helper_receive(ctl, WAIT_MS, &msg, fds) != sizeof(msg))
 		die("vmstep-net does not answer");
+	for (int i = 0; i < NETCTL_FDS_MAX; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 	if (msg.type == NETCTL_LOST)
 		die("vmstep-net: %.*s", (int)sizeof(msg.lost.text),
 		    msg.lost.text);
@@ -147,16 +124,8 @@ static struct netctl hear(int ctl)
 
 void nodes_join(struct nodes *s, uint32_t rank, enum netctl_port kind, int fd)
 {
-	const struct netctl hello = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_HELLO,
-		.hello = { rank, s->nranks },
-	};
-	const struct netctl port = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_PORT,
-		.port = { kind },
-	};
+	const struct netctl hello = helper_hello(rank, s->nranks);
+	const struct netctl port = helper_port(kind);
 	struct node *n = &s->nodes[rank / s->conf.per_node];
 	struct netctl welcome;
 	int ctl;
@@ -175,20 +144,22 @@ void nodes_join(struct nodes *s, uint32_t rank, enum netctl_port kind, int fd)
 	s->ctl[rank] = ctl;
 }
 
+static const char *node_address(uint32_t node, const void *arg)
+{
+	const struct nodes *s = arg;
+
+	return node < s->conf.nnodes ? s->nodes[node].link : "127.0.0.1:1";
+}
+
 void nodes_table(struct nodes *s)
 {
-	struct netctl msg = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_TABLE,
-		.table = { .nnodes = s->conf.nnodes, .nranks = s->nranks },
-	};
-	int fd = check(memfd_create("table", MFD_CLOEXEC), "memfd");
-	char ranks[32];
+	uint32_t nnodes = s->conf.nnodes + s->conf.absent;
+	struct netctl msg = netmsg(NETCTL_TABLE);
+	int fd = check(helper_table(nnodes, s->conf.per_node, node_address, s),
+		       "the table of nodes");
 
-	for (uint32_t n = 0; n < s->conf.nnodes; n++) {
-		ranks_text(s, n, ranks);
-		dprintf(fd, "%s %s\n", s->nodes[n].link, ranks);
-	}
+	msg.table.nnodes = nnodes;
+	msg.table.nranks = s->nranks;
 	memset(msg.table.key, 0x5a, sizeof(msg.table.key));
 	for (uint32_t n = 0; n < s->conf.nnodes; n++) {
 		msg.table.node = n;
@@ -197,43 +168,54 @@ void nodes_table(struct nodes *s)
 	close(fd);
 }
 
-/* -- the end -------------------------------------------------------------- */
-
-/* As helpers do whose commands have ended: nobody is missed then. */
-static void say_done(struct nodes *s)
+void nodes_say_all(struct nodes *s, enum netctl_state state)
 {
-	const struct netctl done = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_STATE,
-		.state = { NETCTL_DONE },
-	};
-	struct netctl msg;
+	const struct netctl msg = helper_state(state);
 
-	for (uint32_t r = 0; r < s->nranks; r++)
-		say(s->ctl[r], &done, -1);
-	for (uint32_t r = 0; r < s->nranks; r++)
-		do
-			msg = hear(s->ctl[r]);
-		while (msg.type != NETCTL_ALL || msg.all.state != NETCTL_DONE);
+	for (uint32_t r = 0; r < s->present; r++)
+		say(s->ctl[r], &msg, -1);
 }
 
-void nodes_end(struct nodes *s)
+void nodes_await_all(struct nodes *s, enum netctl_state state)
+{
+	struct netctl msg;
+
+	for (uint32_t r = 0; r < s->present; r++)
+		do
+			msg = hear(s->ctl[r]);
+		while (msg.type != NETCTL_ALL || msg.all.state != state);
+}
+
+/* -- the end -------------------------------------------------------------- */
+
+static void wait_end(struct nodes *s, uint32_t node)
 {
 	int64_t until = now_ns() + WAIT_MS * 1000000ll;
 	int status = 0;
 
-	say_done(s);
-	for (uint32_t r = 0; r < s->nranks; r++)
-		close(s->ctl[r]);
-	for (uint32_t n = 0; n < s->conf.nnodes; n++) {
-		while (waitpid(s->nodes[n].pid, &status, WNOHANG) == 0) {
-			if (now_ns() > until)
-				die("vmstep-net does not end");
-			poll(NULL, 0, 1);
-		}
-		if (status)
-			die("vmstep-net ended with status %#x",
-			    (unsigned int)status);
+	while (waitpid(s->nodes[node].pid, &status, WNOHANG) == 0) {
+		if (now_ns() > until)
+			die("vmstep-net does not end");
+		poll(NULL, 0, 1);
 	}
+	if (status && !s->conf.absent)
+		die("vmstep-net ended with status %#x", (unsigned int)status);
+}
+
+/* Helpers whose commands have ended are missed by nobody. */
+void nodes_end(struct nodes *s)
+{
+	if (!s->conf.absent) {
+		nodes_say_all(s, NETCTL_DONE);
+		nodes_await_all(s, NETCTL_DONE);
+	}
+	for (uint32_t n = 0; n < s->conf.nnodes && s->conf.absent; n++)
+		kill(s->nodes[n].pid, SIGKILL);
+	for (uint32_t r = 0; r < s->present; r++)
+		close(s->ctl[r]);
+	for (uint32_t n = 0; n < s->conf.nnodes; n++)
+		wait_end(s, n);
+	free(s->ctl);
+	free(s->nodes);
 	free(s);
 }
