@@ -437,6 +437,17 @@ void optset_clear(struct optset *set, enum option_id id)
 	*vals = (struct optvals){ 0 };
 }
 
+void optset_keep_last(struct optset *set, enum option_id id, size_t n)
+{
+	struct optvals *vals = &set->opt[id];
+	size_t first = vals->n > n ? vals->n - n : 0;
+
+	for (size_t i = 0; i < first; i++)
+		free(vals->v[i]);
+	vals->n -= first;
+	memmove(vals->v, vals->v + first, vals->n * sizeof(*vals->v));
+}
+
 void optset_done(struct optset *set)
 {
 	for (int i = 0; i < OPT_COUNT; i++)

@@ -123,6 +123,8 @@ bool optset_has(const struct optset *set, enum option_id id);
 int optset_add(struct optset *set, enum option_id id, const char *text,
 	       const char *origin, struct errmsg *err);
 void optset_clear(struct optset *set, enum option_id id);
+/* Forget all that was added for @id but the last @n. */
+void optset_keep_last(struct optset *set, enum option_id id, size_t n);
 /* Where @set has nothing for an option, take what @lower has (copied). */
 int optset_inherit(struct optset *set, const struct optset *lower,
 		   struct errmsg *err);

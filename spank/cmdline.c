@@ -152,3 +152,35 @@ const char *cmdline_value(const struct strings *args,
 	}
 	return value;
 }
+
+/* Ours that @arg gives; OPT_COUNT where it is none, or could be several. */
+static int our_option(const char *arg)
+{
+	size_t n = strcspn(arg, "=");
+	int found = OPT_COUNT;
+
+	if (n < 5 || strncmp(arg, "--vm-", 5) != 0)
+		return OPT_COUNT;
+	for (int i = 0; i < OPT_COUNT; i++) {
+		const char *name = option_defs[i].name;
+
+		if (strncmp(name, arg + 5, n - 5) != 0)
+			continue;
+		if (!name[n - 5])
+			return i;
+		if (found != OPT_COUNT)
+			return OPT_COUNT;
+		found = i;
+	}
+	return found;
+}
+
+size_t cmdline_count(const struct strings *args,
+		     const struct cmdline_part *part, enum option_id id)
+{
+	size_t n = 0;
+
+	for (size_t i = part->from; i < part->to; i++)
+		n += our_option(args->v[i]) == (int)id;
+	return n;
+}

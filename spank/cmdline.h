@@ -36,4 +36,9 @@ const char *cmdline_value(const struct strings *args,
 			  const struct cmdline_part *part, const char *name,
 			  size_t least);
 
+/* How often @part gives option @id, its name possibly cut down to what no other
+ * of ours begins with. */
+size_t cmdline_count(const struct strings *args,
+		     const struct cmdline_part *part, enum option_id id);
+
 #endif

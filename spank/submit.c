@@ -221,15 +221,42 @@ int submit_init(spank_t sp, int ac, char **av)
 		hide_replay();
 		if (load_inherited(&err) < 0)
 			refuse(err.text);
-		if (spank_context() == S_CTX_LOCAL) {
-			cmdline_load(&submit.args);
+		cmdline_load(&submit.args);
+		if (spank_context() == S_CTX_LOCAL)
 			arrange_pmix();
-		}
 	}
 	return register_options(sp);
 }
 
 /* -- options are parsed ---------------------------------------------------- */
+
+/* Arguments of the component that is being parsed; none, where a line in a
+ * script made it. --het-group may make several components of one, and then
+ * this looks too far. */
+static struct cmdline_part current_part(void)
+{
+	struct cmdline_part part = submit.first;
+
+	for (unsigned int i = 0; i < submit.components; i++)
+		if (!cmdline_next(&submit.args, &part))
+			return (struct cmdline_part){ 0, 0 };
+	return part;
+}
+
+/* sbatch brings what its script's #SBATCH lines say first, and its own
+ * arguments then, which beat them. */
+static void drop_directives(void)
+{
+	struct cmdline_part part = current_part();
+
+	for (int i = 0; i < OPT_COUNT; i++) {
+		enum option_id id = (enum option_id)i;
+		size_t n = cmdline_count(&submit.args, &part, id);
+
+		if (n)
+			optset_keep_last(&submit.typed, id, n);
+	}
+}
 
 static int merge(struct optset *set, struct errmsg *err)
 {
@@ -438,6 +465,8 @@ int submit_post_opt(spank_t sp, int ac, char **av)
 
 	if (submit.components == 0)
 		look_at_first();
+	if (spank_context() == S_CTX_ALLOCATOR)
+		drop_directives();
 	r = optset_inherit(&typed, &submit.typed, &err);
 	if (r == 0)
 		r = merge(&set, &err);

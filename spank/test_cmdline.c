@@ -88,6 +88,19 @@ static void test_values(void **state)
 	strings_done(&args);
 }
 
+static void test_count(void **state)
+{
+	struct strings args = args_of(
+		LINE("--vm-image=a", "--vm-im", "b", "--vm-i=no",
+		     "--vm-images=no", "--vm-net=x", "CMD", "--vm-image=c"));
+	struct cmdline_part part = cmdline_first(&args);
+
+	assert_int_equal(cmdline_count(&args, &part, OPT_IMAGE), 2);
+	assert_int_equal(cmdline_count(&args, &part, OPT_NET), 1);
+	assert_int_equal(cmdline_count(&args, &part, OPT_NET_MTU), 0);
+	strings_done(&args);
+}
+
 /* There may be no /proc. */
 static void test_nothing(void **state)
 {
@@ -112,6 +125,8 @@ int main(void)
 		  NULL },
 		{ "the last value is found, of an abbreviation, too",
 		  test_values, NULL, NULL, NULL },
+		{ "our options are counted, abbreviated ones, too", test_count,
+		  NULL, NULL, NULL },
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -448,6 +448,27 @@ static void test_inherited(void **state)
 	assert_string_equal(played_arg(&t->run, 0, 0), "true");
 }
 
+static void test_directives(void **state)
+{
+	struct test *t = *state;
+	char script[128];
+	FILE *f;
+
+	snprintf(script, sizeof(script), "%s/job.sh", t->c->dir);
+	f = fopen(script, "w");
+	assert_non_null(f);
+	fputs("#!/bin/sh\n#SBATCH --vm-image=a\n#SBATCH --vm-image=b\n"
+	      "#SBATCH --vm-env=A\n",
+	      f);
+	fclose(f);
+	sbatch(t, LIST("sbatch", script), NULL);
+	srun_in_job(t, LIST("srun", "true"));
+	assert_step(t, "image=a\nimage=b\nenv=A\n");
+	sbatch(t, LIST("sbatch", "--vm-im", "c", "--vm-image=d", script), NULL);
+	srun_in_job(t, LIST("srun", "true"));
+	assert_step(t, "image=c\nimage=d\nenv=A\n");
+}
+
 static void test_inherited_export_none(void **state)
 {
 	struct test *t = *state;
@@ -641,6 +662,8 @@ int main(void)
 		     test_het_groups),
 		TEST("a job's steps inherit whole lists, override and switch off",
 		     test_inherited),
+		TEST("sbatch's arguments beat the lines of its script",
+		     test_directives),
 		TEST("inheritance survives sbatch --export=NONE",
 		     test_inherited_export_none),
 		TEST("a variable that lost to sbatch's line is gone in the job",

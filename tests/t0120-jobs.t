@@ -27,6 +27,9 @@ script '#SBATCH -n1 --vm-image=tiny' \
 batch
 is "another --vm-image replaces the inherited one, there only" \
 	"$(output | grep -x '[01]' | tr '\n' ' ')" "1 0 "
+vsh "rm -f out; sbatch -W -o out --vm-image=./other.vm job.sh" >/dev/null
+is "sbatch's own --vm-image replaces that of the script" \
+	"$(output | grep -x '[01]' | tr '\n' ' ')" "1 1 "
 
 script '#SBATCH -N1 -n2 --vm-image=tiny' \
 	'srun -n1 --overlap sh -c "hostname; sleep 3" & srun -n1 --overlap sh -c "hostname; sleep 3"' \

@@ -306,6 +306,31 @@ static void set_replay(void)
 	}
 }
 
+/* The #SBATCH lines of the script that @argv names behind its options, if
+ * there is one: they come before what was typed. */
+static void parse_directives(char **argv)
+{
+	_cleanup_free_ struct option *table = option_table();
+	_cleanup_fclose_ FILE *f = NULL;
+	char line[256];
+	int opt;
+
+	opterr = optind = 0;
+	do
+		opt = getopt_long(argc_of(argv), argv, "+N:n:c:", table, NULL);
+	while (opt != -1);
+	if (argv[optind])
+		f = fopen(argv[optind], "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *words[] = { argv[0], line + strlen("#SBATCH "), NULL };
+
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "#SBATCH ", strlen("#SBATCH ")) == 0)
+			parse_options(&(struct component){ 0 }, 2, words);
+	}
+	opterr = 1;
+}
+
 int play_allocator(int argc, char **argv)
 {
 	if (!start_plugin(S_CTX_ALLOCATOR))
@@ -315,6 +340,8 @@ int play_allocator(int argc, char **argv)
 		struct component c = { 0 };
 
 		replay_env_options();
+		if (strcmp(argv[0], "sbatch") == 0)
+			parse_directives(argv);
 		argv += parse_options(&c, argc_of(argv), argv);
 		take_command(&argv);
 		options_done();
