@@ -48,6 +48,20 @@ static int open_tap(struct ifreq *ifr)
 	return fd;
 }
 
+/* All segments of a frame wait in its queue. Only root may lengthen it, not
+ * who is root in a user namespace. */
+static int lengthen_queue(struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r;
+
+	assert_true(fd >= 0);
+	ifr->ifr_qlen = 2 * OFFLOAD_SEGMENTS_MAX;
+	r = ioctl(fd, SIOCSIFTXQLEN, ifr);
+	close(fd);
+	return r;
+}
+
 static int open_packet(struct ifreq *ifr)
 {
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
@@ -57,8 +71,6 @@ static int open_packet(struct ifreq *ifr)
 		return -1;
 	ifr->ifr_mtu = 65521;
 	assert_int_equal(ioctl(fd, SIOCSIFMTU, ifr), 0);
-	ifr->ifr_qlen = 2 * OFFLOAD_SEGMENTS_MAX;
-	assert_int_equal(ioctl(fd, SIOCSIFTXQLEN, ifr), 0);
 	ifr->ifr_flags = IFF_UP;
 	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, ifr), 0);
 	assert_int_equal(ioctl(fd, SIOCGIFINDEX, ifr), 0);
@@ -81,6 +93,8 @@ static int setup(void **state)
 		f.why = "no network namespace of one's own";
 	else if ((f.tap = open_tap(&ifr)) < 0)
 		f.why = "no tap: /dev/net/tun";
+	else if (lengthen_queue(&ifr) < 0)
+		f.why = "the tap's queue is too short, and not ours to lengthen";
 	else if ((f.sock = open_packet(&ifr)) < 0)
 		f.why = "no packet socket";
 	return 0;
