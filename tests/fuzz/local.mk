@@ -52,10 +52,7 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
-	%D%/fuzz_answer.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
-	%D%/fuzz_rpc.c %D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_vhost.c
-	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_image.c %D%/fuzz_link.c \
-	%D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_stream.c
 	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c %D%/fuzz_image.c \
-	%D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_stream.c
+	%D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_segment.c \
+	%D%/fuzz_stream.c %D%/fuzz_vhost.c
 endif
