@@ -39,6 +39,8 @@ const struct site_key site_keys[] = {
 	{ "net_port_range", SITE_PORTS, AT(net_port_range), "",
 	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
 	  false },
+	{ "net_encrypt", SITE_BOOL, AT(net_encrypt), "no",
+	  "encrypt what goes over the links between nodes?", false },
 	{ "lost_after", SITE_SECONDS, AT(lost_after_s), "30",
 	  "seconds that a node may be cut off before its VMs count as failed",
 	  false },
@@ -59,7 +61,6 @@ const struct site_key site_keys[] = {
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
 	{ "max_fam", SITE_SIZE, 0, NULL, "", true },
 	{ "net_link", SITE_TEXT, 0, NULL, "", true },
-	{ "net_encrypt", SITE_BOOL, 0, NULL, "", true },
 	{ "net_workers", SITE_TEXT, 0, NULL, "", true },
 	{ "beacon_interval", SITE_TEXT, 0, NULL, "", true },
 };

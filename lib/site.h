@@ -26,6 +26,7 @@ struct site {
 	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
+	bool net_encrypt;     /* what goes over the links */
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
 };

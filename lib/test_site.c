@@ -215,6 +215,7 @@ static void test_values(void **state)
 				 "allow_tcg = off\n"
 				 "mem_reserve = 1G\n"
 				 "default_net_mtu = 1500\n"
+				 "net_encrypt = yes\n"
 				 "net_port_range = 1-2"),
 			 0);
 	assert_string_equal(f->site.runtime_dir, "/a b");
@@ -223,6 +224,7 @@ static void test_values(void **state)
 	assert_false(f->site.allow_tcg);
 	assert_int_equal(f->site.mem_reserve, 1 << 30);
 	assert_string_equal(f->site.net_port_range, "1-2");
+	assert_true(f->site.net_encrypt);
 	assert_string_equal(f->site.defaults.opt[OPT_NET_MTU].v[0], "1500");
 }
 

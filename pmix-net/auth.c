@@ -26,6 +26,7 @@ int auth_hello(const struct auth *a, struct wire_hello *ret, struct errmsg *err)
 		.node = htobe32(a->node),
 		.nnodes = htobe32(a->nnodes),
 		.payload_max = htobe32(WIRE_PAYLOAD_MAX),
+		.flags = htobe32(a->flags),
 	};
 
 	memcpy(h.magic, WIRE_MAGIC, sizeof(h.magic));
@@ -33,6 +34,24 @@ int auth_hello(const struct auth *a, struct wire_hello *ret, struct errmsg *err)
 	if (getrandom(h.nonce, sizeof(h.nonce), 0) != sizeof(h.nonce))
 		return errmsg_set(err, -EIO, "random bytes for a link");
 	*ret = h;
+	return 0;
+}
+
+static int check_flags(const struct auth *a, uint32_t said, struct errmsg *err)
+{
+	uint32_t differ = said ^ a->flags;
+
+	if (differ & WIRE_SEALED)
+		return errmsg_say(
+			err, -EPROTO,
+			"%s its links and this node %s: net_encrypt in vmstep.conf must be the same on all nodes",
+			said & WIRE_SEALED ? "encrypts" : "does not encrypt",
+			a->flags & WIRE_SEALED ? "does" : "does not");
+	if (differ)
+		return errmsg_say(err, -EPROTO,
+				  "wants links of kind %#" PRIx32
+				  ", ours are %#" PRIx32,
+				  said, a->flags);
 	return 0;
 }
 
@@ -59,7 +78,7 @@ int auth_check_hello(const struct auth *a, const struct wire_hello *h,
 		return errmsg_say(err, -EPROTO,
 				  "takes messages up to %" PRIu32 " bytes only",
 				  be32toh(h->payload_max));
-	return 0;
+	return check_flags(a, be32toh(h->flags), err);
 }
 
 int auth_proof(const struct auth *a, enum auth_role role,

@@ -32,6 +32,7 @@ struct auth {
 	uint8_t key[AUTH_KEY_LEN];
 	uint32_t node, nnodes;
 	char name[WIRE_NAME];
+	uint32_t flags; /* WIRE_SEALED: what our links are like */
 };
 
 /* Our hello, with a fresh nonce. Returns 0 or -errno. */

@@ -32,6 +32,7 @@ static const char *const names[] = {
 	[COUNT_UNCAPTURED] = "uncaptured",
 	[COUNT_STRANGER] = "stranger",
 	[COUNT_BAD_LINK] = "bad_link",
+	[COUNT_BAD_TAG] = "bad_tag",
 };
 static_assert(ARRAY_SIZE(names) == COUNT_N, "every counter has a name");
 

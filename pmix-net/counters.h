@@ -34,6 +34,7 @@ enum counter {
 	COUNT_UNCAPTURED,  /* the capture had no room for it */
 	COUNT_STRANGER,	   /* connections that did not prove the key */
 	COUNT_BAD_LINK,	   /* links ended by a bad message */
+	COUNT_BAD_TAG,	   /* links ended by one that was changed on its way */
 	COUNT_N
 };
 

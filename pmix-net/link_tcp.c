@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "link_kind.h"
 #include "link_tcp_conn.h"
 
 static_assert(TCP_ADDRESS_MAX <= LINK_ADDRESS_MAX, "a text fits the other");
@@ -98,7 +99,7 @@ static int tcp_dial(struct link_host *host, const char *address, uint32_t node,
 	struct tcp *t;
 	int fd, r;
 
-	fd = tcp_connect(address, err);
+	fd = tcp_connect(link_kind_plain(address), err);
 	if (fd < 0)
 		return fd;
 	r = tcp_new(of_host(host), fd, true, LINK_CONNECT_MS, &t);

@@ -56,6 +56,7 @@ static void release(struct tcp *t)
 	close(t->fd);
 	buf_return(t->host->env.pool, t->rx);
 	buf_return(t->host->env.pool, t->tx);
+	seal_free(t->seal);
 	free(t);
 }
 
@@ -130,6 +131,20 @@ static void send_pending(struct tcp *t)
 	buf_return(t->host->env.pool, b);
 }
 
+/* In @b, which has room. What cannot be sealed is not sent, nor what would
+ * follow: recv() will see the end. */
+static bool close_seal(struct tcp *t, struct buf *b)
+{
+	if (!t->seal)
+		return true;
+	if (seal_close(t->seal, b->data + b->start, buf_len(b)) < 0) {
+		shutdown(t->fd, SHUT_RDWR);
+		return false;
+	}
+	b->end += WIRE_TAG;
+	return true;
+}
+
 static int tcp_send(struct link *l, struct buf *b)
 {
 	struct tcp *t = of_link(l);
@@ -137,6 +152,10 @@ static int tcp_send(struct link *l, struct buf *b)
 	if (t->tx) {
 		t->refused = true;
 		return -EAGAIN;
+	}
+	if (!close_seal(t, b)) {
+		buf_return(t->host->env.pool, b);
+		return 0;
 	}
 	t->tx = b;
 	send_pending(t);
@@ -189,11 +208,26 @@ static int check_proof(struct tcp *t, const uint8_t *said, struct errmsg *err)
 	return r;
 }
 
+static int make_seal(struct tcp *t, struct errmsg *err)
+{
+	const struct auth *auth = t->host->env.auth;
+	bool dialled = t->link.dialled;
+
+	if (!(auth->flags & WIRE_SEALED))
+		return 0;
+	return seal_new(auth, dialled, dialled ? &t->ours : &t->theirs,
+			dialled ? &t->theirs : &t->ours, &t->seal, err);
+}
+
 static int send_open(struct tcp *t)
 {
-	struct wire_header open = { .type = htobe32(WIRE_OPEN) };
+	uint8_t open[sizeof(struct wire_header) + WIRE_TAG] = { 0 };
+	size_t len = sizeof(struct wire_header);
 
-	return send_small(t, &open, sizeof(open));
+	wire_put32(open, WIRE_OPEN);
+	if (t->seal && seal_close(t->seal, open, len) < 0)
+		return -EIO;
+	return send_small(t, open, t->seal ? sizeof(open) : len);
 }
 
 static int take_hello(struct tcp *t, struct errmsg *err)
@@ -256,6 +290,9 @@ static int take_proof(struct tcp *t, struct errmsg *err)
 	if (r < 0)
 		return r;
 	keep_name(t);
+	r = make_seal(t, err);
+	if (r < 0)
+		return r;
 	if (t->link.dialled) {
 		r = send_open(t);
 		return r < 0 ? r : up(t);
@@ -270,19 +307,40 @@ static int take_proof(struct tcp *t, struct errmsg *err)
 
 /* -- receiving ------------------------------------------------------------ */
 
+/* The whole message at @p, once: it may be looked at again. */
+static int open_seal(struct tcp *t, uint8_t *p, uint32_t len,
+		     struct errmsg *err)
+{
+	uint8_t *payload = p + sizeof(struct wire_header);
+
+	if (!t->seal || t->opened)
+		return 0;
+	if (seal_open(t->seal, p, payload, len, payload) < 0)
+		return errmsg_say(
+			err, -EBADMSG,
+			"what came is not as it was sent (its tag is wrong)");
+	t->opened = true;
+	return 0;
+}
+
 static int take_message(struct tcp *t, struct errmsg *err)
 {
 	const struct link_env *env = &t->host->env;
-	const uint8_t *p = t->rx->data + t->rx->start;
+	uint8_t *p = t->rx->data + t->rx->start;
 	uint32_t type = wire_get32(p), len = wire_get32(p + 4);
+	size_t tag = t->seal ? WIRE_TAG : 0;
 	int r;
 
+	/* No word of a peer's where there should have been a tag. */
 	if (len > WIRE_PAYLOAD_MAX)
-		return errmsg_say(err, -EPROTO,
+		return errmsg_say(err, t->seal ? -EBADMSG : -EPROTO,
 				  "it sent a message of %" PRIu32 " bytes",
 				  len);
-	if (len > buf_len(t->rx) - sizeof(struct wire_header))
+	if (len + tag > buf_len(t->rx) - sizeof(struct wire_header))
 		return -ENODATA;
+	r = open_seal(t, p, len, err);
+	if (r < 0)
+		return r;
 	if ((t->state == TCP_OPEN) != (type == WIRE_OPEN))
 		return errmsg_say(err, -EPROTO,
 				  "it sent message %" PRIu32 " out of order",
@@ -293,9 +351,11 @@ static int take_message(struct tcp *t, struct errmsg *err)
 		r = env->events->message(&t->link, type,
 					 p + sizeof(struct wire_header), len,
 					 err, env->arg);
-	if (r == 0)
-		t->rx->start += sizeof(struct wire_header) + len;
-	return r;
+	if (r < 0)
+		return r;
+	t->rx->start += sizeof(struct wire_header) + len + tag;
+	t->opened = false;
+	return 0;
 }
 
 /* One thing off the front of what was read. -ENODATA: it is not whole. */
@@ -362,12 +422,13 @@ static void read_some(struct tcp *t)
 	struct errmsg err = { "it broke the protocol" };
 	bool more = true;
 	ssize_t r = 1;
+	int taken;
 
 	for (int i = 0; i < READS && more && r > 0; i++) {
 		r = receive(t, &err);
 		more = r > 0 && buf_room(t->rx) == 0;
-		if (r > 0)
-			r = take_all(t, &err) < 0 ? -EPROTO : r;
+		taken = r > 0 ? take_all(t, &err) : 0;
+		r = taken < 0 ? taken : r;
 		if (t->state == TCP_DEAD || t->paused)
 			break;
 	}

@@ -7,6 +7,7 @@
 #define VMSTEP_LINK_TCP_CONN_H
 
 #include "link.h"
+#include "seal.h"
 
 /* See link_tcp_conn.c. */
 enum tcp_state {
@@ -36,11 +37,13 @@ struct tcp {
 	int fd;
 	struct loop_io *io;
 	struct wire_hello ours, theirs;
+	struct seal *seal;	   /* NULL: messages travel as they are */
 	int64_t deadline_ms;	   /* while pending */
 	struct tcp *next, **pprev; /* in host->pending; NULL: it is not */
 
 	struct buf *rx; /* NULL: nothing half-read */
 	bool paused;	/* the message at its front was not taken */
+	bool opened;	/* the message at its front is decrypted */
 	struct buf *tx; /* being sent; NULL: none */
 	bool refused;	/* link_send() refused: owe writable() */
 	bool busy;	/* in a callback of its own, whose end frees it */

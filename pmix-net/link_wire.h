@@ -1,7 +1,8 @@
 /* link_wire.h - what two vmstep-net say to each other (doc/net.md draws it)
  *
  * All numbers are big endian. First each side sends a hello and a proof that
- * it holds the step's key, then messages: a header and its payload.
+ * it holds the step's key, then messages: a header and its payload, and a tag
+ * where the hellos say WIRE_SEALED (see seal.h).
  */
 #ifndef VMSTEP_LINK_WIRE_H
 #define VMSTEP_LINK_WIRE_H
@@ -11,11 +12,12 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION   2
+#define WIRE_VERSION   3
 #define WIRE_MAGIC     "vmstepLK" /* 8 bytes, without the final NUL */
 #define WIRE_NONCE     32
 #define WIRE_PROOF     32
 #define WIRE_NAME      64
+#define WIRE_TAG       16
 #define WIRE_FRAME_MIN 14    /* an Ethernet header */
 #define WIRE_FRAME_MAX 65565 /* largest IP packet, tagged, virtio_net_hdr */
 /* In a frame's length, what follows it: an offload, then an origin. */
@@ -30,10 +32,13 @@ struct wire_hello {
 	uint32_t version;
 	uint32_t node, nnodes; /* who speaks, of how many */
 	uint32_t payload_max;  /* the longest payload it takes */
+	uint32_t flags;	       /* WIRE_SEALED: both ends' must be the same */
 	uint8_t nonce[WIRE_NONCE];
 	char name[WIRE_NAME]; /* of its node, for messages; padded with NUL */
 };
-static_assert(sizeof(struct wire_hello) == 120, "as in doc/net.md");
+static_assert(sizeof(struct wire_hello) == 124, "as in doc/net.md");
+
+#define WIRE_SEALED 1u /* messages are encrypted */
 
 enum wire_type {
 	WIRE_OPEN = 1, /* empty; the dialler's first message */
@@ -55,7 +60,7 @@ static_assert(sizeof(struct wire_offload) == 12, "as in doc/net.md");
 
 struct wire_header {
 	uint32_t type; /* enum wire_type */
-	uint32_t len;  /* of the payload */
+	uint32_t len;  /* of the payload, without its tag */
 };
 static_assert(sizeof(struct wire_header) == 8, "as in doc/net.md");
 

@@ -21,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/inet.c %D%/inet.h \
 	%D%/learn.c %D%/learn.h \
 	%D%/link.h %D%/link_wire.h \
+	%D%/link_kind.c %D%/link_kind.h \
 	%D%/link_tcp.c %D%/link_tcp.h \
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
 	%D%/local_address.c %D%/local_address.h \
@@ -41,6 +42,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/round.c %D%/round.h \
 	%D%/sigbus.c %D%/sigbus.h \
 	%D%/spin.c %D%/spin.h \
+	%D%/seal.c %D%/seal.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/states.c %D%/states.h \
 	%D%/table.c %D%/table.h \
@@ -88,6 +90,7 @@ UNIT_TESTS += \
 	%D%/test_outq \
 	%D%/test_record \
 	%D%/test_roll \
+	%D%/test_seal \
 	%D%/test_segment \
 	%D%/test_segment_kernel \
 	%D%/test_sigbus \
@@ -130,6 +133,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_record_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)
 %C%_test_roll_LDADD = $(net_test_ldadd)
+%C%_test_seal_CFLAGS = $(net_test_cflags)
+%C%_test_seal_LDADD = $(net_test_ldadd)
 %C%_test_segment_CFLAGS = $(net_test_cflags)
 %C%_test_segment_LDADD = $(net_test_ldadd)
 %C%_test_segment_kernel_CFLAGS = $(net_test_cflags)

@@ -456,6 +456,8 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 	struct mesh *m = p->mesh;
 	enum peer_state was = p->state;
 
+	if (code == -EBADMSG)
+		count(&p->counts, COUNT_BAD_TAG);
 	p->taken = 0;
 	p->blocked = false;
 	flow_forget_inlet(m->env.flow, &p->in);

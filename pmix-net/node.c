@@ -15,6 +15,7 @@
 #include "counters.h"
 #include "ctl.h"
 #include "fwd.h"
+#include "link_kind.h"
 #include "link_tcp.h"
 #include "local_address.h"
 #include "log.h"
@@ -53,6 +54,11 @@ struct node {
 static bool is_alone(const struct node *n)
 {
 	return rankset_count(&n->o->ranks) == n->o->nranks;
+}
+
+static uint32_t link_flags(const struct node *n)
+{
+	return n->o->encrypt ? WIRE_SEALED : 0;
 }
 
 /* -- what is agreed on ---------------------------------------------------- */
@@ -194,6 +200,10 @@ static int on_capture(uint32_t rank, int fd, struct errmsg *err, void *arg)
 static int check_table(const struct node *n, const struct netctl *msg,
 		       const struct table *t, struct errmsg *err)
 {
+	int r = link_kind_check(link_flags(n), t, err);
+
+	if (r < 0)
+		return errmsg_prefix(err, r, "vmstep-net");
 	if (msg->table.node >= msg->table.nnodes ||
 	    !table_is(t, msg->table.node, &n->o->ranks))
 		return errmsg_say(
@@ -209,6 +219,7 @@ static void set_auth(struct node *n, const struct netctl *msg)
 	memcpy(n->auth.key, msg->table.key, sizeof(n->auth.key));
 	n->auth.node = msg->table.node;
 	n->auth.nnodes = msg->table.nnodes;
+	n->auth.flags = link_flags(n);
 	snprintf(n->auth.name, sizeof(n->auth.name), "%s", n->o->node);
 }
 
@@ -491,13 +502,21 @@ static int make_host(struct node *n, struct errmsg *err)
 
 	if (is_alone(n))
 		return start_states(n, 0, 1, err);
-	if (n->o->link_fd >= 0)
-		return link_tcp_adopt(&env, n->o->link_fd, &n->host, err);
-	r = local_address(n->o->device, n->o->bind, n->o->node, &sa, err);
+	if (n->o->link_fd >= 0) {
+		r = link_tcp_adopt(&env, n->o->link_fd, &n->host, err);
+	} else {
+		r = local_address(n->o->device, n->o->bind, n->o->node, &sa,
+				  err);
+		if (r == 0)
+			r = link_tcp_listen(&env, &sa, n->o->ports, &n->host,
+					    err);
+	}
 	if (r == 0)
-		r = link_tcp_listen(&env, &sa, n->o->ports, &n->host, err);
-	if (r == 0)
-		log_info("listening for other nodes at %s", n->host->address);
+		r = link_kind_mark(link_flags(n), n->host->address,
+				   sizeof(n->host->address));
+	if (r == 0 && n->o->link_fd < 0)
+		log_info("links: %s; other nodes reach us at %s",
+			 link_kind_text(link_flags(n)), n->host->address);
 	return r;
 }
 

@@ -118,6 +118,7 @@ static const struct option_row {
 	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
+	{ "--encrypt", false, opt_flag, AT(encrypt) },
 	{ "--verbose", false, opt_flag, AT(verbose) },
 	{ "--help", false, opt_flag, AT(help) },
 	{ "--version", false, opt_flag, AT(version) },

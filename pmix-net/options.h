@@ -24,6 +24,7 @@ struct options {
 	const char *bind, *device, *log;
 	struct port_range ports;
 	uint32_t lost_after_s;
+	bool encrypt; /* what goes over links */
 	bool verbose;
 	bool help, version; /* asked by a person: nothing else was checked */
 };

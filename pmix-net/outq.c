@@ -9,7 +9,8 @@
 #define ORIGIN	   4
 #define PREFIX_MAX (PREFIX + sizeof(struct wire_offload) + ORIGIN)
 
-static_assert(sizeof(struct wire_header) + WIRE_PAYLOAD_MAX <= BUF_BYTES,
+static_assert(sizeof(struct wire_header) + WIRE_PAYLOAD_MAX + WIRE_TAG <=
+		      BUF_BYTES,
 	      "a buffer takes any message");
 static_assert(WIRE_BATCH_BYTES <= WIRE_PAYLOAD_MAX, "a peer takes a batch");
 

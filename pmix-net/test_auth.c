@@ -49,6 +49,25 @@ static void odd_hellos_are_refused(void **state)
 	assert_int_equal(auth_check_hello(&b, &h, AUTH_ANY, &err), -EPROTO);
 }
 
+static void who_has_other_links_is_refused_by_name(void **state)
+{
+	struct auth sealed = a;
+	struct wire_hello h;
+
+	sealed.flags = WIRE_SEALED;
+	hello_of(&a, &h);
+	sealed.node = 1;
+	assert_int_equal(auth_check_hello(&sealed, &h, AUTH_ANY, &err),
+			 -EPROTO);
+	assert_non_null(strstr(err.text, "does not encrypt its links"));
+	sealed.node = 0;
+	hello_of(&sealed, &h);
+	assert_int_equal(auth_check_hello(&b, &h, AUTH_ANY, &err), -EPROTO);
+	assert_non_null(strstr(err.text, "encrypts its links"));
+	h.flags = htobe32(0x40000000);
+	assert_int_equal(auth_check_hello(&b, &h, AUTH_ANY, &err), -EPROTO);
+}
+
 static void only_the_expected_node_will_do(void **state)
 {
 	struct wire_hello h;
@@ -115,10 +134,10 @@ static void every_bit_of_both_hellos_counts(void **state)
 static void the_proof_is_plain_hmac_sha256(void **state)
 {
 	static const uint8_t want[WIRE_PROOF] = {
-		0xe0, 0xd1, 0x43, 0x83, 0x30, 0xff, 0xd3, 0x7c,
-		0x4f, 0xfd, 0x29, 0xe3, 0x96, 0x5f, 0x6c, 0x52,
-		0x54, 0xbc, 0x6e, 0xe9, 0x7f, 0x22, 0x8a, 0x42,
-		0xf1, 0x4e, 0x67, 0xd1, 0x4d, 0x66, 0x72, 0x87,
+		0xa5, 0xdf, 0x5a, 0xa2, 0x27, 0x33, 0xf8, 0x74,
+		0xee, 0xa5, 0xe6, 0xe8, 0xd2, 0x8d, 0x36, 0x53,
+		0x25, 0x66, 0x4e, 0x96, 0xd4, 0xca, 0x06, 0x84,
+		0x75, 0x5f, 0x0d, 0x6e, 0x35, 0xf9, 0xb2, 0x6a,
 	};
 	uint8_t proof[WIRE_PROOF];
 	struct wire_hello ha = { .node = 0 }, hb = { .node = htobe32(1) };
@@ -131,6 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(odd_hellos_are_refused),
+		cmocka_unit_test(who_has_other_links_is_refused_by_name),
 		cmocka_unit_test(only_the_expected_node_will_do),
 		cmocka_unit_test(both_ends_compute_the_same_proof),
 		cmocka_unit_test(a_proof_is_good_for_nothing_else),

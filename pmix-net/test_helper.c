@@ -29,7 +29,7 @@ int helper_exec(const struct helper_conf *conf)
 	} given[3] = { { "ctl", conf->ctl_fd },
 		       { "lock", conf->lock_fd },
 		       { "link", conf->link_fd } };
-	char *argv[12] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
+	char *argv[13] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
 			   bind };
 	char text[RANKS_TEXT];
 	int n = 5;
@@ -50,6 +50,8 @@ int helper_exec(const struct helper_conf *conf)
 		snprintf(log, sizeof(log), "--log=%s", conf->log);
 		argv[n++] = log;
 	}
+	if (conf->links)
+		argv[n++] = (char *)(uintptr_t)conf->links;
 	argv[n] = (char *)(uintptr_t)conf->option;
 	execv(conf->program, argv);
 	return -errno;

@@ -15,8 +15,11 @@
 #include <cmocka.h>
 
 #include "auth.h"
+#include "cleanup.h"
 #include "link.h"
+#include "link_kind.h"
 #include "port.h"
+#include "seal.h"
 #include "tcp_socket.h"
 #include "test_frame.h"
 #include "test_proxy.h"
@@ -32,6 +35,16 @@
 #ifndef SANITIZED
 #define SANITIZED 0
 #endif
+
+/* What is tested with each kind of link. */
+static const struct kind {
+	const char *name, *option; /* NULL: none */
+	uint32_t flags;
+} kinds[] = {
+	{ "tcp", NULL, 0 },
+	{ "tcp, encrypted", "--encrypt", WIRE_SEALED },
+};
+static const struct kind *kind = kinds;
 
 static struct step s;
 static uint8_t frame[WIRE_FRAME_MAX], got[WIRE_FRAME_MAX];
@@ -387,9 +400,12 @@ static void begin_over_wires(const char *option)
 	step_start(&s, 2, 2, option);
 	step_hello(&s);
 	for (uint32_t n = 0; n < 2; n++) {
-		proxy_start(&wires[n], s.nodes[n].address);
+		proxy_start(&wires[n], link_kind_plain(s.nodes[n].address));
 		snprintf(s.nodes[n].address, sizeof(s.nodes[n].address), "%s",
 			 wires[n].address);
+		assert_int_equal(link_kind_mark(kind->flags, s.nodes[n].address,
+						sizeof(s.nodes[n].address)),
+				 0);
 		s.nodes[n].wired = true;
 	}
 	step_table(&s);
@@ -603,7 +619,7 @@ static void any_helper_may_bring_the_table(void **state)
 static int dial(uint32_t node)
 {
 	struct errmsg err;
-	int fd = tcp_connect(s.nodes[node].address, &err);
+	int fd = tcp_connect(link_kind_plain(s.nodes[node].address), &err);
 	struct pollfd p = { fd, POLLOUT, 0 };
 
 	assert_true(fd >= 0);
@@ -695,20 +711,44 @@ static void read_exactly(int fd, void *data, size_t len)
 	}
 }
 
+static struct seal *seal; /* the liar's; NULL: none */
+
 static void write_message(int fd, uint32_t type, const void *data, uint32_t len)
 {
-	uint8_t header[8];
+	uint8_t message[8 + 4096 + WIRE_TAG];
+	size_t n = 8 + len;
 
-	wire_put32(header, type);
-	wire_put32(header + 4, len);
-	assert_int_equal(send(fd, header, 8, MSG_NOSIGNAL), 8);
-	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
+	assert_true(len <= 4096);
+	wire_put32(message, type);
+	wire_put32(message + 4, len);
+	memcpy(message + 8, data, len);
+	if (seal) {
+		assert_int_equal(seal_close(seal, message, n), 0);
+		n += WIRE_TAG;
+	}
+	assert_int_equal(send(fd, message, n, MSG_NOSIGNAL), n);
+}
+
+static uint32_t read_message(int fd)
+{
+	uint8_t header[8];
+	uint32_t len;
+
+	read_exactly(fd, header, sizeof(header));
+	len = wire_get32(header + 4);
+	assert_true(len + WIRE_TAG <= sizeof(got));
+	read_exactly(fd, got, len + (seal ? WIRE_TAG : 0));
+	if (seal)
+		assert_int_equal(seal_open(seal, header, got, len, got), 0);
+	return wire_get32(header);
 }
 
 /* We are node 1: it has no process of its own. */
 static int begin_as_node_1(void)
 {
-	struct auth a = { .node = 1, .nnodes = 2, .name = "liar" };
+	struct auth a = {
+		.node = 1, .nnodes = 2, .name = "liar", .flags = kind->flags
+	};
 	uint8_t proof[WIRE_PROOF], want[WIRE_PROOF];
 	struct wire_hello ours, theirs;
 	int fd;
@@ -731,7 +771,12 @@ static int begin_as_node_1(void)
 	assert_int_equal(
 		auth_proof(&a, AUTH_ACCEPTOR, &ours, &theirs, want, NULL), 0);
 	assert_memory_equal(proof, want, sizeof(want));
-	write_message(fd, WIRE_OPEN, NULL, 0);
+	seal_free(seal);
+	seal = NULL;
+	if (kind->flags & WIRE_SEALED)
+		assert_int_equal(
+			seal_new(&a, true, &ours, &theirs, &seal, NULL), 0);
+	write_message(fd, WIRE_OPEN, "", 0);
 	return fd;
 }
 
@@ -801,15 +846,12 @@ static void a_message_that_is_too_long_ends_the_link(void **state)
 
 static void a_bye_is_acked_and_no_loss(void **state)
 {
-	uint8_t header[8] = { 0 };
 	int fd = begin_as_node_1();
 
 	write_message(fd, WIRE_STATE, "ready 1\ndone 1\n", 15);
 	write_message(fd, WIRE_BYE, "", 0);
-	while (wire_get32(header) != WIRE_ACK) { /* states may come first */
-		read_exactly(fd, header, sizeof(header));
-		read_exactly(fd, got, wire_get32(header + 4));
-	}
+	while (read_message(fd) != WIRE_ACK)
+		; /* states may come first */
 	close(fd);
 	step_say(&s, 0, NETCTL_READY);
 	step_say(&s, 0, NETCTL_DONE);
@@ -817,6 +859,86 @@ static void a_bye_is_acked_and_no_loss(void **state)
 			 NETCTL_READY);
 	assert_int_equal(step_expect(s.ranks[0].ctl, NETCTL_ALL).all.state,
 			 NETCTL_DONE);
+	step_end(&s);
+}
+
+/* Whoever can write on the fabric, but does not hold the key: the link ends,
+ * and is made anew. */
+static void what_was_changed_on_its_way_ends_the_link(void **state)
+{
+	static const uint8_t bit = 1;
+	uint8_t batch[256];
+	size_t len;
+	int fd = begin_as_node_1();
+
+	len = batch_of(batch, 0, 1);
+	write_message(fd, WIRE_FRAMES, batch, (uint32_t)len);
+	step_expect_frame(&s, 0, batch + 4, 60);
+	for (size_t i = 0; i < 8 + WIRE_TAG; i++) /* FRAMES, and no tag */
+		assert_int_equal(send(fd, &bit, 1, MSG_NOSIGNAL), 1);
+	step_wait_log(&s, 0, "broke: ");
+	assert_int_equal(kill(s.nodes[0].pid, SIGUSR1), 0);
+	step_wait_log(&s, 0, "bad_tag=1");
+	assert_false(step_has_log(&s, 0, "bad_link"));
+	close(fd);
+	step_end(&s);
+}
+
+static void nobody_reads_what_travels(void **state)
+{
+	static uint8_t seen[65536];
+	size_t n = 0;
+
+	begin_over_wires(NULL);
+	memset(frame, 0x5a, 4000);
+	test_frame(frame, 2, 0, 4000);
+	for (int i = 0; i < 3; i++) {
+		step_put(&s, 0, frame, 4000);
+		step_expect_frame(&s, 2, frame, 4000);
+	}
+	n = proxy_seen(&wires[0], seen, sizeof(seen));
+	n += proxy_seen(&wires[1], seen + n, sizeof(seen) - n);
+	assert_true(n >= 12000);
+	assert_null(memmem(seen, n, frame + 100, 32));
+	end_over_wires();
+}
+
+static void nodes_that_differ_are_refused_by_name(void **state)
+{
+	struct netctl lost;
+
+	step_links = NULL;
+	step_start(&s, 2, 1, NULL);
+	s.may_fail = true;
+	step_kill(&s, 1);
+	step_links = "--encrypt";
+	step_start_node(&s, 1);
+	step_hello(&s);
+	step_table(&s);
+	lost = step_expect(s.ranks[0].ctl, NETCTL_LOST);
+	assert_non_null(strstr(lost.lost.text, "net_encrypt"));
+	lost = step_expect(s.ranks[1].ctl, NETCTL_LOST);
+	assert_non_null(strstr(lost.lost.text, "node 0 has other links"));
+	step_end(&s);
+	step_links = kind->option;
+}
+
+/* And by what they say to each other, where the table does not tell. */
+static void a_peer_without_encryption_is_a_stranger(void **state)
+{
+	struct auth a = { .node = 1, .nnodes = 2, .name = "liar" };
+	struct wire_hello ours;
+	int fd;
+
+	step_begin(&s, 2, 1);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	memcpy(a.key, s.key, sizeof(a.key));
+	assert_int_equal(auth_hello(&a, &ours, NULL), 0);
+	fd = dial(0);
+	assert_int_equal(send(fd, &ours, sizeof(ours), 0), sizeof(ours));
+	expect_silence_and_end(fd);
+	step_wait_log(&s, 0, "does not encrypt its links and this node does");
 	step_end(&s);
 }
 
@@ -981,47 +1103,98 @@ static void an_idle_step_uses_no_cpu(void **state)
 	step_end(&s);
 }
 
+/* Without links, or whatever they are like. */
+static const struct CMUnitTest once[] = {
+	cmocka_unit_test(one_node_opens_no_port_to_the_world),
+	cmocka_unit_test(nothing_is_left_of_its_privileges),
+	cmocka_unit_test(odd_helpers_are_refused_by_name),
+	cmocka_unit_test(odd_ports_are_refused_by_name),
+	cmocka_unit_test(what_stops_it_is_told_to_helpers),
+	cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
+	cmocka_unit_test(a_wrong_table_is_refused),
+	cmocka_unit_test(the_first_may_fail_before_the_second_comes),
+	cmocka_unit_test(who_comes_late_hears_what_holds),
+	cmocka_unit_test(what_those_said_that_left_is_kept),
+	cmocka_unit_test(nodes_that_differ_are_refused_by_name),
+};
+
+/* With each kind of link. */
+static const struct CMUnitTest over_links[] = {
+	cmocka_unit_test(a_helper_that_dies_early_fails_the_step),
+	cmocka_unit_test(frames_reach_their_rank_here_and_there),
+	cmocka_unit_test(who_has_is_answered_at_once),
+	cmocka_unit_test(a_broadcast_comes_once_to_everyone_else),
+	cmocka_unit_test(all_may_connect_at_once),
+	cmocka_unit_test(ready_and_done_hold_when_all_have_said_so),
+	cmocka_unit_test(nodes_leave_in_any_order),
+	cmocka_unit_test(a_node_that_is_killed_early_is_a_loss),
+	cmocka_unit_test(a_node_that_is_killed_late_counts_as_done),
+	cmocka_unit_test(a_link_that_breaks_mends),
+	cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
+	cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
+	cmocka_unit_test(a_node_that_stays_away_is_lost),
+	cmocka_unit_test(killed_it_comes_back_as_it_was),
+	cmocka_unit_test(killed_early_it_forgets_nothing),
+	cmocka_unit_test(any_helper_may_bring_the_table),
+	cmocka_unit_test(garbage_is_not_answered),
+	cmocka_unit_test(strangers_are_bounded_in_number),
+	cmocka_unit_test(a_wrong_key_is_refused),
+	cmocka_unit_test(who_calls_before_the_table_waits),
+	cmocka_unit_test(a_gigabyte_both_ways_comes_in_order),
+	cmocka_unit_test(one_that_does_not_read_stops_nobody),
+	cmocka_unit_test(an_idle_step_uses_no_cpu),
+};
+
+/* With those that the test speaks itself. */
+static const struct CMUnitTest over_tcp[] = {
+	cmocka_unit_test(what_a_peer_sends_is_checked),
+	cmocka_unit_test(a_bad_message_ends_the_link_only),
+	cmocka_unit_test(a_message_that_is_too_long_ends_the_link),
+	cmocka_unit_test(a_bye_is_acked_and_no_loss),
+};
+
+static const struct CMUnitTest sealed[] = {
+	cmocka_unit_test(what_was_changed_on_its_way_ends_the_link),
+	cmocka_unit_test(nobody_reads_what_travels),
+	cmocka_unit_test(a_peer_without_encryption_is_a_stranger),
+};
+
+/* The row's state is its kind. */
+static int choose_kind(void **state)
+{
+	kind = *state;
+	step_links = kind->option;
+	return 0;
+}
+
+#define ROWS_MAX 256
+
+static struct CMUnitTest rows[ROWS_MAX]; /* cmocka passes over empty ones */
+static char names[ROWS_MAX][96];
+static size_t n_rows;
+
+static void add_rows(const struct CMUnitTest *tests, size_t n,
+		     const struct kind *k)
+{
+	for (size_t i = 0; i < n; i++, n_rows++) {
+		assert_true(n_rows < ROWS_MAX);
+		snprintf(names[n_rows], sizeof(names[0]), "%s: %s", k->name,
+			 tests[i].name);
+		rows[n_rows] = tests[i];
+		rows[n_rows].name = names[n_rows];
+		rows[n_rows].setup_func = choose_kind;
+		rows[n_rows].initial_state = (void *)(uintptr_t)k;
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_node_opens_no_port_to_the_world),
-		cmocka_unit_test(nothing_is_left_of_its_privileges),
-		cmocka_unit_test(odd_helpers_are_refused_by_name),
-		cmocka_unit_test(odd_ports_are_refused_by_name),
-		cmocka_unit_test(what_stops_it_is_told_to_helpers),
-		cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
-		cmocka_unit_test(a_wrong_table_is_refused),
-		cmocka_unit_test(a_helper_that_dies_early_fails_the_step),
-		cmocka_unit_test(the_first_may_fail_before_the_second_comes),
-		cmocka_unit_test(who_comes_late_hears_what_holds),
-		cmocka_unit_test(frames_reach_their_rank_here_and_there),
-		cmocka_unit_test(who_has_is_answered_at_once),
-		cmocka_unit_test(a_broadcast_comes_once_to_everyone_else),
-		cmocka_unit_test(all_may_connect_at_once),
-		cmocka_unit_test(ready_and_done_hold_when_all_have_said_so),
-		cmocka_unit_test(nodes_leave_in_any_order),
-		cmocka_unit_test(a_node_that_is_killed_early_is_a_loss),
-		cmocka_unit_test(a_node_that_is_killed_late_counts_as_done),
-		cmocka_unit_test(a_link_that_breaks_mends),
-		cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
-		cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
-		cmocka_unit_test(a_node_that_stays_away_is_lost),
-		cmocka_unit_test(killed_it_comes_back_as_it_was),
-		cmocka_unit_test(killed_early_it_forgets_nothing),
-		cmocka_unit_test(what_those_said_that_left_is_kept),
-		cmocka_unit_test(any_helper_may_bring_the_table),
-		cmocka_unit_test(garbage_is_not_answered),
-		cmocka_unit_test(strangers_are_bounded_in_number),
-		cmocka_unit_test(a_wrong_key_is_refused),
-		cmocka_unit_test(who_calls_before_the_table_waits),
-		cmocka_unit_test(what_a_peer_sends_is_checked),
-		cmocka_unit_test(a_bad_message_ends_the_link_only),
-		cmocka_unit_test(a_message_that_is_too_long_ends_the_link),
-		cmocka_unit_test(a_bye_is_acked_and_no_loss),
-		cmocka_unit_test(a_gigabyte_both_ways_comes_in_order),
-		cmocka_unit_test(one_that_does_not_read_stops_nobody),
-		cmocka_unit_test(an_idle_step_uses_no_cpu),
-	};
-
-	return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+	add_rows(once, ARRAY_SIZE(once), &kinds[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		add_rows(over_links, ARRAY_SIZE(over_links), &kinds[i]);
+		add_rows(over_tcp, ARRAY_SIZE(over_tcp), &kinds[i]);
+		if (kinds[i].flags & WIRE_SEALED)
+			add_rows(sealed, ARRAY_SIZE(sealed), &kinds[i]);
+	}
+	return cmocka_run_group_tests_name("net", rows, NULL, NULL);
 }

@@ -80,9 +80,10 @@ static void what_does_not_parse_is_named(void **state)
 
 static void unknown_options_are_refused(void **state)
 {
-	static const char *const bad[] = { "--mtux=1", "--mt=1", "--verbose=1",
-					   "--mtu",    "x",	 "-v",
-					   "" };
+	static const char *const bad[] = { "--mtux=1",	  "--mt=1",
+					   "--verbose=1", "--encrypt=1",
+					   "--mtu",	  "x",
+					   "-v",	  "" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(parse(bad[i], NULL), -EINVAL);
@@ -108,13 +109,15 @@ static void the_rest_is_taken(void **state)
 	assert_int_equal(o.mtu, 9000);
 	assert_int_equal(o.net.prefix, 8);
 	assert_int_equal(o.ports.last, 0);
-	assert_false(o.verbose);
+	assert_false(o.verbose || o.encrypt);
 	assert_int_equal(parse("--mtu=65521", "--port-range=5-5"), 0);
 	assert_int_equal(o.mtu, 65521);
 	assert_int_equal(o.ports.first, 5);
 	assert_int_equal(parse("--verbose", "--bind=::1"), 0);
 	assert_true(o.verbose);
 	assert_string_equal(o.bind, "::1");
+	assert_int_equal(parse("--encrypt", NULL), 0);
+	assert_true(o.encrypt);
 }
 
 static void names_are_taken_and_have_to_fit(void **state)

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +19,15 @@
 
 #define PAIRS_MAX 16
 
+#define TAPE_BYTES (256 * 1024)
+
+struct proxy_tape {
+	size_t len;
+	uint8_t data[TAPE_BYTES];
+};
+
 static struct { /* of the process that is the wire */
+	struct proxy_tape *tape;
 	int listener, orders;
 	const char *to;
 	bool held;
@@ -59,6 +69,17 @@ static void take_connection(void)
 		}
 }
 
+static void record(const char *data, ssize_t n)
+{
+	size_t len = __atomic_load_n(&w.tape->len, __ATOMIC_RELAXED);
+
+	if (n <= 0 || len + (size_t)n > TAPE_BYTES)
+		return;
+	memcpy(w.tape->data + len, data, (size_t)n);
+	/* release: pairs with the acquire in proxy_seen() */
+	__atomic_store_n(&w.tape->len, len + (size_t)n, __ATOMIC_RELEASE);
+}
+
 /* Blocks while the other end takes nothing, which is no matter here. */
 static void pass_on(int i)
 {
@@ -66,6 +87,7 @@ static void pass_on(int i)
 	char data[16384];
 	ssize_t n = recv(w.ends[i], data, sizeof(data), MSG_DONTWAIT), done;
 
+	record(data, n);
 	for (ssize_t at = 0; at < n; at += done) {
 		poll(&p, 1, -1);
 		done = send(p.fd, data + at, (size_t)(n - at), MSG_NOSIGNAL);
@@ -124,6 +146,9 @@ void proxy_start(struct proxy *p, const char *address)
 	assert_int_equal(pipe(fds), 0);
 	w.orders = fds[0];
 	w.to = address;
+	p->tape = w.tape = mmap(NULL, sizeof(*p->tape), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(p->tape != MAP_FAILED);
 	for (int i = 0; i < PAIRS_MAX * 2; i++)
 		w.ends[i] = -1;
 	p->pid = fork();
@@ -158,8 +183,18 @@ void proxy_mend(struct proxy *p)
 	order(p, 'm');
 }
 
+size_t proxy_seen(const struct proxy *p, uint8_t *data, size_t size)
+{
+	size_t len = __atomic_load_n(&p->tape->len, __ATOMIC_ACQUIRE);
+
+	len = len < size ? len : size;
+	memcpy(data, p->tape->data, len);
+	return len;
+}
+
 void proxy_end(struct proxy *p)
 {
+	munmap(p->tape, sizeof(*p->tape));
 	close(p->orders);
 	assert_int_equal(waitpid(p->pid, NULL, 0), p->pid);
 }

@@ -28,6 +28,8 @@
 #define VMSTEP_NET "./vmstep-net"
 #endif
 
+const char *step_links;
+
 /* -- processes ------------------------------------------------------------ */
 
 static int listen_for_helpers(const struct step_node *n)
@@ -56,6 +58,7 @@ static void exec_net(const struct step *s, uint32_t node)
 		.bind = "127.0.0.1",
 		.log = n->log,
 		.option = s->option,
+		.links = step_links,
 		.node = node,
 		.per_node = s->per_node,
 		.nranks = s->nranks,
@@ -83,14 +86,15 @@ static void start_net(struct step *s, uint32_t node)
 		exec_net(s, node);
 }
 
-static void start_node(struct step *s, uint32_t node)
+void step_start_node(struct step *s, uint32_t node)
 {
 	struct step_node *n = &s->nodes[node];
+	char dir[] = "/tmp/vmstep-net-test.XXXXXX";
 
-	snprintf(n->dir, sizeof(n->dir), "/tmp/vmstep-net-test.XXXXXX");
-	assert_non_null(mkdtemp(n->dir));
-	snprintf(n->socket, sizeof(n->socket), "%s/net.sock", n->dir);
-	snprintf(n->log, sizeof(n->log), "%s/net.log", n->dir);
+	assert_non_null(mkdtemp(dir));
+	snprintf(n->dir, sizeof(n->dir), "%s", dir);
+	snprintf(n->socket, sizeof(n->socket), "%s/net.sock", dir);
+	snprintf(n->log, sizeof(n->log), "%s/net.log", dir);
 	n->ctl_fd = listen_for_helpers(n);
 	n->link_fd = -1;
 	start_net(s, node);
@@ -110,7 +114,7 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 	for (uint32_t r = 0; r < s->nranks; r++)
 		s->ranks[r] = (struct step_rank){ -1, -1, -1, NETCTL_STREAM };
 	for (uint32_t n = 0; n < nnodes; n++)
-		start_node(s, n);
+		step_start_node(s, n);
 }
 
 void step_wait_end(struct step *s, uint32_t node)
@@ -147,11 +151,23 @@ static void kill_net(struct step *s, uint32_t node)
 	s->nodes[node].pid = 0;
 }
 
+static void remove_dir(const struct step_node *n)
+{
+	char lock[128];
+
+	unlink(n->socket);
+	unlink(n->log);
+	snprintf(lock, sizeof(lock), "%s/net.lock", n->dir);
+	unlink(lock);
+	rmdir(n->dir);
+}
+
 void step_kill(struct step *s, uint32_t node)
 {
 	close_end(&s->nodes[node].ctl_fd);
 	close_end(&s->nodes[node].link_fd);
 	kill_net(s, node);
+	remove_dir(&s->nodes[node]);
 }
 
 void step_leave(struct step *s, uint32_t node)
@@ -169,18 +185,12 @@ void step_leave(struct step *s, uint32_t node)
 
 void step_end(struct step *s)
 {
-	char lock[128];
-
 	for (uint32_t n = 0; n < s->nnodes; n++)
 		step_leave(s, n);
 	for (uint32_t n = 0; n < s->nnodes; n++) {
 		if (s->nodes[n].pid)
 			step_wait_end(s, n);
-		unlink(s->nodes[n].socket);
-		unlink(s->nodes[n].log);
-		snprintf(lock, sizeof(lock), "%s/net.lock", s->nodes[n].dir);
-		unlink(lock);
-		rmdir(s->nodes[n].dir);
+		remove_dir(&s->nodes[n]);
 	}
 }
 

@@ -43,10 +43,16 @@ struct step {
 	uint8_t key[NETCTL_KEY_LEN];
 };
 
+/* A further option of every process from now on, for what its links are like;
+ * NULL: none. */
+extern const char *step_links;
+
 /* Start the processes, with @option if not NULL. Rank r is on node
  * r / @per_node. */
 void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 		const char *option);
+/* One of them, again. */
+void step_start_node(struct step *s, uint32_t node);
 /* Every helper's HELLO, with a port, and its WELCOME. */
 void step_hello(struct step *s);
 void step_hello_of(struct step *s, uint32_t rank);

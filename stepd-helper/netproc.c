@@ -129,7 +129,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 					{ null, 2 },	   { given->lock, 3 },
 					{ given->ctl, 4 }, { given->link, 5 } };
 	const size_t n_fds = ARRAY_SIZE(fds) - (given->link < 0);
-	const char *argv[20] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
+	const char *argv[24] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
 				 mtu,	      nranks,	  local,     node,
 				 lost_after,  hostname };
 	struct child_spec spec = { argv, fds, n_fds, true, true };
@@ -169,6 +169,8 @@ int netproc_start(const struct task *t, const struct spec *s,
 		argv[n++] = bind_to;
 	if (*t->net_port_range)
 		argv[n++] = ports;
+	if (t->net_encrypt)
+		argv[n++] = "--encrypt";
 	argv[n++] = log;
 	if (s->verbose || s->log)
 		argv[n++] = "--verbose";

@@ -102,6 +102,15 @@ static int load_numbers(struct task *t, struct errmsg *err)
 	return 0;
 }
 
+static int get_bool(const struct desc *d, const char *key, bool *ret,
+		    struct errmsg *err)
+{
+	const char *text;
+	int r = get_text(d, key, &text, err);
+
+	return r < 0 ? r : value_bool(text, ret, err);
+}
+
 static int load_texts(struct task *t, struct errmsg *err)
 {
 	const struct {
@@ -129,9 +138,9 @@ static int load_texts(struct task *t, struct errmsg *err)
 	if (r == 0)
 		r = rankset_parse(&t->local_ranks, text, strlen(text), err);
 	if (r == 0)
-		r = get_text(t->desc, "site.allow_tcg", &text, err);
+		r = get_bool(t->desc, "site.allow_tcg", &t->allow_tcg, err);
 	if (r == 0)
-		r = value_bool(text, &t->allow_tcg, err);
+		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
 	return r;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "guests.h"
 #include "netns.h"
 #include "quiet.h"
@@ -78,14 +79,28 @@ static void measure(struct run *r, unsigned int ms, struct figures *ret)
 	ret->cpu_s_per_gb = (double)cpu / ((double)n * (double)r->load.len);
 }
 
-static bool flow(const struct bench *b, const int netns[2],
-		 enum netctl_port kind, size_t len, struct figures *ret)
+/* What the frames go through. */
+static const struct way {
+	const char *name;
+	enum netctl_port port;
+	const char *links; /* an option of vmstep-net's; NULL: tcp, plain */
+} ways[] = {
+	{ "vhost-user", NETCTL_VHOST_USER, NULL },
+	{ "encrypted", NETCTL_VHOST_USER, "--encrypt" },
+	{ "stream", NETCTL_STREAM, NULL },
+};
+
+static bool flow(const struct bench *base, const int netns[2],
+		 const struct way *w, size_t len, struct figures *ret)
 {
-	struct guest_conf conf = guest_conf_for(kind, len);
+	struct guest_conf conf = guest_conf_for(w->port, len);
+	struct bench with = *base;
+	const struct bench *b = &with;
 	struct run *r = calloc(1, sizeof(*r));
 	pthread_t threads[2];
 	bool can;
 
+	with.links = w->links;
 	r->load = (struct load){ .from = 0, .to = 1, .len = len };
 	couple_start(&r->c, b, &conf, netns);
 	can = len != TSO_BYTES || (couple_has(&r->c, VIRTIO_NET_F_HOST_TSO4) &&
@@ -104,14 +119,26 @@ static bool flow(const struct bench *b, const int netns[2],
 	return can;
 }
 
+static void against_tcp(const struct bench *b, const char *group,
+			const struct way *w, size_t len,
+			const struct figures *f,
+			const struct yardstick_tcp *tcp)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s : TCP, Gbit/s", w->name);
+	report_add(b->report, group, name, "ratio",
+		   f->frames_per_s * (double)len * 8 / tcp->bits_per_s);
+	snprintf(name, sizeof(name), "%s : TCP, CPU s/GB", w->name);
+	report_add(b->report, group, name, "ratio",
+		   f->cpu_s_per_gb / tcp->cpu_s_per_gb);
+}
+
 static void link_frames(const struct bench *b, const int netns[2], size_t len,
 			const char *group)
 {
-	static const char *const names[] = { "vhost-user", "stream" };
-	static const enum netctl_port kinds[] = { NETCTL_VHOST_USER,
-						  NETCTL_STREAM };
 	struct yardstick_tcp tcp;
-	struct figures f;
+	struct figures f, plain = { 0 };
 	bool can = false;
 	char name[64];
 
@@ -122,28 +149,36 @@ static void link_frames(const struct bench *b, const int netns[2], size_t len,
 		   tcp.bits_per_s / 1e9);
 	report_add(b->report, group, "TCP, batches of 64 KiB", "CPU s/GB",
 		   tcp.cpu_s_per_gb);
-	for (int i = 0; i < 2; i++) {
-		if (len == TSO_BYTES && kinds[i] == NETCTL_STREAM)
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		const struct way *w = &ways[i];
+
+		if (len == TSO_BYTES && w->port == NETCTL_STREAM)
 			continue;
 		for (struct quiet q = { 0 }; quiet_again(&q, b);)
-			can = flow(b, netns, kinds[i], len, &f);
+			can = flow(b, netns, w, len, &f);
 		if (!can) {
 			report_note(b->report, "%s: the device offers no TSO",
-				    names[i]);
+				    w->name);
 			continue;
 		}
-		report_add(b->report, group, names[i], "Mframe/s",
+		report_add(b->report, group, w->name, "Mframe/s",
 			   f.frames_per_s / 1e6);
-		report_add(b->report, group, names[i], "Gbit/s",
+		report_add(b->report, group, w->name, "Gbit/s",
 			   f.frames_per_s * (double)len * 8e-9);
-		report_add(b->report, group, names[i], "CPU s/GB",
+		report_add(b->report, group, w->name, "CPU s/GB",
 			   f.cpu_s_per_gb);
-		snprintf(name, sizeof(name), "%s : TCP, Gbit/s", names[i]);
+		if (!w->links) {
+			against_tcp(b, group, w, len, &f, &tcp);
+			if (w->port == NETCTL_VHOST_USER)
+				plain = f;
+			continue;
+		}
+		snprintf(name, sizeof(name), "%s : plain, Gbit/s", w->name);
 		report_add(b->report, group, name, "ratio",
-			   f.frames_per_s * (double)len * 8 / tcp.bits_per_s);
-		snprintf(name, sizeof(name), "%s : TCP, CPU s/GB", names[i]);
+			   f.frames_per_s / plain.frames_per_s);
+		snprintf(name, sizeof(name), "%s : plain, CPU s/GB", w->name);
 		report_add(b->report, group, name, "ratio",
-			   f.cpu_s_per_gb / tcp.cpu_s_per_gb);
+			   f.cpu_s_per_gb / plain.cpu_s_per_gb);
 	}
 }
 

@@ -1,9 +1,11 @@
 /* fuzz_link.c - what another node, or a stranger, writes to a link
  *
  * Input: 1 byte, then what is written. Bit 0 of the byte: first prove the key,
- * so that the rest are messages; else the rest is all there is. Bits 1 and up:
- * how many bytes are written at a time (0: all). Behind the link are the real
- * mesh, forwarder and census of node 0 of 3.
+ * so that the rest are messages; else the rest is all there is. Bit 1: links
+ * are encrypted, and what follows a proof is sealed as messages, as long as
+ * there are whole ones; what is left is written as it is. Bits 2 and up: how
+ * many bytes are written at a time (0: all). Behind the link are the real mesh,
+ * forwarder and census of node 0 of 3.
  */
 #include <config.h>
 
@@ -199,7 +201,7 @@ static uint32_t toward(uint32_t node, void *arg)
 
 /* -- a node --------------------------------------------------------------- */
 
-static void begin(void)
+static void begin(uint32_t flags)
 {
 	static const char nodes[] = "a:1 0-1\nb:2 2-3\nc:3 4-5\n";
 	struct fwd_conf fwd = { { 0x0a000000, 8 }, 9000, 6, &n.local };
@@ -210,7 +212,9 @@ static void begin(void)
 
 	memset(&n, 0, sizeof(n));
 	n.sync.fn = on_sync;
-	n.auth = (struct auth){ .node = 0, .nnodes = 3, .name = "n0" };
+	n.auth = (struct auth){
+		.node = 0, .nnodes = 3, .name = "n0", .flags = flags
+	};
 	must(rankset_add(&n.local, 0, 1));
 	must(table_parse(nodes, strlen(nodes), 3, 6, &n.table, NULL));
 	must(round_new(loop, &n.round, NULL));
@@ -250,11 +254,14 @@ static void finish(void)
 }
 
 /* Be node 1, as far as the proof. */
-static void prove(int fd)
+static void prove(int fd, struct seal **seal)
 {
-	const struct auth us = { .node = 1, .nnodes = 3, .name = "n1" };
-	const struct wire_header open = { .type = htobe32(WIRE_OPEN) };
+	const struct auth us = {
+		.node = 1, .nnodes = 3, .name = "n1", .flags = n.auth.flags
+	};
+	uint8_t open[sizeof(struct wire_header) + WIRE_TAG] = { 0 };
 	struct wire_hello ours, theirs;
+	size_t len = sizeof(struct wire_header);
 	uint8_t proof[WIRE_PROOF];
 
 	must(auth_hello(&us, &ours, NULL));
@@ -267,14 +274,45 @@ static void prove(int fd)
 	settle();
 	if (recv(fd, proof, sizeof(proof), MSG_DONTWAIT) != sizeof(proof))
 		abort();
-	must((int)send(fd, &open, sizeof(open), 0));
+	wire_put32(open, WIRE_OPEN);
+	if (us.flags & WIRE_SEALED) {
+		must(seal_new(&us, true, &ours, &theirs, seal, NULL));
+		must(seal_close(*seal, open, len));
+		len += WIRE_TAG;
+	}
+	must((int)send(fd, open, len, 0));
 }
 
-static void write_in_pieces(int fd, const uint8_t *data, size_t size)
+/* The whole messages of @data, sealed, and then the rest; freed by the caller,
+ * with @ret_len bytes. */
+static uint8_t *sealed(struct seal *s, const uint8_t *data, size_t size,
+		       size_t *ret_len)
 {
-	size_t piece = data[0] >> 1 ? data[0] >> 1 : size;
+	/* eight bytes at least become eight and a tag */
+	uint8_t *out = malloc(size * 3 + 1), *p = out;
 
-	for (size_t at = 1; at < size; at += piece) {
+	while (out && size >= sizeof(struct wire_header)) {
+		size_t len = sizeof(struct wire_header) + wire_get32(data + 4);
+
+		if (len > size)
+			break;
+		memcpy(p, data, len);
+		must(seal_close(s, p, len));
+		p += len + WIRE_TAG;
+		data += len;
+		size -= len;
+	}
+	if (!out)
+		abort();
+	memcpy(p, data, size);
+	*ret_len = (size_t)(p - out) + size;
+	return out;
+}
+
+static void write_in_pieces(int fd, size_t piece, const uint8_t *data,
+			    size_t size)
+{
+	for (size_t at = 0; at < size; at += piece) {
 		size_t len = size - at < piece ? size - at : piece;
 
 		if (send(fd, data + at, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -285,7 +323,10 @@ static void write_in_pieces(int fd, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct seal *seal = NULL;
+	uint8_t *text = NULL;
 	struct tcp *t;
+	size_t len;
 	int sv[2];
 
 	if (size < 2 || size > 65536)
@@ -294,13 +335,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(loop_new(&loop, NULL));
 		must(loop_timer_add(loop, -1, on_stop, NULL, &stop));
 	}
-	begin();
+	begin(data[0] & 2 ? WIRE_SEALED : 0);
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv));
 	must(tcp_new((struct tcp_host *)n.host, sv[1], false, LINK_PENDING_MS,
 		     &t));
+	len = size - 1;
 	if (data[0] & 1)
-		prove(sv[0]);
-	write_in_pieces(sv[0], data, size);
+		prove(sv[0], &seal);
+	if (seal)
+		text = sealed(seal, data + 1, size - 1, &len);
+	write_in_pieces(sv[0], data[0] >> 2 ? data[0] >> 2 : len + 1,
+			text ? text : data + 1, len);
+	seal_free(seal);
+	free(text);
 	close(sv[0]);
 	settle();
 	finish();
