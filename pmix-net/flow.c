@@ -9,6 +9,10 @@
 #include "segment.h"
 #include "offload.h"
 
+/* Room for outlets that wait to be flushed: with more, the first ones are
+ * flushed before the round ends. */
+#define TOUCHED_MAX 64
+
 struct flow {
 	struct round *round;   /* borrowed */
 	struct inlet *waiting; /* a port or link each */
@@ -16,8 +20,53 @@ struct flow {
 	struct round_job resume;
 	struct loop_timer *timer;
 	int64_t due_ms; /* when it goes off; -1: not armed */
+	struct round_job flush;
+	struct outlet *touched[TOUCHED_MAX];
+	size_t n_touched;
 	uint8_t segment[SEGMENT_MAX];
 };
+
+/* -- flushing ------------------------------------------------------------- */
+
+static void flush_all(struct flow *f)
+{
+	while (f->n_touched) {
+		struct outlet *out = f->touched[--f->n_touched];
+
+		out->touched = false;
+		out->flush(out);
+	}
+}
+
+static void on_flush(struct round_job *job)
+{
+	flush_all((struct flow *)((char *)job - offsetof(struct flow, flush)));
+}
+
+static void touch(struct flow *f, struct outlet *out)
+{
+	if (out->touched || !out->flush)
+		return;
+	if (f->n_touched == TOUCHED_MAX)
+		flush_all(f);
+	out->touched = true;
+	f->touched[f->n_touched++] = out;
+	round_want(f->round, &f->flush);
+}
+
+static void untouch(struct flow *f, struct outlet *out)
+{
+	size_t i = 0;
+
+	if (!out->touched)
+		return;
+	while (f->touched[i] != out)
+		i++;
+	f->touched[i] = f->touched[--f->n_touched];
+	out->touched = false;
+}
+
+/* -- waiting -------------------------------------------------------------- */
 
 static void unlink_waiting(struct inlet **pp)
 {
@@ -134,6 +183,8 @@ static int wait_for(struct flow *f, struct inlet *in, struct outlet *out)
 	return -EAGAIN;
 }
 
+/* -- sending -------------------------------------------------------------- */
+
 static int send_one(struct outlet *out, const struct packet *p)
 {
 	int r = out->send(out, p);
@@ -169,12 +220,22 @@ static int send_segments(struct flow *f, struct outlet *out,
 	return 0;
 }
 
-static int deliver(struct flow *f, struct outlet *out, const struct packet *p,
-		   size_t *sent)
+static int deliver_all(struct flow *f, struct outlet *out,
+		       const struct packet *p, size_t *sent)
 {
 	if (offload_needs(&p->offload) & ~out->takes)
 		return send_segments(f, out, p, sent);
 	return send_one(out, p);
+}
+
+static int deliver(struct flow *f, struct outlet *out, const struct packet *p,
+		   size_t *sent)
+{
+	int r = deliver_all(f, out, p, sent);
+
+	if (r == 0 || *sent)
+		touch(f, out);
+	return r;
 }
 
 static void lose(struct outlet *out, int why)
@@ -184,9 +245,9 @@ static void lose(struct outlet *out, int why)
 					      : COUNT_FULL);
 }
 
-int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
-	      const struct packet *p)
+int flow_send(struct inlet *in, struct outlet *out, const struct packet *p)
 {
+	struct flow *f = in->flow;
 	int r = deliver(f, out, p, &in->sent);
 
 	if (r == -EAGAIN && may_wait(out))
@@ -198,10 +259,10 @@ int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
 	return 0;
 }
 
-void flow_copy(struct flow *f, struct outlet *out, const struct packet *p)
+void flow_copy(struct inlet *in, struct outlet *out, const struct packet *p)
 {
 	size_t sent = 0;
-	int r = deliver(f, out, p, &sent);
+	int r = deliver(in->flow, out, p, &sent);
 
 	if (r < 0)
 		lose(out, r);
@@ -215,6 +276,7 @@ void flow_drained(struct flow *f, struct outlet *out)
 
 void flow_forget_outlet(struct flow *f, struct outlet *out)
 {
+	untouch(f, out);
 	release(f, out); /* they find out what became of it */
 }
 
@@ -239,6 +301,8 @@ int flow_new(struct loop *l, struct round *r, struct flow **ret,
 	f->round = r;
 	f->due_ms = -1;
 	f->resume.fn = resume_ready;
+	f->flush.fn = on_flush;
+	f->flush.last = true;
 	if (loop_timer_add(l, -1, on_timer, f, &f->timer) < 0) {
 		free(f);
 		return errmsg_set(err, -ENOMEM, "flow control");
@@ -252,6 +316,7 @@ void flow_free(struct flow *f)
 	if (!f)
 		return;
 	round_forget(f->round, &f->resume);
+	round_forget(f->round, &f->flush);
 	loop_timer_free(f->timer);
 	free(f);
 }

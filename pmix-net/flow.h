@@ -13,7 +13,11 @@
  * A frame with work left for a card goes to an outlet that takes that as it is,
  * and is cut into segments and summed up for others.
  *
- * Owns:    the list of who waits, room for one segment.
+ * What a round has put into an outlet leaves when the round ends, by its
+ * flush(): the guest is told once, or there is one system call.
+ *
+ * Owns:    the lists of who waits and of what is to be flushed, room for one
+ *          segment.
  * Borrows: the loop, the rounds, inlets and outlets, which say when they go.
  * Thread:  the loop's.
  */
@@ -44,7 +48,11 @@ struct outlet {
 	int (*send)(struct outlet *out, const struct packet *p);
 	struct counters *counts; /* borrowed */
 	int wait_ms;
-	unsigned int takes;	 /* OFFLOAD_*: the rest is done here first */
+	unsigned int takes; /* OFFLOAD_*: the rest is done here first */
+	/* What was sent may leave now. Nobody is freed by this. NULL: it sees
+	 * to that itself. */
+	void (*flush)(struct outlet *out);
+	bool touched;		 /* it will be flushed */
 	struct capture *capture; /* NULL: none; borrowed */
 	bool slow;		 /* a wait ran out, and it has not drained */
 	int64_t paid_until_ms;	 /* for waits that ran out; see may_wait() */
@@ -54,6 +62,7 @@ struct inlet {
 	/* Offer again the frame that was not taken, and read on. */
 	void (*resume)(struct inlet *in);
 	struct counters *counts; /* borrowed */
+	struct flow *flow;	 /* borrowed */
 	struct outlet *awaits;	 /* NULL: it does not wait */
 	int64_t until_ms;
 	struct inlet *next;
@@ -67,16 +76,15 @@ void flow_free(struct flow *f); /* NULL is fine */
 /* A frame for one receiver. 0: it is sent, or dropped and counted. -EAGAIN: it
  * waits; @in keeps it and reads no further until resume() is called, from the
  * loop. */
-int flow_send(struct flow *f, struct inlet *in, struct outlet *out,
-	      const struct packet *p);
+int flow_send(struct inlet *in, struct outlet *out, const struct packet *p);
 /* A copy for one of many: never waits. */
-void flow_copy(struct flow *f, struct outlet *out, const struct packet *p);
+void flow_copy(struct inlet *in, struct outlet *out, const struct packet *p);
 
 /* @out has room again, after it had none. */
 void flow_drained(struct flow *f, struct outlet *out);
 /* Before its memory goes. */
 void flow_forget_inlet(struct flow *f, struct inlet *in);
-/* The same. Who waits for it is resumed. */
+/* The same. Who waits for it is resumed; it is not flushed. */
 void flow_forget_outlet(struct flow *f, struct outlet *out);
 
 static inline void flow_took(struct inlet *in, size_t len)

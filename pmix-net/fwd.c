@@ -104,7 +104,7 @@ static int to_node(struct fwd *f, struct inlet *in, uint32_t node,
 
 	if (!out)
 		return drop(in, COUNT_NODE_GONE);
-	return flow_send(f->conf.flow, in, out, p);
+	return flow_send(in, out, p);
 }
 
 static int to_port(struct fwd *f, struct inlet *in, uint32_t rank,
@@ -114,24 +114,26 @@ static int to_port(struct fwd *f, struct inlet *in, uint32_t rank,
 
 	if (!out)
 		return drop(in, COUNT_NO_PORT);
-	return flow_send(f->conf.flow, in, out, p);
+	return flow_send(in, out, p);
 }
 
 #define NOBODY UINT32_MAX
 
-static void to_every_port(struct fwd *f, uint32_t but, const struct packet *p)
+static void to_every_port(struct fwd *f, struct inlet *in, uint32_t but,
+			  const struct packet *p)
 {
 	for (size_t i = 0; i < f->n_ports; i++)
 		if (f->ports[i].rank != but)
-			flow_copy(f->conf.flow, f->ports[i].out, p);
+			flow_copy(in, f->ports[i].out, p);
 }
 
-static void copy_to_node(struct fwd *f, uint32_t node, const struct packet *p)
+static void copy_to_node(struct fwd *f, struct inlet *in, uint32_t node,
+			 const struct packet *p)
 {
 	struct outlet *out = f->node(node, f->node_arg);
 
 	if (out)
-		flow_copy(f->conf.flow, out, p);
+		flow_copy(in, out, p);
 }
 
 static bool is_flat(const struct fwd *f)
@@ -141,6 +143,7 @@ static bool is_flat(const struct fwd *f)
 
 struct spreading {
 	struct fwd *fwd;
+	struct inlet *in;
 	const struct packet *packet;
 };
 
@@ -148,12 +151,13 @@ static void spread_to(uint32_t node, void *arg)
 {
 	const struct spreading *s = arg;
 
-	copy_to_node(s->fwd, node, s->packet);
+	copy_to_node(s->fwd, s->in, node, s->packet);
 }
 
-static void to_every_node(struct fwd *f, const struct packet *p)
+static void to_every_node(struct fwd *f, struct inlet *in,
+			  const struct packet *p)
 {
-	struct spreading s = { f, p };
+	struct spreading s = { f, in, p };
 
 	if (!f->table)
 		return;
@@ -163,15 +167,15 @@ static void to_every_node(struct fwd *f, const struct packet *p)
 	}
 	for (uint32_t n = 0; n < table_nnodes(f->table); n++)
 		if (n != f->self)
-			copy_to_node(f, n, p);
+			copy_to_node(f, in, n, p);
 }
 
 /* It came from @from, where we are not the last. */
-static void relay(struct fwd *f, uint32_t from, uint32_t origin,
-		  const struct packet *p)
+static void relay(struct fwd *f, struct inlet *in, uint32_t from,
+		  uint32_t origin, const struct packet *p)
 {
 	struct packet on = *p;
-	struct spreading s = { f, &on };
+	struct spreading s = { f, in, &on };
 
 	if (is_flat(f))
 		return;
@@ -252,14 +256,14 @@ static int unicast(struct fwd *f, uint32_t rank, struct inlet *in,
 	return to_node(f, in, table_node(f->table, to), p);
 }
 
-static void reply_to(struct fwd *f, uint32_t rank, const uint8_t *reply,
-		     size_t len)
+static void reply_to(struct fwd *f, uint32_t rank, struct inlet *in,
+		     const uint8_t *reply, size_t len)
 {
 	const struct packet p = packet_flat(reply, len);
 	struct outlet *out = port_outlet(f, rank);
 
 	if (out)
-		flow_copy(f->conf.flow, out, &p);
+		flow_copy(in, out, &p);
 }
 
 /* What is answered or swallowed at the port; true: it is dealt with. */
@@ -283,7 +287,7 @@ static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 	if (answer != ANSWER_SPOOFED)
 		flow_took(in, p->len);
 	if (answer == ANSWER_REPLY)
-		reply_to(f, rank, reply, reply_len);
+		reply_to(f, rank, in, reply, reply_len);
 	return true;
 }
 
@@ -296,8 +300,8 @@ static int from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 		return 0;
 	if (!is_group(p->head))
 		return unicast(f, rank, in, p);
-	to_every_port(f, rank, p);
-	to_every_node(f, p);
+	to_every_port(f, in, rank, p);
+	to_every_node(f, in, p);
 	flow_took(in, p->len);
 	return 0;
 }
@@ -350,8 +354,8 @@ int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
 	    !may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
 	if (is_group(p->head)) {
-		to_every_port(f, NOBODY, p);
-		relay(f, node, from.id, p);
+		to_every_port(f, in, NOBODY, p);
+		relay(f, in, node, from.id, p);
 		flow_took(in, p->len);
 		return 0;
 	}

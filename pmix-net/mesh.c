@@ -306,7 +306,7 @@ static struct peer *peer_get(struct mesh *m, uint32_t node)
 	p->node = node;
 	p->q.pool = m->env.pool;
 	p->retry_ms = -1;
-	p->in = (struct inlet){ peer_resume, &p->counts };
+	p->in = (struct inlet){ peer_resume, &p->counts, m->env.flow };
 	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS,
 				  OFFLOAD_ALL };
 	p->flush.fn = on_flush;

@@ -18,7 +18,8 @@
  * stops the reading.
  *
  * Writing: frames are copied behind one another, each with its length before
- * it, and leave at the end of the round, or as soon as FLUSH_BYTES wait.
+ * it, and leave at the end of the round (flow.h), or as soon as FLUSH_BYTES
+ * wait.
  *
  * The kernel bounds a pair of datagram sockets by what its sender has under
  * way (SO_SNDBUF): EAGAIN until the other end has read enough of it, then
@@ -45,9 +46,9 @@ struct dgram {
 	size_t tx_bytes;
 	bool blocked;  /* the socket is full: wait for EPOLLOUT */
 	bool was_full; /* someone may wait for room */
-	bool gone;     /* QEMU is: end the port when the round does */
+	bool gone;     /* QEMU is: end_job ends the port */
 	bool dead;
-	struct round_job flush;
+	struct round_job end_job;
 };
 
 static struct dgram *of_port(struct port *p)
@@ -64,11 +65,6 @@ static struct dgram *of_outlet(struct outlet *out)
 {
 	return of_port(
 		(struct port *)((char *)out - offsetof(struct port, out)));
-}
-
-static struct dgram *of_flush(struct round_job *job)
-{
-	return (struct dgram *)((char *)job - offsetof(struct dgram, flush));
 }
 
 static void watch(struct dgram *d)
@@ -256,7 +252,7 @@ static int after_send(struct dgram *d, int r)
 		d->gone = true;
 		while (d->tx.head)
 			drop_first(d);
-		round_want(d->env.round, &d->flush);
+		round_want(d->env.round, &d->end_job);
 	}
 	return r == -EINTR ? 0 : r;
 }
@@ -275,16 +271,20 @@ static void flush(struct dgram *d)
 	watch(d);
 }
 
-/* Not out of a flush: that may be deep in the forwarder, which would find the
- * port freed under it. */
-static void on_round(struct round_job *job)
+static void dgram_flush(struct outlet *out)
 {
-	struct dgram *d = of_flush(job);
+	struct dgram *d = of_outlet(out);
 
 	if (!d->blocked)
 		flush(d);
-	if (d->gone)
-		end(d, "QEMU closed it");
+}
+
+/* Not out of a flush: that may be deep in the forwarder, which would find the
+ * port freed under it. */
+static void on_end_job(struct round_job *job)
+{
+	end((struct dgram *)((char *)job - offsetof(struct dgram, end_job)),
+	    "QEMU closed it");
 }
 
 static uint8_t *reserve(struct dgram *d, size_t len)
@@ -319,8 +319,6 @@ static int dgram_send(struct outlet *out, const struct packet *p)
 	d->tx_bytes += PREFIX + p->len;
 	if (d->tx_bytes >= FLUSH_BYTES && !d->blocked)
 		flush(d);
-	else
-		round_want(d->env.round, &d->flush);
 	return 0;
 }
 
@@ -344,7 +342,7 @@ static void dgram_free(struct port *p)
 
 	fwd_remove_port(d->env.fwd, p->rank);
 	flow_forget_inlet(d->env.flow, &d->in);
-	round_forget(d->env.round, &d->flush);
+	round_forget(d->env.round, &d->end_job);
 	loop_io_free(d->io);
 	close(d->fd);
 	for (; d->next_rx < d->n_rx; d->next_rx++)
@@ -385,10 +383,11 @@ int port_dgram_new(const struct port_env *env, uint32_t rank, int fd,
 		return errmsg_set(err, -ENOMEM, "port");
 	d->port.ops = &ops;
 	d->port.rank = rank;
-	d->in = (struct inlet){ resume, &d->port.counts };
+	d->in = (struct inlet){ resume, &d->port.counts, env->flow };
 	d->port.out =
 		(struct outlet){ dgram_send, &d->port.counts, FLOW_PORT_MS };
-	d->flush.fn = on_round;
+	d->port.out.flush = dgram_flush;
+	d->end_job.fn = on_end_job;
 	d->env = *env;
 	d->fd = fd;
 	r = fwd_add_port(env->fwd, rank, &d->port.out);

@@ -19,7 +19,7 @@
  * stops the reading, and the kernel's socket buffer then stops QEMU.
  *
  * Writing: frames are copied behind one another and leave at the end of the
- * round, or as soon as FLUSH_BYTES wait.
+ * round (flow.h), or as soon as FLUSH_BYTES wait.
  */
 
 #define PREFIX	    4
@@ -39,7 +39,6 @@ struct stream {
 	bool blocked;  /* the socket is full: wait for EPOLLOUT */
 	bool was_full; /* someone may wait for room */
 	bool dead;
-	struct round_job flush;
 };
 
 static struct stream *of_port(struct port *p)
@@ -56,11 +55,6 @@ static struct stream *of_outlet(struct outlet *out)
 {
 	return of_port(
 		(struct port *)((char *)out - offsetof(struct port, out)));
-}
-
-static struct stream *of_flush(struct round_job *job)
-{
-	return (struct stream *)((char *)job - offsetof(struct stream, flush));
 }
 
 static void watch(struct stream *s)
@@ -225,9 +219,9 @@ static void flush(struct stream *s)
 	watch(s); /* another error shows up as EPOLLHUP or in recv() */
 }
 
-static void on_round(struct round_job *job)
+static void stream_flush(struct outlet *out)
 {
-	struct stream *s = of_flush(job);
+	struct stream *s = of_outlet(out);
 
 	if (!s->blocked)
 		flush(s);
@@ -263,8 +257,6 @@ static int stream_send(struct outlet *out, const struct packet *p)
 	s->tx_bytes += PREFIX + p->len;
 	if (s->tx_bytes >= FLUSH_BYTES && !s->blocked)
 		flush(s);
-	else
-		round_want(s->env.round, &s->flush);
 	return 0;
 }
 
@@ -288,7 +280,6 @@ static void stream_free(struct port *p)
 
 	fwd_remove_port(s->env.fwd, p->rank);
 	flow_forget_inlet(s->env.flow, &s->in);
-	round_forget(s->env.round, &s->flush);
 	loop_io_free(s->io);
 	close(s->fd);
 	buf_return(s->env.pool, s->rx);
@@ -326,10 +317,10 @@ int port_stream_new(const struct port_env *env, uint32_t rank, int fd,
 		return errmsg_set(err, -ENOMEM, "port");
 	s->port.ops = &ops;
 	s->port.rank = rank;
-	s->in = (struct inlet){ resume, &s->port.counts };
+	s->in = (struct inlet){ resume, &s->port.counts, env->flow };
 	s->port.out =
 		(struct outlet){ stream_send, &s->port.counts, FLOW_PORT_MS };
-	s->flush.fn = on_round;
+	s->port.out.flush = stream_flush;
 	s->env = *env;
 	s->fd = fd;
 	r = fwd_add_port(env->fwd, rank, &s->port.out);

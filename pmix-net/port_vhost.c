@@ -22,8 +22,8 @@
  *
  * Receive: frames are copied into buffers as they come. The driver is told
  * after every PUBLISH_FRAMES of them, so that it works while we do, and at the
- * end of the round. Without buffers the frame waits at its sender, and a kick
- * says when there are more.
+ * end of the round (flow.h). Without buffers the frame waits at its sender, and
+ * a kick says when there are more.
  *
  * A ring that breaks the rules ends its port, but not at once: another port's
  * frame may be on its way into it. The end of the round sees to it. So does
@@ -56,7 +56,7 @@ struct pair {
 	unsigned int n;
 	struct vhost_ring *rx, *tx; /* NULL: does not run */
 	struct inlet in;
-	struct round_job run_tx, flush_rx;
+	struct round_job run_tx;
 	bool asleep;  /* tx asks for a kick */
 	bool starved; /* rx asks for one: somebody waits for buffers */
 };
@@ -424,19 +424,16 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 		publish(vp, q->rx);
 	} else if ((uint16_t)(vq->given - vq->published) >= PUBLISH_FRAMES) {
 		publish(vp, q->rx);
-	} else {
-		round_want(vp->env.round, &q->flush_rx);
 	}
 	return r == -EPROTO ? -ENOTCONN : r;
 }
 
-static void on_flush_rx(struct round_job *job)
+static void vhost_flush(struct outlet *out)
 {
-	struct pair *q =
-		(struct pair *)((char *)job - offsetof(struct pair, flush_rx));
+	struct vport *vp = of_outlet(out);
 
-	if (q->rx)
-		publish(q->vp, q->rx);
+	for (unsigned int i = 0; i < vp->n_takers; i++)
+		publish(vp, vp->takers[i]->rx);
 }
 
 static void fed(struct pair *q)
@@ -533,7 +530,6 @@ static void on_stopping(struct vhost_ring *r, void *arg)
 		round_forget(vp->env.round, &q->run_tx);
 		q->tx = NULL;
 	} else {
-		round_forget(vp->env.round, &q->flush_rx);
 		q->rx = NULL;
 		list_takers(vp);
 		fed(q); /* who waited finds another queue, or none */
@@ -586,7 +582,6 @@ static void vport_free(struct port *p)
 				q->rx); /* frames that were taken from others */
 		flow_forget_inlet(vp->env.flow, &q->in);
 		round_forget(vp->env.round, &q->run_tx);
-		round_forget(vp->env.round, &q->flush_rx);
 	}
 	round_forget(vp->env.round, &vp->end_job);
 	vhost_free(vp->dev);
@@ -602,9 +597,9 @@ static void init_pairs(struct vport *vp)
 
 		q->vp = vp;
 		q->n = i;
-		q->in = (struct inlet){ resume, &vp->port.counts };
+		q->in = (struct inlet){ resume, &vp->port.counts,
+					vp->env.flow };
 		q->run_tx.fn = on_run_tx;
-		q->flush_rx.fn = on_flush_rx;
 	}
 }
 
@@ -629,6 +624,7 @@ int port_vhost_new(const struct port_env *env, uint32_t rank, int fd,
 	vp->port.rank = rank;
 	vp->port.out =
 		(struct outlet){ vhost_send, &vp->port.counts, FLOW_PORT_MS };
+	vp->port.out.flush = vhost_flush;
 	vp->env = *env;
 	vp->end_job.fn = on_end_job;
 	init_pairs(vp);

@@ -10,20 +10,28 @@ struct round {
 	struct loop_timer *timer;
 	struct round_job *jobs;	 /* of the next round */
 	struct round_job *doing; /* not done yet in this one */
+	struct round_job *last;	 /* at the end of this one, or of the next */
 };
+
+static void do_all(struct round_job **list)
+{
+	struct round_job *job;
+
+	while ((job = *list)) {
+		*list = job->next;
+		job->wanted = false;
+		job->fn(job);
+	}
+}
 
 static void on_timer(void *arg)
 {
 	struct round *r = arg;
-	struct round_job *job;
 
 	r->doing = r->jobs;
 	r->jobs = NULL;
-	while ((job = r->doing)) {
-		r->doing = job->next;
-		job->wanted = false;
-		job->fn(job);
-	}
+	do_all(&r->doing);
+	do_all(&r->last);
 }
 
 int round_new(struct loop *l, struct round **ret, struct errmsg *err)
@@ -52,11 +60,13 @@ void round_free(struct round *r)
 
 void round_want(struct round *r, struct round_job *job)
 {
+	struct round_job **list = job->last ? &r->last : &r->jobs;
+
 	if (job->wanted)
 		return;
 	job->wanted = true;
-	job->next = r->jobs;
-	r->jobs = job;
+	job->next = *list;
+	*list = job;
 	if (!job->next) /* timers run after the round's events */
 		loop_timer_set(r->timer, 0);
 }
@@ -77,4 +87,5 @@ void round_forget(struct round *r, struct round_job *job)
 	job->wanted = false;
 	unlink_job(&r->jobs, job);
 	unlink_job(&r->doing, job);
+	unlink_job(&r->last, job);
 }

@@ -2,7 +2,8 @@
  *
  * Frames and state that several events of one round produce leave together,
  * in one system call. A job asked for twice is done once; one asked for while
- * the jobs are being done is done in the next round.
+ * the jobs are being done is done in the next round, unless it is a last one:
+ * those are done when all others are, in the same round.
  *
  * Owns:    its timer. Borrows the loop and the jobs.
  * Thread:  the loop's.
@@ -21,6 +22,7 @@ struct round_job {
 	void (*fn)(struct round_job *job);
 	struct round_job *next;
 	bool wanted;
+	bool last; /* done after those that are not */
 };
 
 int round_new(struct loop *l, struct round **ret, struct errmsg *err);

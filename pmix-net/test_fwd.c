@@ -25,7 +25,7 @@ struct end { /* a port or the link to a node */
 	struct counters counts;
 	bool full;
 	size_t full_at; /* frames; 0: never */
-	size_t got, resumed;
+	size_t got, resumed, flushed;
 	uint32_t sum; /* of their lengths */
 	bool relayed; /* the last one */
 	uint32_t origin;
@@ -61,6 +61,13 @@ static int end_send(struct outlet *out, const struct packet *p)
 	return 0;
 }
 
+static void end_flush(struct outlet *out)
+{
+	struct end *e = (struct end *)((char *)out - offsetof(struct end, out));
+
+	e->flushed++;
+}
+
 static void end_resume(struct inlet *in)
 {
 	struct end *e = (struct end *)((char *)in - offsetof(struct end, in));
@@ -71,8 +78,9 @@ static void end_resume(struct inlet *in)
 static void end_init(struct end *e)
 {
 	*e = (struct end){ 0 };
-	e->in = (struct inlet){ end_resume, &e->counts };
+	e->in = (struct inlet){ end_resume, &e->counts, t.flow };
 	e->out = (struct outlet){ end_send, &e->counts, FLOW_PORT_MS };
+	e->out.flush = end_flush;
 }
 
 static struct outlet *node_outlet(uint32_t node, void *arg)
@@ -412,6 +420,33 @@ static void a_foreign_address_is_learnt(void **state)
 	assert_int_equal(t.ports[0].got, 2);
 }
 
+#define MANY 200
+
+static void what_a_round_sent_leaves_at_its_end(void **state)
+{
+	static struct end many[MANY];
+	const struct packet p = packet_flat(frame, 60);
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(from_port(2, test_frame(frame, 3, 2, 60)), 0);
+	assert_int_equal(t.ports[1].flushed, 0);
+	run(0);
+	assert_int_equal(t.ports[1].flushed, 1);
+	assert_int_equal(t.ports[0].flushed, 0);
+	from_port(2, 60);
+	fwd_remove_port(t.fwd, 3); /* its memory may go before the round ends */
+	run(0);
+	assert_int_equal(t.ports[1].flushed, 1);
+	/* more receivers than there is room to remember: none is left out */
+	for (int i = 0; i < MANY; i++) {
+		end_init(&many[i]);
+		flow_copy(&t.ports[0].in, &many[i].out, &p);
+	}
+	run(0);
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(many[i].flushed, 1);
+}
+
 /* -- waiting -------------------------------------------------------------- */
 
 static void a_frame_waits_for_room(void **state)
@@ -647,6 +682,7 @@ int main(void)
 		TEST(a_frame_from_a_node_never_travels_on),
 		TEST(arp_is_answered_at_the_port),
 		TEST(a_foreign_address_is_learnt),
+		TEST(what_a_round_sent_leaves_at_its_end),
 		TEST(a_frame_waits_for_room),
 		TEST(a_slow_receiver_is_waited_for_once),
 		TEST(one_that_is_slow_again_and_again_is_not_waited_for),
