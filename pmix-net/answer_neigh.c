@@ -89,15 +89,6 @@ static_assert(sizeof(struct ns) == 64 && sizeof(struct na) == 72,
 static_assert(sizeof(struct inet_eth) + sizeof(struct na) <= ANSWER_REPLY_MAX,
 	      "an advertisement fits");
 
-static uint16_t icmp6_checksum(const struct na *na)
-{
-	const size_t len = sizeof(*na) - sizeof(na->ip);
-	uint32_t sum = IPPROTO_ICMPV6 + (uint32_t)len;
-
-	sum = inet_sum(sum, &na->ip.ip6_src, 32); /* and ip6_dst */
-	return inet_checksum(inet_sum(sum, &na->icmp, len));
-}
-
 static void put_advert(struct ask *a, const struct ns *ns, uint32_t rank)
 {
 	static const uint8_t all_nodes_mac[] = { 0x33, 0x33, 0, 0, 0, 1 };
@@ -115,7 +106,8 @@ static void put_advert(struct ask *a, const struct ns *ns, uint32_t rank)
 	na.icmp.nd_na_target = ns->icmp.nd_ns_target;
 	na.opt.nd_opt_type = ND_OPT_TARGET_LINKADDR;
 	na.opt.nd_opt_len = 1;
-	na.icmp.nd_na_cksum = htons(icmp6_checksum(&na));
+	na.icmp.nd_na_cksum = htons(inet_icmp6_checksum(
+		(const uint8_t *)&na, &na.icmp, sizeof(na) - sizeof(na.ip)));
 	inet_put_eth(a->reply, probe ? all_nodes_mac : a->eth.src, na.mac,
 		     ETHERTYPE_IPV6);
 	memcpy(a->reply + sizeof(struct inet_eth), &na, sizeof(na));

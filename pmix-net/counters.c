@@ -21,6 +21,7 @@ static const char *const names[] = {
 	[COUNT_SPOOFED] = "spoofed",
 	[COUNT_SELF] = "self",
 	[COUNT_UNKNOWN] = "unknown",
+	[COUNT_NO_MEMBERS] = "no_members",
 	[COUNT_NO_PORT] = "no_port",
 	[COUNT_NO_TABLE] = "no_table",
 	[COUNT_NODE_GONE] = "node_gone",

@@ -23,6 +23,7 @@ enum counter {
 	COUNT_SPOOFED,	   /* it claims another one's address or office */
 	COUNT_SELF,	   /* for the sender itself */
 	COUNT_UNKNOWN,	   /* nobody has that address */
+	COUNT_NO_MEMBERS,  /* for a multicast group that nobody has joined */
 	COUNT_NO_PORT,	   /* a task of this node without a port */
 	COUNT_NO_TABLE,	   /* the other nodes are not known yet */
 	COUNT_NODE_GONE,   /* its node has left, or cannot be reached */

@@ -22,6 +22,7 @@ struct fwd {
 	struct fwd_conf conf;
 	struct answer_conf answers;
 	struct learn *learn;
+	struct inlet own; /* of frames that nobody sent */
 
 	struct entry *ports; /* by rank, ascending */
 	size_t n_ports;
@@ -70,11 +71,37 @@ int fwd_add_port(struct fwd *f, uint32_t rank, struct outlet *out)
 	ports = reallocarray(f->ports, f->n_ports + 1, sizeof(*ports));
 	if (!ports)
 		return -ENOMEM;
+	f->ports = ports;
 	memmove(&ports[i + 1], &ports[i], (f->n_ports - i) * sizeof(*ports));
 	ports[i] = (struct entry){ rank, out };
-	f->ports = ports;
 	f->n_ports++;
+	if (f->conf.mcast && mcast_port(f->conf.mcast, rank) < 0) {
+		fwd_remove_port(f, rank);
+		return -ENOMEM;
+	}
 	return 0;
+}
+
+void fwd_port_started(struct fwd *f, uint32_t rank)
+{
+	if (f->conf.mcast) /* it is known there: this needs no memory */
+		mcast_port(f->conf.mcast, rank);
+}
+
+static void send_own(struct fwd *f, uint32_t rank, struct inlet *in,
+		     const uint8_t *frame, size_t len)
+{
+	const struct packet p = packet_flat(frame, len);
+	struct outlet *out = port_outlet(f, rank);
+
+	if (out)
+		flow_copy(in, out, &p);
+}
+
+void fwd_tell_port(struct fwd *f, uint32_t rank, const uint8_t *frame,
+		   size_t len)
+{
+	send_own(f, rank, &f->own, frame, len);
 }
 
 void fwd_remove_port(struct fwd *f, uint32_t rank)
@@ -87,6 +114,8 @@ void fwd_remove_port(struct fwd *f, uint32_t rank)
 	f->n_ports--;
 	memmove(&f->ports[i], &f->ports[i + 1],
 		(f->n_ports - i) * sizeof(*f->ports));
+	if (f->conf.mcast)
+		mcast_forget_port(f->conf.mcast, rank);
 }
 
 /* -- where to ------------------------------------------------------------- */
@@ -184,6 +213,84 @@ static void relay(struct fwd *f, struct inlet *in, uint32_t from,
 	f->tree.spread(from, spread_to, &s, f->tree.arg);
 }
 
+/* -- to who asked --------------------------------------------------------- */
+
+struct fanout {
+	struct fwd *fwd;
+	struct inlet *in;
+	const struct packet *packet;
+	const struct group *group; /* NULL: a report, for routers */
+	uint32_t but;		   /* the port that it came from */
+	bool taken;
+};
+
+static void to_member_port(uint32_t rank, void *arg)
+{
+	struct fanout *to = arg;
+	struct outlet *out = port_outlet(to->fwd, rank);
+
+	if (!out || rank == to->but)
+		return;
+	to->taken = true;
+	flow_copy(to->in, out, to->packet);
+}
+
+static void to_member_node(uint32_t node, void *arg)
+{
+	struct fanout *to = arg;
+	const struct groups *g = mcast_groups(to->fwd->conf.mcast);
+
+	if (!groups_node_wants(g, node, to->group))
+		return;
+	to->taken = true;
+	copy_to_node(to->fwd, to->in, node, to->packet);
+}
+
+/* It came from port @but, or from the neighbour @from. False: nobody wants
+ * it. */
+static bool to_members(struct fwd *f, struct inlet *in, uint32_t but,
+		       uint32_t from, const struct packet *p,
+		       const struct group *group)
+{
+	struct fanout to = { f, in, p, group, but };
+
+	groups_each_port(mcast_groups(f->conf.mcast), group, to_member_port,
+			 &to);
+	if (f->table)
+		f->tree.spread(from, to_member_node, &to, f->tree.arg);
+	return to.taken;
+}
+
+/* For whom is it? False: for all. */
+static bool is_for_members(const struct fwd *f, const struct packet *p,
+			   struct group *group, const struct group **ret)
+{
+	if (!f->conf.mcast)
+		return false;
+	if (snoop_kind(p->head, p->head_len) == SNOOP_REPORT) {
+		*ret = NULL;
+		return true;
+	}
+	*ret = group;
+	return snoop_is_grouped(p->head, p->head_len, group);
+}
+
+/* What a guest says of its groups is overheard, and its reports are for
+ * routers only. */
+static void overhear(struct fwd *f, uint32_t rank, struct inlet *in,
+		     const struct packet *p)
+{
+	enum snoop kind = SNOOP_NOTHING;
+
+	if (f->conf.mcast)
+		kind = snoop_kind(p->head, p->head_len);
+	if (kind == SNOOP_NOTHING)
+		return;
+	mcast_heard(f->conf.mcast, rank, kind, p->head, p->head_len, p->n_rest);
+	if (kind == SNOOP_REPORT)
+		to_members(f, in, rank, f->self, p, NULL);
+}
+
 /* -- checks --------------------------------------------------------------- */
 
 static bool fits(const struct fwd *f, struct inlet *in, const struct packet *p)
@@ -256,16 +363,6 @@ static int unicast(struct fwd *f, uint32_t rank, struct inlet *in,
 	return to_node(f, in, table_node(f->table, to), p);
 }
 
-static void reply_to(struct fwd *f, uint32_t rank, struct inlet *in,
-		     const uint8_t *reply, size_t len)
-{
-	const struct packet p = packet_flat(reply, len);
-	struct outlet *out = port_outlet(f, rank);
-
-	if (out)
-		flow_copy(in, out, &p);
-}
-
 /* What is answered or swallowed at the port; true: it is dealt with. */
 static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 		       const struct packet *p)
@@ -287,8 +384,25 @@ static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 	if (answer != ANSWER_SPOOFED)
 		flow_took(in, p->len);
 	if (answer == ANSWER_REPLY)
-		reply_to(f, rank, in, reply, reply_len);
+		send_own(f, rank, in, reply, reply_len);
 	return true;
+}
+
+static int group_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
+			   const struct packet *p)
+{
+	const struct group *to;
+	struct group group;
+
+	if (is_for_members(f, p, &group, &to)) {
+		if (!to_members(f, in, rank, f->self, p, to))
+			return drop(in, COUNT_NO_MEMBERS);
+	} else {
+		to_every_port(f, in, rank, p);
+		to_every_node(f, in, p);
+	}
+	flow_took(in, p->len);
+	return 0;
 }
 
 /* What may be for us is looked at in one piece, and then goes on as that: the
@@ -296,14 +410,13 @@ static bool stays_here(struct fwd *f, uint32_t rank, struct inlet *in,
 static int from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 		     const struct packet *p)
 {
+	if (is_group(p->head))
+		overhear(f, rank, in, p);
 	if (stays_here(f, rank, in, p))
 		return 0;
 	if (!is_group(p->head))
 		return unicast(f, rank, in, p);
-	to_every_port(f, in, rank, p);
-	to_every_node(f, in, p);
-	flow_took(in, p->len);
-	return 0;
+	return group_from_port(f, rank, in, p);
 }
 
 int fwd_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
@@ -342,6 +455,26 @@ static bool find_origin(const struct fwd *f, uint32_t from,
 	       f->tree.toward(p->origin, f->tree.arg) == from;
 }
 
+/* From the neighbour @node, where @origin sent it. */
+static int group_from_node(struct fwd *f, uint32_t node, uint32_t origin,
+			   struct inlet *in, const struct packet *p)
+{
+	struct packet on = *p;
+	const struct group *to;
+	struct group group;
+
+	if (is_for_members(f, p, &group, &to)) {
+		on.relayed = true;
+		on.origin = origin;
+		to_members(f, in, NOBODY, node, &on, to);
+	} else {
+		to_every_port(f, in, NOBODY, p);
+		relay(f, in, node, origin, p);
+	}
+	flow_took(in, p->len);
+	return 0;
+}
+
 int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
 		  const struct packet *p)
 {
@@ -353,12 +486,8 @@ int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
 	if (!find_origin(f, node, p, &from.id) ||
 	    !may_send_as(f, p->head + ADDR_MAC_LEN, from))
 		return drop(in, COUNT_SPOOFED);
-	if (is_group(p->head)) {
-		to_every_port(f, in, NOBODY, p);
-		relay(f, in, node, from.id, p);
-		flow_took(in, p->len);
-		return 0;
-	}
+	if (is_group(p->head))
+		return group_from_node(f, node, from.id, in, p);
 	if (is_rank(f, p->head, &rank))
 		return to_port(f, in, rank, p);
 	if (!learn_find(f->learn, p->head, loop_now_ms(), &to) || to.is_node)
@@ -379,6 +508,7 @@ int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err)
 		return errmsg_set(err, -ENOMEM, "forwarder");
 	}
 	f->conf = *conf;
+	f->own.flow = conf->flow;
 	f->answers = (struct answer_conf){ conf->net, conf->nranks, conf->mtu,
 					   conf->names };
 	*ret = f;

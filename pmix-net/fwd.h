@@ -5,7 +5,8 @@
  * for an address that is none of the step's, where it was last seen (learn.h);
  * a broadcast or multicast to every other port here, and once to every other
  * node: in a step of FWD_FLAT_NODES from here, in a larger one along a tree of
- * nodes, each passing it on. What has one receiver never travels on.
+ * nodes, each passing it on. What has one receiver never travels on. A frame
+ * for a group whose members are known goes to these, along the tree (mcast.h).
  *
  * Owns:    the list of ports, the learnt addresses.
  * Borrows: the rest of struct fwd_conf, the table, inlets and outlets.
@@ -21,6 +22,7 @@
 #include "addr.h"
 #include "errmsg.h"
 #include "flow.h"
+#include "mcast.h"
 #include "names.h"
 #include "rankset.h"
 #include "table.h"
@@ -34,6 +36,7 @@ struct fwd_conf {
 	const struct rankset *local; /* ranks of this node; borrowed */
 	struct flow *flow;	     /* borrowed */
 	struct names names;	     /* its texts are borrowed */
+	struct mcast *mcast;	     /* borrowed; NULL: groups are broadcast */
 };
 
 /* The outlet to a node, whose link is opened where there is none yet; NULL
@@ -61,6 +64,11 @@ void fwd_set_table(struct fwd *f, const struct table *t, uint32_t self,
 
 /* The port of @rank, a local one. -EEXIST when it has one; -ENOMEM. */
 int fwd_add_port(struct fwd *f, uint32_t rank, struct outlet *out);
+/* Its guest's driver has started, also anew. */
+void fwd_port_started(struct fwd *f, uint32_t rank);
+/* A frame of our own for the guest of @rank; never waits. */
+void fwd_tell_port(struct fwd *f, uint32_t rank, const uint8_t *frame,
+		   size_t len);
 /* Forgets its outlet, too, not its inlets; none is fine. */
 void fwd_remove_port(struct fwd *f, uint32_t rank);
 

@@ -29,6 +29,9 @@
 
 #define IP6_LENGTH 4 /* without the header, with extensions */
 #define IP6_NEXT   6
+#define IP6_HOPS   7
+#define IP6_SRC	   8
+#define IP6_DST	   24
 #define IP6_BYTES  40
 
 #define TCP_SEQ	     4

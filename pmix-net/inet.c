@@ -25,6 +25,15 @@ uint16_t inet_checksum(uint32_t sum)
 	return (uint16_t)~checksum_fold(sum);
 }
 
+uint16_t inet_icmp6_checksum(const uint8_t *ip6, const void *icmp, size_t len)
+{
+	/* the pseudo header: addresses, length, protocol */
+	uint32_t sum = inet_sum(IPPROTO_ICMPV6 + (uint32_t)len, ip6 + IP6_SRC,
+				IP6_BYTES - IP6_SRC);
+
+	return inet_checksum(inet_sum(sum, icmp, len));
+}
+
 bool inet_ip4_parse(const uint8_t *packet, size_t len, struct inet_ip4 *ret)
 {
 	size_t header, total;

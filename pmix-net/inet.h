@@ -24,6 +24,9 @@
 uint32_t inet_sum(uint32_t sum, const void *bytes, size_t len);
 uint16_t inet_checksum(uint32_t sum);
 
+/* That of an ICMPv6 message of @len bytes at @icmp, in the packet at @ip6. */
+uint16_t inet_icmp6_checksum(const uint8_t *ip6, const void *icmp, size_t len);
+
 struct inet_eth {
 	uint8_t dst[ADDR_MAC_LEN], src[ADDR_MAC_LEN];
 	uint8_t type[2];

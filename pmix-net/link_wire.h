@@ -46,6 +46,7 @@ enum wire_type {
 	WIRE_STATE,  /* lines of text: see roll.h */
 	WIRE_BYE,    /* WIRE_ALL_DONE or empty: this node leaves */
 	WIRE_ACK,    /* empty: we keep what the BYE's sender knew */
+	WIRE_GROUPS, /* which multicast groups its sender wants: groups.h */
 };
 
 /* What the sender left for a card to do: struct offload of packet.h, and the

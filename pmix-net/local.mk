@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/dns.c %D%/dns.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
+	%D%/groups.c %D%/groups.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
 	%D%/headers.h \
 	%D%/inet.c %D%/inet.h \
@@ -25,6 +26,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/link_tcp.c %D%/link_tcp.h \
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
 	%D%/local_address.c %D%/local_address.h \
+	%D%/mcast.c %D%/mcast.h \
 	%D%/mesh.c %D%/mesh.h \
 	%D%/names.c %D%/names.h \
 	%D%/node.c %D%/node.h \
@@ -41,6 +43,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
 	%D%/sigbus.c %D%/sigbus.h \
+	%D%/snoop.c %D%/snoop.h \
 	%D%/spin.c %D%/spin.h \
 	%D%/seal.c %D%/seal.h \
 	%D%/segment.c %D%/segment.h \
@@ -57,8 +60,8 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	$(CRYPTO_LIBS)
 
 EXTRA_DIST += \
-	%D%/test_frame.h %D%/test_gso.h %D%/test_port.h %D%/test_proxy.h \
-	%D%/test_step.h
+	%D%/test_frame.h %D%/test_group.h %D%/test_gso.h %D%/test_port.h \
+	%D%/test_proxy.h %D%/test_step.h
 
 # QEMU's and a guest's side of a vhost-user port, and a helper's of the rest,
 # for tests and benchmarks.
@@ -83,8 +86,11 @@ UNIT_TESTS += \
 	%D%/test_dns \
 	%D%/test_dpdk \
 	%D%/test_fwd \
+	%D%/test_groups \
+	%D%/test_mcast \
 	%D%/test_names \
 	%D%/test_net \
+	%D%/test_net_mcast \
 	%D%/test_offload \
 	%D%/test_options \
 	%D%/test_outq \
@@ -94,6 +100,7 @@ UNIT_TESTS += \
 	%D%/test_segment \
 	%D%/test_segment_kernel \
 	%D%/test_sigbus \
+	%D%/test_snoop \
 	%D%/test_stream \
 	%D%/test_table \
 	%D%/test_vhost \
@@ -121,6 +128,10 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_dns_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
+%C%_test_groups_CFLAGS = $(net_test_cflags)
+%C%_test_groups_LDADD = $(net_test_ldadd)
+%C%_test_mcast_CFLAGS = $(net_test_cflags)
+%C%_test_mcast_LDADD = $(net_test_ldadd)
 %C%_test_offload_CFLAGS = $(net_test_cflags)
 %C%_test_offload_LDADD = $(net_test_ldadd)
 %C%_test_names_CFLAGS = $(net_test_cflags)
@@ -141,6 +152,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_segment_kernel_LDADD = $(net_test_ldadd)
 %C%_test_sigbus_CFLAGS = $(net_test_cflags)
 %C%_test_sigbus_LDADD = $(net_test_ldadd)
+%C%_test_snoop_CFLAGS = $(net_test_cflags)
+%C%_test_snoop_LDADD = $(net_test_ldadd)
 %C%_test_stream_CFLAGS = $(net_test_cflags)
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
@@ -161,4 +174,9 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_dpdk_CPPFLAGS = $(%C%_test_net_CPPFLAGS)
 %C%_test_dpdk_CFLAGS = $(net_test_cflags)
 %C%_test_dpdk_LDADD = %D%/libdriver.la $(net_test_ldadd)
+%C%_test_net_mcast_SOURCES = %D%/test_net_mcast.c %D%/test_step.c \
+	%D%/test_step.h
+%C%_test_net_mcast_CPPFLAGS = $(%C%_test_net_CPPFLAGS)
+%C%_test_net_mcast_CFLAGS = $(net_test_cflags)
+%C%_test_net_mcast_LDADD = %D%/libdriver.la $(net_test_ldadd)
 endif

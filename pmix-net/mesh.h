@@ -30,7 +30,7 @@ struct mesh;
 struct mesh_ops {
 	/* There is a link to @node now. */
 	void (*up)(uint32_t node, bool again, void *arg);
-	/* STATE, BYE or ACK came from @node. -EPROTO ends the link. */
+	/* STATE, BYE, ACK or GROUPS came from @node. -EPROTO ends the link. */
 	int (*control)(uint32_t node, enum wire_type type, const uint8_t *data,
 		       size_t len, struct errmsg *err, void *arg);
 	/* The link to @node broke, with no BYE before. It is made anew: up() or

@@ -19,6 +19,7 @@
 #include "link_tcp.h"
 #include "local_address.h"
 #include "log.h"
+#include "mcast.h"
 #include "mesh.h"
 #include "ports.h"
 #include "record.h"
@@ -36,6 +37,7 @@ struct node {
 	struct buf_pool pool;
 	struct spin spin;
 	struct flow *flow;
+	struct mcast *mcast;
 	struct fwd *fwd;
 	struct ports *ports;
 	struct auth auth;
@@ -111,6 +113,7 @@ static void on_link_up(uint32_t node, bool again, void *arg)
 	log_at(again ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "link to %s is up%s",
 	       text, again ? " again" : "");
 	states_up(n->states, node);
+	mcast_link_up(n->mcast, node);
 }
 
 static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
@@ -118,6 +121,9 @@ static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 {
 	struct node *n = arg;
 
+	if (type == WIRE_GROUPS)
+		return mcast_told(n->mcast, node, data, len, err);
+	mcast_tree_changed(n->mcast);
 	return states_control(n->states, node, type, data, len, err);
 }
 
@@ -139,6 +145,7 @@ static void on_unreachable(uint32_t node, const char *why, void *arg)
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_at(n->leaving ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
 	       "%s cannot be reached: %s", text, why);
+	mcast_forget_node(n->mcast, node);
 	states_unreachable(n->states, node);
 }
 
@@ -426,6 +433,43 @@ static void on_helpers_timer(void *arg)
 
 /* -- life ----------------------------------------------------------------- */
 
+static void send_to_guest(uint32_t rank, const uint8_t *frame, size_t len,
+			  void *arg)
+{
+	fwd_tell_port(((struct node *)arg)->fwd, rank, frame, len);
+}
+
+static int tell_groups(uint32_t node, const uint8_t *text, size_t len,
+		       void *arg)
+{
+	return mesh_send(((struct node *)arg)->mesh, node, WIRE_GROUPS, text,
+			 len);
+}
+
+static void each_neighbour(void (*fn)(uint32_t node, void *fn_arg),
+			   void *fn_arg, void *arg)
+{
+	struct node *n = arg;
+
+	if (n->table)
+		states_spread(n->auth.node, fn, fn_arg, n->states);
+}
+
+static int make_mcast(struct node *n, struct errmsg *err)
+{
+	const struct mcast_env env = {
+		.loop = n->loop,
+		.service = addr_service_ip(&n->o->net),
+		.settle_ms = MCAST_SETTLE_MS,
+		.send = send_to_guest,
+		.tell = tell_groups,
+		.neighbours = each_neighbour,
+		.arg = n,
+	};
+
+	return mcast_new(&env, &n->mcast, err);
+}
+
 static int make_fwd(struct node *n, struct errmsg *err)
 {
 	const struct fwd_conf conf = {
@@ -435,6 +479,7 @@ static int make_fwd(struct node *n, struct errmsg *err)
 		.local = &n->o->ranks,
 		.flow = n->flow,
 		.names = n->o->names,
+		.mcast = n->mcast,
 	};
 
 	return fwd_new(&conf, &n->fwd, err);
@@ -553,6 +598,8 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	if (r == 0)
 		r = flow_new(loop, n->round, &n->flow, err);
 	if (r == 0)
+		r = make_mcast(n, err);
+	if (r == 0)
 		r = make_fwd(n, err);
 	if (r == 0)
 		r = make_ports(n, err);
@@ -582,6 +629,7 @@ void node_free(struct node *n)
 	link_host_free(n->host);
 	ports_free(n->ports);
 	fwd_free(n->fwd);
+	mcast_free(n->mcast);
 	flow_free(n->flow);
 	loop_timer_free(n->helpers_timer);
 	record_free(n->record);

@@ -510,6 +510,8 @@ static void on_started(struct vhost_ring *r, void *arg)
 	} else {
 		q->rx = r;
 		list_takers(vp);
+		if (vp->n_takers == 1)
+			fwd_port_started(vp->env.fwd, vp->port.rank);
 	}
 	look_after(vp);
 }

@@ -217,6 +217,7 @@ int states_control(struct states *s, uint32_t node, enum wire_type type,
 		return 0;
 	case WIRE_OPEN:
 	case WIRE_FRAMES:
+	case WIRE_GROUPS:
 		break;
 	}
 	return -EPROTO;

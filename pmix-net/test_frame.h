@@ -2,6 +2,7 @@
 #ifndef VMSTEP_TEST_FRAME_H
 #define VMSTEP_TEST_FRAME_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,15 @@ static inline size_t test_eth(uint8_t *frame, const uint8_t *dst,
 	frame[12] = (uint8_t)(type >> 8);
 	frame[13] = (uint8_t)type;
 	return 14;
+}
+
+/* Does the network ask the guest which multicast groups it has joined? That may
+ * come at any time. */
+static inline bool test_is_question(const uint8_t *frame)
+{
+	return (frame[0] & 1) &&
+	       memcmp(frame + 6, addr_service_mac, ADDR_MAC_LEN) == 0 &&
+	       frame[0] != 0xff;
 }
 
 /* A frame of @len bytes from rank @from to rank @to. */

@@ -981,15 +981,18 @@ static void fill(struct guest *g)
 
 static void check(struct guest *g)
 {
-	size_t at = 0;
+	size_t at = 0, len;
 	uint64_t number;
 
 	while (g->in_len - at >= 4 + LOAD_LEN) {
-		assert_int_equal(wire_get32(g->in + at), LOAD_LEN);
-		memcpy(&number, g->in + at + 18, sizeof(number));
-		assert_int_equal(number, g->received);
-		g->received++;
-		at += 4 + LOAD_LEN;
+		len = wire_get32(g->in + at);
+		if (!test_is_question(g->in + at + 4)) {
+			assert_int_equal(len, LOAD_LEN);
+			memcpy(&number, g->in + at + 18, sizeof(number));
+			assert_int_equal(number, g->received);
+			g->received++;
+		}
+		at += 4 + len;
 	}
 	memmove(g->in, g->in + at, g->in_len - at);
 	g->in_len -= at;

@@ -22,6 +22,7 @@
 #include "addr.h"
 #include "link_wire.h"
 #include "loop.h"
+#include "test_frame.h"
 #include "test_helper.h"
 
 #ifndef VMSTEP_NET
@@ -434,15 +435,25 @@ static void read_all(int fd, uint8_t *data, size_t len)
 	}
 }
 
-size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size)
+static size_t get_any(int fd, uint8_t *frame, size_t size)
 {
 	uint8_t prefix[4];
 	size_t len;
 
-	read_all(s->ranks[rank].qemu, prefix, 4);
+	read_all(fd, prefix, 4);
 	len = wire_get32(prefix);
 	assert_true(len <= size);
-	read_all(s->ranks[rank].qemu, frame, len);
+	read_all(fd, frame, len);
+	return len;
+}
+
+size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size)
+{
+	size_t len;
+
+	do
+		len = get_any(s->ranks[rank].qemu, frame, size);
+	while (test_is_question(frame));
 	return len;
 }
 
@@ -457,7 +468,16 @@ void step_expect_frame(struct step *s, uint32_t rank, const uint8_t *frame,
 
 bool step_has_frame(struct step *s, uint32_t rank, int ms)
 {
-	return readable(s->ranks[rank].qemu, ms);
+	int fd = s->ranks[rank].qemu;
+	uint8_t start[4 + WIRE_FRAME_MIN], question[256];
+
+	while (readable(fd, ms)) {
+		if (recv(fd, start, sizeof(start), MSG_PEEK) != sizeof(start) ||
+		    !test_is_question(start + 4))
+			return true;
+		get_any(fd, question, sizeof(question));
+	}
+	return false;
 }
 
 bool step_has_message(struct step *s, uint32_t rank, int ms)

@@ -85,7 +85,7 @@ void step_restart(struct step *s, uint32_t node);
 /* Its process ends by itself, with status 0. */
 void step_wait_end(struct step *s, uint32_t node);
 
-/* Frames at the guests' ends. */
+/* Frames at the guests' ends. Questions about multicast are passed over. */
 void step_put(struct step *s, uint32_t rank, const void *frame, size_t len);
 /* The next frame's length. */
 size_t step_get(struct step *s, uint32_t rank, uint8_t *frame, size_t size);

@@ -7,6 +7,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_answer \
 	%D%/fuzz_dhcp \
 	%D%/fuzz_dns \
+	%D%/fuzz_groups \
 	%D%/fuzz_image \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
@@ -28,6 +29,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_dns_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_dns_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_dns_LDADD = $(fuzz_net)
+%C%_fuzz_groups_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_groups_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_groups_LDADD = $(fuzz_net)
 %C%_fuzz_image_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_image_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_image_LDADD = $(helper_libs)
@@ -52,7 +56,7 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
-	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c %D%/fuzz_image.c \
-	%D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c %D%/fuzz_segment.c \
-	%D%/fuzz_stream.c %D%/fuzz_vhost.c
+	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c %D%/fuzz_groups.c \
+	%D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c \
+	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_vhost.c
 endif

@@ -1,0 +1,102 @@
+/* test_net_mcast.c - multicast between real vmstep-net of two nodes */
+#include <config.h>
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "loop.h"
+#include "test_group.h"
+#include "test_step.h"
+
+#define LEN	100
+#define RANKS	4u /* two on each node */
+#define WAIT_MS 20000
+
+static struct step s;
+static uint8_t frame[2048], got[2048];
+static const struct group group = TEST_G4(239, 1, 1, 1);
+
+/* A frame for the group from rank 0; which ranks get it, a bit each. */
+static unsigned int reached(void)
+{
+	unsigned int set = 0;
+
+	step_put(&s, 0, frame, test_group_data(frame, 0, &group, LEN));
+	for (uint32_t r = 0; r < RANKS; r++) {
+		if (!step_has_frame(&s, r, 30))
+			continue;
+		set |= 1u << r;
+		assert_int_equal(step_get(&s, r, got, sizeof(got)), LEN);
+		assert_memory_equal(got, frame, LEN);
+	}
+	return set;
+}
+
+/* Until just these do. */
+static void wait_reached(unsigned int set)
+{
+	int64_t until = loop_now_ms() + WAIT_MS;
+	unsigned int now;
+
+	while ((now = reached()) != set)
+		if (loop_now_ms() > until)
+			fail_msg("frames of a group reach %#x, not %#x", now,
+				 set);
+}
+
+static void report(uint32_t rank, bool leave)
+{
+	step_put(&s, rank, frame, test_report(frame, rank, &group, leave));
+}
+
+static void a_group_reaches_who_joined_it_only(void **state)
+{
+	step_begin(&s, 2, 2);
+	wait_reached(0); /* nobody, once they had the time to say so */
+	report(3, false);
+	wait_reached(1 << 3);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(reached(), 1 << 3);
+	report(1, false);
+	wait_reached(1 << 1 | 1 << 3);
+	report(3, true);
+	wait_reached(1 << 1);
+	report(1, true);
+	wait_reached(0);
+	kill(s.nodes[0].pid, SIGUSR1);
+	step_wait_log(&s, 0, "no_members=");
+	step_end(&s);
+}
+
+/* Its guests are asked, and one answers. */
+static void a_vmstep_net_that_is_killed_learns_them_again(void **state)
+{
+	step_begin(&s, 2, 2);
+	report(3, false);
+	wait_reached(1 << 3);
+	step_restart(&s, 1); /* of the member's node */
+	step_table_to(&s, 1, s.key);
+	wait_reached(1 << 2 | 1 << 3); /* all of it, at first */
+	report(3, false);
+	wait_reached(1 << 3);
+	step_restart(&s, 0); /* of the sender's */
+	step_table_to(&s, 0, s.key);
+	wait_reached(1 << 3);
+	step_end(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_group_reaches_who_joined_it_only),
+		cmocka_unit_test(a_vmstep_net_that_is_killed_learns_them_again),
+	};
+
+	return cmocka_run_group_tests_name("net_mcast", tests, NULL, NULL);
+}
