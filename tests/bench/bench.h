@@ -40,6 +40,11 @@ void pin(int cpu); /* this thread */
 /* Sleep, or keep this CPU busy. */
 void rest(unsigned int us, bool busy);
 
+/* Of the command line: @text as a number above 0, else die; what follows
+ * "--@name=" in @arg, NULL where that is another option. */
+unsigned long arg_number(const char *name, const char *text);
+const char *arg_value(const char *arg, const char *name);
+
 /* The parts of the benchmark: one round each. */
 void bench_local(const struct bench *b);
 void bench_rtt(const struct bench *b);
@@ -47,7 +52,8 @@ void bench_link(const struct bench *b);
 void bench_iperf3(const struct bench *b, const int netns[2]);
 /* Once. */
 bool bench_verify(const struct bench *b); /* false: not as sent */
-void bench_idle(const struct bench *b);
+/* CPU ms that eight vhost-user ports took. */
+double bench_idle(const struct bench *b);
 
 /* Write every byte of a frame's payload, and read it: what a guest does. */
 void dirty(uint8_t *p, size_t len, uint64_t seed);

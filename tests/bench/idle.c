@@ -1,60 +1,39 @@
 /* What ports cost that carry nothing. */
 #include <config.h>
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "guests.h"
+#include "proc.h"
 
 #define PORTS	  8
 #define SETTLE_MS 100
 
-/* Its own and the guests', without the program's file, which others may run;
- * -1: we may not look. */
-static double pss_kib(pid_t pid)
-{
-	char path[64], line[128];
-	double kib = 0;
-	int found = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (strncmp(line, "Pss_Anon:", 9) == 0 ||
-		    strncmp(line, "Pss_Shmem:", 10) == 0) {
-			kib += strtod(strchr(line, ':') + 1, NULL);
-			found++;
-		}
-	if (f)
-		fclose(f);
-	return found == 2 ? kib : -1;
-}
-
-static void idle(const struct bench *b, enum netctl_port kind, const char *name)
+/* CPU ms. */
+static double idle(const struct bench *b, enum netctl_port kind,
+		   const char *name)
 {
 	const struct nodes_conf nc = {
 		.program = b->program,
 		.log = b->log,
 		.nnodes = 1,
-		.per_node = PORTS + 1,
+		.per_node = PORTS,
 		.cpu = (const int[]){ WORKER_CPU },
 	};
 	struct guest_conf conf = guest_conf_for(kind, 1500);
 	struct nodes *s = nodes_start(&nc);
-	struct guest *guests[PORTS + 1];
+	struct guest *guests[PORTS];
 	double before = -1;
+	char group[64];
 	int64_t cpu;
 	pid_t pid = nodes_pid(s, 0);
 
 	/* the first one pays for what all share */
-	for (conf.rank = 0; conf.rank <= PORTS; conf.rank++) {
+	for (conf.rank = 0; conf.rank < PORTS; conf.rank++) {
 		if (conf.rank == 1) {
 			usleep(SETTLE_MS * 1000);
-			before = pss_kib(pid);
+			before = proc_pss_kib(pid);
 		}
 		guests[conf.rank] = guest_new(&conf, s);
 	}
@@ -62,20 +41,23 @@ static void idle(const struct bench *b, enum netctl_port kind, const char *name)
 	cpu = process_cpu_ns(pid);
 	sleep(b->idle_s);
 	cpu = process_cpu_ns(pid) - cpu;
-	report_add(b->report, "9 idle ports: vmstep-net's CPU", name, "us/s",
-		   (double)cpu / 1e3 / b->idle_s);
+	snprintf(group, sizeof(group), "%d idle ports, %u s: vmstep-net's CPU",
+		 PORTS, b->idle_s);
+	report_add(b->report, group, name, "ms", (double)cpu / 1e6);
 	if (before >= 0)
 		report_add(b->report, "memory (PSS) of one more idle port",
-			   name, "KiB", (pss_kib(pid) - before) / PORTS);
+			   name, "KiB",
+			   (proc_pss_kib(pid) - before) / (PORTS - 1));
 	else
 		report_note(b->report, "memory of a port: needs root");
-	for (int i = 0; i <= PORTS; i++)
+	for (int i = 0; i < PORTS; i++)
 		guest_free(guests[i]);
 	nodes_end(s);
+	return (double)cpu / 1e6;
 }
 
-void bench_idle(const struct bench *b)
+double bench_idle(const struct bench *b)
 {
-	idle(b, NETCTL_VHOST_USER, "vhost-user");
 	idle(b, NETCTL_STREAM, "stream");
+	return idle(b, NETCTL_VHOST_USER, "vhost-user");
 }

@@ -1,20 +1,44 @@
-# How fast vmstep-net is: net.c says how to run it. It is built by `make
-# check`, so that it keeps building, and run by hand.
-check_PROGRAMS += %D%/net
-%C%_net_SOURCES = \
-	%D%/net.c %D%/bench.h \
+# How fast vmstep-net is, and what it costs: net.c and scale.c say how to run
+# them. They are built by `make check`, so that they keep building, and run by
+# hand.
+check_LTLIBRARIES += %D%/libbench.la
+%C%_libbench_la_SOURCES = \
+	%D%/bench.c %D%/bench.h \
+	%D%/crowd.c %D%/crowd.h \
 	%D%/frames.c %D%/frames.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/guests.c %D%/guests.h \
-	%D%/idle.c %D%/iperf3.c %D%/latency.h %D%/link.c %D%/local.c \
+	%D%/idle.c %D%/latency.h \
+	%D%/netlog.c %D%/netlog.h \
 	%D%/netns.c %D%/netns.h \
 	%D%/nodes.c %D%/nodes.h \
+	%D%/proc.c %D%/proc.h \
+	%D%/report.c %D%/report.h
+%C%_libbench_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/pmix-net
+bench_libs = %D%/libbench.la pmix-net/libdriver.la lib/libprog.la \
+	lib/libcore.la
+bench_cppflags = $(AM_CPPFLAGS) -I$(srcdir)/pmix-net \
+	-DVMSTEP_NET='"$(abs_builddir)/pmix-net/vmstep-net"'
+
+check_PROGRAMS += %D%/net
+%C%_net_SOURCES = \
+	%D%/net.c \
+	%D%/iperf3.c %D%/link.c %D%/local.c \
 	%D%/quiet.c %D%/quiet.h \
-	%D%/report.c %D%/report.h \
 	%D%/verify.c \
 	%D%/yardstick.c %D%/yardstick.h %D%/yardstick_tcp.c
-%C%_net_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/pmix-net \
-	-DVMSTEP_NET='"$(abs_builddir)/pmix-net/vmstep-net"'
+%C%_net_CPPFLAGS = $(bench_cppflags)
 %C%_net_CFLAGS = $(AM_CFLAGS) -pthread
-%C%_net_LDADD = pmix-net/libdriver.la lib/libprog.la lib/libcore.la
-EXTRA_DIST += %D%/startup
+%C%_net_LDADD = $(bench_libs)
+
+check_PROGRAMS += %D%/scale
+%C%_scale_SOURCES = \
+	%D%/scale.c %D%/scale.h \
+	%D%/boot.c %D%/boot.h \
+	%D%/model.c %D%/model.h \
+	%D%/scale_boot.c %D%/scale_model.c %D%/scale_step.c
+%C%_scale_CPPFLAGS = $(bench_cppflags) \
+	-DBENCH_BOOT='"$(abs_srcdir)/%D%/boot.pcap"'
+%C%_scale_LDADD = pmix-net/libnet.la $(bench_libs) $(CRYPTO_LIBS) -lm
+
+EXTRA_DIST += %D%/startup %D%/boot.pcap %D%/boot.sh

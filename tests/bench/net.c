@@ -2,7 +2,7 @@
  *
  *	tests/bench/net [--json] [--only=PART,...] [--rounds=N] [--ms=N]
  *			[--frames=N] [--idle=SECONDS] [--program=PATH]
- *[--log=FILE]
+ *			[--log=FILE]
  *
  * Built by `make check`. Runs real vmstep-net processes and plays their helpers
  * and guests (pmix-net/test_driver.h). As root it measures two nodes, too, as
@@ -12,15 +12,17 @@
  *
  * Parts, as --only takes them:
  *   local   frames between two guests of a node, a thread that spins being
- *both: it writes every byte of a frame before it sends it, and reads every byte
- *of what arrives. Beside it "one copy", the least that such a path can do: one
- *thread writes frames into shared memory, another copies them once; "read
- *back": the first reads the copies, too. Stream guests send a frame a system
- *call, as QEMU does. rtt     a frame of 64 bytes there and back, beside as many
- *wake-ups by eventfd; asleep, after a rest, and with guests that poll. link the
- *same between two nodes, both guests asleep when they have nothing to do,
- *beside TCP that carries 64 KiB batches of the same frames, and iperf3. CPU
- *s/GB is that of both vmstep-net, and of TCP's two ends without what guests do.
+ *           both: it writes every byte of a frame before it sends it, and reads
+ *           every byte of what arrives. Beside it "one copy", the least that
+ *           such a path can do: one thread writes frames into shared memory,
+ *           another copies them once; "read back": the first reads the copies,
+ *           too. Stream guests send a frame a system call, as QEMU does.
+ *   rtt     a frame of 64 bytes there and back, beside as many wake-ups by
+ *           eventfd; asleep, after a rest, and with guests that poll.
+ *   link    the same between two nodes, both guests asleep when they have
+ *           nothing to do, beside TCP that carries 64 KiB batches of the same
+ *           frames, and iperf3. CPU s/GB is that of both vmstep-net, and of
+ *           TCP's two ends without what guests do.
  *   verify  numbered frames with checksums, both ways, several kinds of guest:
  *           lost, reordered and altered ones are counted, and make this program
  *           end with status 1.
@@ -35,84 +37,14 @@
 
 #include "bench.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #ifndef VMSTEP_NET
 #define VMSTEP_NET "./vmstep-net"
 #endif
-
-void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "net: ");
-	vfprintf(stderr, fmt, ap);
-	fprintf(stderr, "\n");
-	va_end(ap);
-	exit(2);
-}
-
-int check(int r, const char *what)
-{
-	if (r < 0)
-		die("%s: %s", what, strerror(r == -1 ? errno : -r));
-	return r;
-}
-
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
-int64_t now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-int64_t thread_cpu_ns(void)
-{
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-int64_t process_cpu_ns(pid_t pid)
-{
-	clockid_t clock;
-
-	if (clock_getcpuclockid(pid, &clock) != 0)
-		die("the CPU time of process %d", (int)pid);
-	return clock_ns(clock);
-}
-
-void pin(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	check(sched_setaffinity(0, sizeof(set), &set), "one CPU of two");
-}
-
-void rest(unsigned int us, bool busy)
-{
-	int64_t until = now_ns() + us * 1000ll;
-
-	if (us && !busy)
-		usleep(us);
-	while (us && now_ns() < until)
-		;
-}
 
 /* -- options -------------------------------------------------------------- */
 
@@ -122,25 +54,6 @@ struct options {
 	bool json;
 };
 
-static unsigned long number(const char *name, const char *text)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || n == 0)
-		die("%s=%s: not a number above 0", name, text);
-	return n;
-}
-
-/* The value of "--name=value"; NULL: @arg is another one. */
-static const char *value(const char *arg, const char *name)
-{
-	size_t len = strlen(name);
-
-	return strncmp(arg, name, len) == 0 && arg[len] == '=' ? arg + len + 1
-							       : NULL;
-}
-
 static void parse(struct options *o, int argc, char **argv)
 {
 	const char *v;
@@ -148,20 +61,21 @@ static void parse(struct options *o, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--json") == 0)
 			o->json = true;
-		else if ((v = value(argv[i], "--only")))
+		else if ((v = arg_value(argv[i], "--only")))
 			o->only = v;
-		else if ((v = value(argv[i], "--program")))
+		else if ((v = arg_value(argv[i], "--program")))
 			o->bench.program = v;
-		else if ((v = value(argv[i], "--log")))
+		else if ((v = arg_value(argv[i], "--log")))
 			o->bench.log = v;
-		else if ((v = value(argv[i], "--rounds")))
-			o->bench.rounds = (unsigned int)number("--rounds", v);
-		else if ((v = value(argv[i], "--ms")))
-			o->bench.ms = (unsigned int)number("--ms", v);
-		else if ((v = value(argv[i], "--frames")))
-			o->bench.frames = number("--frames", v);
-		else if ((v = value(argv[i], "--idle")))
-			o->bench.idle_s = (unsigned int)number("--idle", v);
+		else if ((v = arg_value(argv[i], "--rounds")))
+			o->bench.rounds =
+				(unsigned int)arg_number("--rounds", v);
+		else if ((v = arg_value(argv[i], "--ms")))
+			o->bench.ms = (unsigned int)arg_number("--ms", v);
+		else if ((v = arg_value(argv[i], "--frames")))
+			o->bench.frames = arg_number("--frames", v);
+		else if ((v = arg_value(argv[i], "--idle")))
+			o->bench.idle_s = (unsigned int)arg_number("--idle", v);
 		else
 			die("%s: see the beginning of tests/bench/net.c",
 			    argv[i]);

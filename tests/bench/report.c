@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MAX    128
+#define ROWS_MAX    256
 #define SAMPLES_MAX 1024
 #define NOTES_MAX   16
 
