@@ -22,9 +22,10 @@ struct bench {
 	const char *log;     /* where it adds to; NULL: nowhere */
 	const char *links;   /* a further option of its; NULL: none */
 	unsigned int rounds;
-	unsigned int ms; /* that one measurement takes */
-	uint64_t frames; /* of verify, for each flow */
-	unsigned int idle_s;
+	unsigned int ms;     /* that one measurement takes */
+	uint64_t frames;     /* of verify, for each flow */
+	const char *variant; /* of verify; NULL: all */
+	unsigned int idle_s, flood_s;
 	struct report *report;
 };
 
@@ -52,6 +53,8 @@ void bench_link(const struct bench *b);
 void bench_iperf3(const struct bench *b, const int netns[2]);
 /* Once. */
 bool bench_verify(const struct bench *b); /* false: not as sent */
+void bench_paused(const struct bench *b);
+bool bench_flood(const struct bench *b); /* false: memory grew */
 /* CPU ms that eight vhost-user ports took. */
 double bench_idle(const struct bench *b);
 

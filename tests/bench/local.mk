@@ -23,7 +23,7 @@ bench_cppflags = $(AM_CPPFLAGS) -I$(srcdir)/pmix-net \
 check_PROGRAMS += %D%/net
 %C%_net_SOURCES = \
 	%D%/net.c \
-	%D%/iperf3.c %D%/link.c %D%/local.c \
+	%D%/flood.c %D%/iperf3.c %D%/link.c %D%/local.c %D%/paused.c \
 	%D%/quiet.c %D%/quiet.h \
 	%D%/verify.c \
 	%D%/yardstick.c %D%/yardstick.h %D%/yardstick_tcp.c

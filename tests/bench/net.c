@@ -1,8 +1,8 @@
 /* net - how fast vmstep-net is, beside what this machine can do
  *
  *	tests/bench/net [--json] [--only=PART,...] [--rounds=N] [--ms=N]
- *			[--frames=N] [--idle=SECONDS] [--program=PATH]
- *			[--log=FILE]
+ *			[--frames=N] [--variant=TEXT] [--idle=SECONDS]
+ *			[--flood=SECONDS] [--program=PATH] [--log=FILE]
  *
  * Built by `make check`. Runs real vmstep-net processes and plays their helpers
  * and guests (pmix-net/test_driver.h). As root it measures two nodes, too, as
@@ -10,7 +10,7 @@
  * generators are on CPU 0, vmstep-net is on CPU 1; what disturbs one of them
  * shows in "least" and "most".
  *
- * Parts, as --only takes them:
+ * Parts, as --only takes them; the last two only where it names them:
  *   local   frames between two guests of a node, a thread that spins being
  *           both: it writes every byte of a frame before it sends it, and reads
  *           every byte of what arrives. Beside it "one copy", the least that
@@ -25,8 +25,14 @@
  *           TCP's two ends without what guests do.
  *   verify  numbered frames with checksums, both ways, several kinds of guest:
  *           lost, reordered and altered ones are counted, and make this program
- *           end with status 1.
+ *           end with status 1. --frames: of each flow; --variant: only those
+ *           whose names have TEXT in them.
  *   idle    CPU time of ports without traffic, memory of one more.
+ *   paused  one guest sends to four in turn; then one of these stops taking
+ *           frames: what the other three get, with it and without.
+ *   flood   for a minute each (--flood): frames to a guest that has stopped, to
+ *           an address that nobody has, broadcasts, and ones with senders by
+ *           chance, as fast as they are taken: memory, every second.
  *
  * Every round measures each figure of local, rtt and link once, so that what
  * disturbs the machine disturbs all of them; ratios are taken within a round. A
@@ -74,6 +80,11 @@ static void parse(struct options *o, int argc, char **argv)
 			o->bench.ms = (unsigned int)arg_number("--ms", v);
 		else if ((v = arg_value(argv[i], "--frames")))
 			o->bench.frames = arg_number("--frames", v);
+		else if ((v = arg_value(argv[i], "--variant")))
+			o->bench.variant = v;
+		else if ((v = arg_value(argv[i], "--flood")))
+			o->bench.flood_s =
+				(unsigned int)arg_number("--flood", v);
 		else if ((v = arg_value(argv[i], "--idle")))
 			o->bench.idle_s = (unsigned int)arg_number("--idle", v);
 		else
@@ -109,7 +120,8 @@ int main(int argc, char **argv)
 			   .rounds = 5,
 			   .ms = 300,
 			   .frames = 1000000,
-			   .idle_s = 10 },
+			   .idle_s = 10,
+			   .flood_s = 60 },
 	};
 	bool ok = true;
 
@@ -126,6 +138,10 @@ int main(int argc, char **argv)
 		ok = bench_verify(&o.bench);
 	if (wanted(&o, "idle"))
 		bench_idle(&o.bench);
+	if (o.only && wanted(&o, "paused"))
+		bench_paused(&o.bench);
+	if (o.only && wanted(&o, "flood"))
+		ok &= bench_flood(&o.bench);
 	report_print(o.bench.report, o.json, stdout);
 	report_free(o.bench.report);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "guests.h"
@@ -222,6 +223,11 @@ static bool verify(const struct bench *b, const struct variant *v,
 	return !bad;
 }
 
+static bool wanted(const struct bench *b, const struct variant *v)
+{
+	return !b->variant || strstr(v->name, b->variant);
+}
+
 bool bench_verify(const struct bench *b)
 {
 	bool ok = true, linked;
@@ -231,7 +237,7 @@ bool bench_verify(const struct bench *b)
 	if (!linked)
 		report_note(b->report, "verify of two nodes: needs root");
 	for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
-		if (linked || !variants[i].link)
+		if ((linked || !variants[i].link) && wanted(b, &variants[i]))
 			ok &= verify(b, &variants[i], netns);
 	for (int i = 0; i < 2 && linked; i++)
 		close(netns[i]);
