@@ -15,7 +15,6 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/power.c %D%/power.h \
 	%D%/proc.c %D%/proc.h \
 	%D%/procio.c %D%/procio.h \
-	%D%/rpc.c %D%/rpc.h \
 	%D%/session.c %D%/session.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/start.c %D%/start.h \
@@ -24,7 +23,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 
 %C%_vmstep_agent_SOURCES = %D%/vmstep-agent.c
 %C%_vmstep_agent_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
-%C%_vmstep_agent_LDADD = %D%/libagent.la lib/libprog.la lib/libcore.la
+%C%_vmstep_agent_LDADD = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la
 if SANITIZE
 %C%_vmstep_agent_LDADD += $(JANSSON_LIBS)
 else
@@ -40,7 +39,7 @@ UNIT_TESTS += \
 	%D%/test_hostsfile \
 	%D%/test_rpc
 AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
-AGENT_TEST_LIBS = %D%/libagent.la lib/libprog.la lib/libcore.la \
+AGENT_TEST_LIBS = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
 	$(JANSSON_LIBS) $(CMOCKA_LIBS)
 %C%_test_account_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_account_LDADD = $(AGENT_TEST_LIBS)

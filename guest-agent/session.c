@@ -172,7 +172,7 @@ int session_new(struct agent *a, const char *path, struct session **ret,
 	s->path = path;
 	s->fd = -1;
 	s->retry_ms = RETRY_MIN_MS;
-	a->rpc = rpc_new(methods, send_text, a);
+	a->rpc = rpc_new(methods, a, send_text, a);
 	if (!a->rpc || loop_timer_add(a->loop, 0, try_open, s, &s->retry) < 0) {
 		session_free(s);
 		return errmsg_set(err, -ENOMEM, "session");

@@ -72,7 +72,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	*state = f;
-	f->rpc = rpc_new(methods, send_text, f);
+	f->rpc = rpc_new(methods, f, send_text, f);
 	return !f->rpc;
 }
 

@@ -1,6 +1,7 @@
 # What two or more parts need, one subject a module. libcore has nothing but
 # libc under it and may go into the plugin; libprog is for programs.
-noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
+# librpc brings jansson, which what links it chooses: shared, or static.
+noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la
 
 %C%_libcore_la_SOURCES = \
 	%D%/addr.c %D%/addr.h \
@@ -21,6 +22,9 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la
 	%D%/mux_chan.c %D%/mux_port.c \
 	%D%/netctl.h \
 	%D%/netmsg.c %D%/netmsg.h
+
+%C%_librpc_la_SOURCES = %D%/rpc.c %D%/rpc.h
+%C%_librpc_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CMOCKA
 UNIT_TESTS += \

@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{ "proc.start", start },	{ "task.echo", echo },
 		{ "vm.shutdown", end },		{ 0 },
 	};
-	struct rpc *r = rpc_new(methods, send_text, NULL);
+	struct rpc *r = rpc_new(methods, NULL, send_text, NULL);
 
 	if (!r)
 		abort();

@@ -43,7 +43,7 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_mux_LDADD = lib/libprog.la lib/libcore.la
 %C%_fuzz_rpc_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
-%C%_fuzz_rpc_LDADD = guest-agent/libagent.la lib/libprog.la lib/libcore.la \
+%C%_fuzz_rpc_LDADD = guest-agent/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
 	$(JANSSON_LIBS)
 %C%_fuzz_segment_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_segment_LDFLAGS = $(fuzz_ldflags)

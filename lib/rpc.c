@@ -24,24 +24,26 @@ struct request {
 
 struct rpc {
 	const struct rpc_method *methods; /* borrowed */
-	rpc_send_fn send;
 	void *arg;
+	rpc_send_fn send;
+	void *send_arg;
 	LIST_HEAD(, rpc_call) calls;
 	unsigned int n_calls;
 	LIST_HEAD(, request) requests;
 	json_int_t last_id;
 };
 
-struct rpc *rpc_new(const struct rpc_method *methods, rpc_send_fn send,
-		    void *arg)
+struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
+		    rpc_send_fn send, void *send_arg)
 {
 	struct rpc *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
 	r->methods = methods;
-	r->send = send;
 	r->arg = arg;
+	r->send = send;
+	r->send_arg = send_arg;
 	return r;
 }
 
@@ -59,6 +61,11 @@ void rpc_forget(struct rpc *r)
 		LIST_REMOVE(req, next);
 		free(req);
 	}
+}
+
+unsigned int rpc_open_calls(const struct rpc *r)
+{
+	return r->n_calls;
 }
 
 void rpc_free(struct rpc *r)
@@ -80,7 +87,7 @@ static int send_json(struct rpc *r, json_t *msg)
 		return -ENOMEM;
 	text = json_dumps(msg, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(msg);
-	return text ? r->send(text, strlen(text), r->arg) : -ENOMEM;
+	return text ? r->send(text, strlen(text), r->send_arg) : -ENOMEM;
 }
 
 /* @member, "result" or "error", is @value (stolen). */
@@ -141,6 +148,8 @@ static const char *error_name(enum rpc_error code)
 	case RPC_INVALID_PARAMS:
 	case RPC_INTERNAL:
 		break;
+	case RPC_E_UNREACHABLE:
+		return "E_UNREACHABLE";
 	case RPC_E_TIMEOUT:
 		return "E_TIMEOUT";
 	case RPC_E_PERM:
@@ -153,6 +162,8 @@ static const char *error_name(enum rpc_error code)
 		return "E_BUSY";
 	case RPC_E_NOENT:
 		return "E_NOENT";
+	case RPC_E_TOOBIG:
+		return "E_TOOBIG";
 	case RPC_E_FULL:
 		return "E_FULL";
 	case RPC_E_OS:
@@ -299,12 +310,20 @@ static void on_request(struct rpc *r, const json_t *msg, const char *method)
 	if (!call && id)
 		send_error(r, id, RPC_INTERNAL, "out of memory", NULL);
 	else if (call && !m)
-		rpc_fail(call, RPC_NO_METHOD, "no such method in this agent");
+		rpc_fail(call, RPC_NO_METHOD, "no such method");
 	else if (call && !json_is_object(params))
 		rpc_fail(call, RPC_INVALID_PARAMS, "params: not an object");
 	else if (call)
 		m->fn(call, params, r->arg);
 	json_decref(none);
+}
+
+void rpc_refuse(struct rpc *r, enum rpc_error code, const char *text)
+{
+	const char *name = error_name(code);
+
+	send_error(r, json_null(), code, text,
+		   name ? json_pack("{s:s}", "name", name) : NULL);
 }
 
 static bool is_id(const json_t *id)

@@ -1,11 +1,12 @@
-/* rpc.h - JSON-RPC 2.0 with the host: each request is answered exactly once
+/* rpc.h - JSON-RPC 2.0 with a peer: each request is answered exactly once
  *
  * Owns:    the calls that wait for their answer, and our own requests that
- *          wait for the host's. Borrows the table of methods.
+ *          wait for the peer's. Borrows the table of methods.
  *
- * What carries the texts is the caller's (session.c: the mux; a fuzz target:
- * nothing). The host is not trusted: what does not parse or fit is answered by
- * an error, and at most RPC_CALLS requests wait at once.
+ * What carries the texts is the caller's: the guest agent's channel to the
+ * host, the helper's socket for users, nothing in a fuzz target. The peer is
+ * not trusted: what does not parse or fit is answered by an error, and at most
+ * RPC_CALLS requests wait at once.
  */
 #ifndef VMSTEP_RPC_H
 #define VMSTEP_RPC_H
@@ -23,18 +24,20 @@ enum rpc_error {
 	RPC_NO_METHOD = -32601,
 	RPC_INVALID_PARAMS = -32602,
 	RPC_INTERNAL = -32603,
+	RPC_E_UNREACHABLE = 2,
 	RPC_E_TIMEOUT = 4,
 	RPC_E_PERM = 6,
 	RPC_E_NOTSUP = 7,
 	RPC_E_STATE = 8,
 	RPC_E_BUSY = 9,
 	RPC_E_NOENT = 10,
+	RPC_E_TOOBIG = 12,
 	RPC_E_FULL = 13,
 	RPC_E_OS = 14,
 };
 
 struct rpc;
-struct rpc_call; /* a request of the host's that is not answered yet */
+struct rpc_call; /* a request of the peer's that is not answered yet */
 
 /* Answer @call, now or later, by rpc_result() or one of rpc_fail*(). @params is
  * an object (an empty one where the request had none), borrowed. */
@@ -48,13 +51,18 @@ struct rpc_method {
 /* Send a text. What it returns, rpc_*() hand on. */
 typedef int (*rpc_send_fn)(const char *text, size_t len, void *arg);
 
-/* @arg goes to the methods and to @send. NULL without memory. */
-struct rpc *rpc_new(const struct rpc_method *methods, rpc_send_fn send,
-		    void *arg);
+/* @arg goes to the methods, @send_arg to @send. NULL without memory. */
+struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
+		    rpc_send_fn send, void *send_arg);
 void rpc_free(struct rpc *r); /* NULL is fine */
 
+/* Requests that are not answered yet. */
+unsigned int rpc_open_calls(const struct rpc *r);
+
 void rpc_receive(struct rpc *r, const char *text, size_t len);
-/* The host is gone: calls that are still open are answered to nobody, our own
+/* What came is no text for rpc_receive(): say so. */
+void rpc_refuse(struct rpc *r, enum rpc_error code, const char *text);
+/* The peer is gone: calls that are still open are answered to nobody, our own
  * requests are forgotten. */
 void rpc_forget(struct rpc *r);
 
@@ -68,7 +76,7 @@ void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 
 /* @params are stolen, also on failure. */
 int rpc_notify(struct rpc *r, const char *method, json_t *params);
-/* @result is borrowed; NULL where the host answered with an error. */
+/* @result is borrowed; NULL where the peer answered with an error. */
 typedef void (*rpc_reply_fn)(const json_t *result, void *arg);
 int rpc_request(struct rpc *r, const char *method, json_t *params,
 		rpc_reply_fn fn);
