@@ -15,13 +15,16 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la
 	%D%/value.c %D%/value.h
 
 %C%_libprog_la_SOURCES = \
+	%D%/counters.c %D%/counters.h \
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/frame.c %D%/frame.h \
 	%D%/mux.c %D%/mux.h %D%/mux_impl.h \
 	%D%/mux_chan.c %D%/mux_port.c \
+	%D%/localsock.c %D%/localsock.h \
 	%D%/netctl.h \
-	%D%/netmsg.c %D%/netmsg.h
+	%D%/netmsg.c %D%/netmsg.h \
+	%D%/netstats.c %D%/netstats.h
 
 %C%_librpc_la_SOURCES = %D%/rpc.c %D%/rpc.h
 %C%_librpc_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
@@ -33,6 +36,7 @@ UNIT_TESTS += \
 	%D%/test_log \
 	%D%/test_loop \
 	%D%/test_mux \
+	%D%/test_netstats \
 	%D%/test_option \
 	%D%/test_plain \
 	%D%/test_rankset \
@@ -46,6 +50,8 @@ UNIT_TESTS += \
 %C%_test_loop_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_mux_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_mux_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_netstats_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_netstats_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_addr_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_addr_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_desc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -19,6 +19,10 @@
  *     |---------------------------------->|
  *     |            TABLE (+ memfd)        |  to all, for them to keep
  *     |<----------------------------------|
+ *     | STATS of all, or of a rank         |  what it has counted
+ *     |---------------------------------->|
+ *     |            STATS (+ memfd)        |  see netstats.h
+ *     |<----------------------------------|
  *     | STATE ready / done / failed       |  of this rank, as it happens
  *     |---------------------------------->|
  *     |            ALL ready / done       |  when it holds for the whole step
@@ -31,7 +35,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define NETCTL_VERSION	3
+#define NETCTL_VERSION	4
 #define NETCTL_KEY_LEN	32
 #define NETCTL_TEXT_LEN 160
 
@@ -46,6 +50,7 @@ enum netctl_type {
 	NETCTL_STATE,
 	NETCTL_ALL,
 	NETCTL_LOST,
+	NETCTL_STATS,
 };
 
 /* What lies behind a port's descriptor. */
@@ -100,6 +105,13 @@ struct netctl {
 			uint32_t rank; /* UINT32_MAX: not one rank */
 			char text[NETCTL_TEXT_LEN];
 		} lost;
+		/* The question, and again with its answer: without a memfd
+		 * where that rank has no port, or memory is out. */
+		struct {
+			uint32_t
+				rank; /* its peers; UINT32_MAX: all but peers */
+			uint32_t tag; /* the helper's own */
+		} stats;
 	};
 };
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "localsock.h"
 
 #define NEWS_MAX  3 /* ALL ready, ALL done, LOST */
 #define DEAF_MS	  1000
@@ -289,6 +290,15 @@ static int take_state(struct conn *c, const struct netctl *msg,
 	}
 }
 
+static int take_stats(struct conn *c, const struct netctl *msg)
+{
+	_cleanup_close_ int fd =
+		c->ctl->ops.stats(msg->stats.rank, c->ctl->arg);
+
+	send_fds(c, msg, &fd, fd >= 0);
+	return 0;
+}
+
 static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 		    struct errmsg *err)
 {
@@ -315,6 +325,8 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 		return ctl->ops.table(msg, *fd, err, ctl->arg);
 	if (msg->type == NETCTL_STATE)
 		return take_state(c, msg, err);
+	if (msg->type == NETCTL_STATS)
+		return take_stats(c, msg);
 	return errmsg_say(err, -EPROTO, "vmstep-net: unknown message %" PRIu32,
 			  msg->type);
 }
@@ -377,22 +389,13 @@ static void on_conn(uint32_t events, void *arg)
 		refuse(c, err.text);
 }
 
-static bool is_trusted(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-	       (peer.uid == geteuid() || peer.uid == 0);
-}
-
 /* Takes @fd, also on failure. */
 static void conn_new(struct ctl *ctl, int fd)
 {
 	_cleanup_close_ int own_fd = fd;
 	struct conn *c;
 
-	if (!is_trusted(fd)) {
+	if (!localsock_is_trusted(fd)) {
 		ctl->ops.refused("another user's process at the control socket",
 				 ctl->arg);
 		return;
@@ -520,7 +523,8 @@ void ctl_turn_away(int fd, const char *why)
 
 		if (conn < 0)
 			return;
-		if (!is_trusted(conn) || !readable(conn, CTL_TURN_AWAY_MS))
+		if (!localsock_is_trusted(conn) ||
+		    !readable(conn, CTL_TURN_AWAY_MS))
 			continue;
 		if (send(conn, &msg, sizeof(msg),
 			 MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(msg))

@@ -37,6 +37,9 @@ struct ctl_ops {
 	/* @fd is borrowed. < 0 with words: refuse the helper. */
 	int (*table)(const struct netctl *msg, int fd, struct errmsg *err,
 		     void *arg);
+	/* What was counted, of @rank's peers or of all (UINT32_MAX), in a memfd
+	 * for the caller to close; -errno. */
+	int (*stats)(uint32_t rank, void *arg);
 	void (*state)(uint32_t rank, enum netctl_state state, void *arg);
 	/* @over: it had said done or failed before. */
 	void (*closed)(uint32_t rank, bool over, void *arg);

@@ -34,6 +34,7 @@
 #include "loop.h"
 #include "packet.h"
 #include "round.h"
+#include "traffic.h"
 
 #define FLOW_PORT_MS 200
 #define FLOW_LINK_MS 1000
@@ -66,7 +67,8 @@ struct inlet {
 	struct outlet *awaits;	 /* NULL: it does not wait */
 	int64_t until_ms;
 	struct inlet *next;
-	size_t sent; /* segments of the frame that waits */
+	size_t sent;		 /* segments of the frame that waits */
+	struct traffic *traffic; /* of a port; NULL: none; borrowed */
 };
 
 int flow_new(struct loop *l, struct round *r, struct flow **ret,

@@ -126,14 +126,25 @@ static int drop(struct inlet *in, enum counter why)
 	return 0;
 }
 
-static int to_node(struct fwd *f, struct inlet *in, uint32_t node,
+/* For @rank; TRAFFIC_NOBODY: for who is behind one. */
+static int send_on(struct inlet *in, struct outlet *out, uint32_t rank,
 		   const struct packet *p)
+{
+	int r = flow_send(in, out, p);
+
+	if (r == 0 && in->traffic)
+		traffic_add(in->traffic, rank, p->len);
+	return r;
+}
+
+static int to_node(struct fwd *f, struct inlet *in, uint32_t node,
+		   uint32_t rank, const struct packet *p)
 {
 	struct outlet *out = f->node(node, f->node_arg);
 
 	if (!out)
 		return drop(in, COUNT_NODE_GONE);
-	return flow_send(in, out, p);
+	return send_on(in, out, rank, p);
 }
 
 static int to_port(struct fwd *f, struct inlet *in, uint32_t rank,
@@ -143,7 +154,7 @@ static int to_port(struct fwd *f, struct inlet *in, uint32_t rank,
 
 	if (!out)
 		return drop(in, COUNT_NO_PORT);
-	return flow_send(in, out, p);
+	return send_on(in, out, rank, p);
 }
 
 #define NOBODY UINT32_MAX
@@ -341,7 +352,7 @@ static int to_learnt(struct fwd *f, uint32_t rank, struct inlet *in,
 	if (!learn_find(f->learn, p->head, loop_now_ms(), &to))
 		return drop(in, COUNT_UNKNOWN);
 	if (to.is_node)
-		return to_node(f, in, to.id, p);
+		return to_node(f, in, to.id, TRAFFIC_NOBODY, p);
 	if (to.id == rank)
 		return drop(in, COUNT_SELF);
 	return to_port(f, in, to.id, p);
@@ -360,7 +371,7 @@ static int unicast(struct fwd *f, uint32_t rank, struct inlet *in,
 		return to_port(f, in, to, p);
 	if (!f->table)
 		return drop(in, COUNT_NO_TABLE);
-	return to_node(f, in, table_node(f->table, to), p);
+	return to_node(f, in, table_node(f->table, to), to, p);
 }
 
 /* What is answered or swallowed at the port; true: it is dealt with. */
@@ -402,6 +413,8 @@ static int group_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 		to_every_node(f, in, p);
 	}
 	flow_took(in, p->len);
+	if (in->traffic)
+		traffic_add_all(in->traffic, p->len);
 	return 0;
 }
 

@@ -6,11 +6,11 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/answer.c %D%/answer.h %D%/answer_impl.h \
 	%D%/answer_neigh.c %D%/answer_service.c \
 	%D%/auth.c %D%/auth.h \
+	%D%/batches.h \
 	%D%/buf.c %D%/buf.h \
 	%D%/capture.c %D%/capture.h \
 	%D%/census.c %D%/census.h \
 	%D%/checksum.c %D%/checksum.h \
-	%D%/counters.c %D%/counters.h \
 	%D%/ctl.c %D%/ctl.h \
 	%D%/dhcp.c %D%/dhcp.h \
 	%D%/dns.c %D%/dns.h \
@@ -34,7 +34,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/options.c %D%/options.h \
 	%D%/outq.c %D%/outq.h \
 	%D%/packet.c %D%/packet.h \
-	%D%/port.h \
+	%D%/port.c %D%/port.h \
 	%D%/port_dgram.c %D%/port_dgram.h \
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/port_vhost.c %D%/port_vhost.h \
@@ -48,7 +48,9 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/seal.c %D%/seal.h \
 	%D%/segment.c %D%/segment.h \
 	%D%/states.c %D%/states.h \
+	%D%/stats.c %D%/stats.h \
 	%D%/table.c %D%/table.h \
+	%D%/traffic.c %D%/traffic.h \
 	%D%/tcp_socket.c %D%/tcp_socket.h \
 	%D%/vhost.c %D%/vhost.h %D%/vhost_wire.h \
 	%D%/virtqueue.c %D%/virtqueue.h
@@ -103,6 +105,7 @@ UNIT_TESTS += \
 	%D%/test_snoop \
 	%D%/test_stream \
 	%D%/test_table \
+	%D%/test_traffic \
 	%D%/test_vhost \
 	%D%/test_virtqueue
 net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
@@ -158,6 +161,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
 %C%_test_table_LDADD = $(net_test_ldadd)
+%C%_test_traffic_CFLAGS = $(net_test_cflags)
+%C%_test_traffic_LDADD = $(net_test_ldadd)
 %C%_test_vhost_CFLAGS = $(net_test_cflags)
 %C%_test_vhost_LDADD = %D%/libdriver.la $(net_test_ldadd)
 %C%_test_virtqueue_CFLAGS = $(net_test_cflags)

@@ -32,14 +32,6 @@
  *
  * What is queued leaves at the end of the round, or when the link has taken
  * what it was given before.
- *
- * A link over which nothing went for idle_ms to twice that is closed, unless it
- * is needed: one end says REST, and sends no more. The other lets what is in
- * its queue go first, says REST, too, and sends no more. Who hears REST after
- * it has said it closes the connection; by then both have all that was sent.
- * What is queued from then on waits for the next link, without loss. If both
- * say it at once, both may close, since nothing is on its way. A BYE takes the
- * REST back that it crosses: it has to be ACKed.
  */
 
 #define LOW_BYTES      (OUTQ_BYTES / 2)
@@ -64,6 +56,8 @@ struct peer {
 	bool was_full; /* someone may wait for room */
 	struct round_job flush;
 	size_t taken; /* bytes of the incoming batch that are done with */
+	size_t taken_frames;
+	struct batches in_batches, out_batches;
 
 	int64_t give_up_ms, retry_ms; /* while DIALLING; -1: not waiting */
 	int backoff_ms;
@@ -71,9 +65,6 @@ struct peer {
 	bool met;      /* there was one */
 	bool wanted;   /* by mesh_reach() */
 	bool said_bye; /* we did */
-	bool used;     /* since the last look at idle links */
-	bool rest_due; /* REST is in the queue ... */
-	bool rested;   /* ... or said: nothing may follow it */
 };
 
 struct mesh {
@@ -83,8 +74,7 @@ struct mesh {
 	uint32_t self;
 	struct peer **peers; /* by node; NULL: never talked to */
 	size_t n_links;	     /* of these, those with a link */
-	struct loop_timer *retry_timer, *leave_timer, *idle_timer;
-	bool idle_armed;
+	struct loop_timer *retry_timer, *leave_timer;
 	int64_t retry_ms; /* when retry_timer is due; -1: not armed */
 	bool leaving;
 };
@@ -109,20 +99,14 @@ static struct peer *of_flush(struct round_job *job)
 static void pump(struct peer *p)
 {
 	struct buf *b;
-	bool rest;
 
-	while (p->link && p->link->up && !p->blocked && !p->rested) {
+	while (p->link && p->link->up && !p->blocked) {
 		b = outq_take(&p->q);
 		if (!b)
 			break;
-		rest = wire_get32(b->data + b->start) == WIRE_REST;
-		if (rest && !p->rest_due) { /* was for a link that is gone */
-			buf_return(p->mesh->env.pool, b);
-		} else if (link_send(p->link, b) < 0) {
+		if (link_send(p->link, b) < 0) {
 			outq_put_back(&p->q, b);
 			p->blocked = true;
-		} else {
-			p->rested = rest;
 		}
 	}
 	if (p->was_full && p->q.bytes <= LOW_BYTES) {
@@ -136,7 +120,6 @@ static int peer_send(struct outlet *out, const struct packet *packet)
 	struct peer *p = of_outlet(out);
 	int r = outq_frame(&p->q, packet);
 
-	p->used = true;
 	if (r == 0)
 		round_want(p->mesh->env.round, &p->flush);
 	else if (p->met && p->state != UP)
@@ -155,7 +138,6 @@ static int say(struct peer *p, enum wire_type type, const void *data,
 		return r;
 	if (type == WIRE_BYE)
 		p->said_bye = true;
-	p->used = true;
 	round_want(p->mesh->env.round, &p->flush);
 	return 0;
 }
@@ -173,7 +155,6 @@ static void set_link(struct peer *p, struct link *l)
 {
 	struct link *old = p->link;
 
-	p->rest_due = p->rested = false;
 	p->link = l;
 	if (l)
 		l->owner = p;
@@ -326,6 +307,7 @@ static struct peer *peer_get(struct mesh *m, uint32_t node)
 	p->mesh = m;
 	p->node = node;
 	p->q.pool = m->env.pool;
+	p->q.batches = &p->out_batches;
 	p->retry_ms = -1;
 	p->in = (struct inlet){ peer_resume, &p->counts, m->env.flow };
 	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS,
@@ -347,76 +329,6 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
-/* -- idle links ----------------------------------------------------------- */
-
-static void watch_idle(struct mesh *m)
-{
-	if (m->idle_armed || m->leaving)
-		return;
-	m->idle_armed = true;
-	loop_timer_set(m->idle_timer, m->env.idle_ms);
-}
-
-static bool is_idle(const struct peer *p)
-{
-	return !p->used && !p->said_bye && !p->rest_due && !p->in.awaits &&
-	       outq_is_empty(&p->q);
-}
-
-static void rest(struct peer *p)
-{
-	if (say(p, WIRE_REST, NULL, 0) == 0)
-		p->rest_due = true; /* else at the next look */
-}
-
-/* Links that are needed stay, and are looked at when another comes up. */
-static void on_idle(void *arg)
-{
-	struct mesh *m = arg;
-	struct peer *p;
-	bool more = false;
-
-	m->idle_armed = false;
-	for (uint32_t n = 0; n < table_nnodes(m->table); n++) {
-		p = m->peers[n];
-		if (!p || p->state != UP || m->env.ops->needed(n, m->env.arg))
-			continue;
-		more = true;
-		if (is_idle(p))
-			rest(p);
-		p->used = false;
-	}
-	if (more)
-		watch_idle(m);
-}
-
-/* Both ends have said REST, or who closed it needed no answer. */
-static void rest_is_over(struct peer *p)
-{
-	struct mesh *m = p->mesh;
-
-	p->state = IDLE;
-	p->met = false; /* frames wait for the next link as for the first */
-	p->blocked = false;
-	set_link(p, NULL);
-	m->env.ops->closed(p->node, m->env.arg);
-	if (!outq_is_empty(&p->q))
-		round_want(m->env.round, &p->flush);
-}
-
-static int take_rest(struct peer *p, size_t len, struct errmsg *err)
-{
-	if (len)
-		return errmsg_say(err, -EPROTO, "it sent a REST that is none");
-	if (p->state != UP)
-		return 0; /* nothing is to be made anew */
-	if (p->rested)
-		rest_is_over(p);
-	else if (!p->said_bye && !p->rest_due)
-		rest(p);
-	return 0;
-}
-
 /* -- what links report ---------------------------------------------------- */
 
 /* It dials although there is a link. If that broke at its end only, TCP finds
@@ -433,8 +345,6 @@ static bool on_proved(struct link *l, void *arg)
 
 	if (!p || p->state == GONE)
 		return false;
-	if (p->state == UP && p->rested)
-		rest_is_over(p);
 	if (p->state == UP) {
 		probe(p);
 		return false;
@@ -457,8 +367,6 @@ static void on_up(struct link *l, void *arg)
 	p->state = UP;
 	p->met = true;
 	p->up_ms = loop_now_ms();
-	p->used = true;
-	watch_idle(m);
 	memcpy(p->name, l->peer_name, sizeof(p->name));
 	m->env.ops->up(p->node, again, m->env.arg);
 	round_want(m->env.round, &p->flush);
@@ -479,11 +387,14 @@ static int take_frames(struct peer *p, const uint8_t *data, size_t len,
 				       &packet) < 0)
 			return -EAGAIN;
 		p->taken = at;
+		p->taken_frames++;
 	}
 	if (r < 0)
 		return errmsg_say(err, r,
 				  "it sent a batch with a bad frame length");
-	p->taken = 0;
+	if (len) /* not a probe */
+		batches_add(&p->in_batches, p->taken_frames, len);
+	p->taken = p->taken_frames = 0;
 	return 0;
 }
 
@@ -494,17 +405,12 @@ static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
 	struct mesh *m = p->mesh;
 	int r;
 
-	p->used = true;
 	switch (type) {
 	case WIRE_FRAMES:
 		r = take_frames(p, data, len, err);
 		break;
-	case WIRE_REST:
-		return take_rest(p, len, err);
-	case WIRE_BYE:
-		p->rest_due = p->rested = false;
-		/* fall through */
 	case WIRE_STATE:
+	case WIRE_BYE:
 	case WIRE_ACK:
 	case WIRE_GROUPS:
 		r = m->env.ops->control(p->node, type, data, len, err,
@@ -556,28 +462,24 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 	struct peer *p = l->owner;
 	struct mesh *m = p->mesh;
 	enum peer_state was = p->state;
-	bool rested = p->rested;
 
 	if (code == -EBADMSG)
 		count(&p->counts, COUNT_BAD_TAG);
-	p->taken = 0;
+	p->taken = p->taken_frames = 0;
 	p->blocked = false;
 	flow_forget_inlet(m->env.flow, &p->in);
 	flow_forget_outlet(m->env.flow, &p->out);
 	set_link(p, NULL);
 	switch (was) {
 	case UP:
-		if (rested && code != -EPROTO)
-			rest_is_over(p);
-		else
-			broken(p, code, why);
+		broken(p, code, why);
 		break;
 	case DIALLING:
 		attempt_failed(p, code, why);
 		break;
 	case COMING: /* it will try again; so do we, if we have a reason */
 		p->state = IDLE;
-		if (!outq_is_empty(&p->q) || p->wanted)
+		if (p->q.frames.head || p->wanted)
 			round_want(m->env.round, &p->flush);
 		break;
 	case IDLE:
@@ -668,7 +570,6 @@ void mesh_leave(struct mesh *m, const char *text)
 	if (m->host)
 		link_host_stop(m->host);
 	loop_timer_set(m->retry_timer, -1);
-	loop_timer_set(m->idle_timer, -1);
 	loop_timer_set(m->leave_timer, MESH_BYE_MS);
 	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++) {
 		struct peer *p = m->peers[n];
@@ -688,7 +589,6 @@ int mesh_new(const struct mesh_env *env, struct mesh **ret, struct errmsg *err)
 	m->env = *env;
 	m->retry_ms = -1;
 	if (loop_timer_add(env->loop, -1, on_retry, m, &m->retry_timer) < 0 ||
-	    loop_timer_add(env->loop, -1, on_idle, m, &m->idle_timer) < 0 ||
 	    loop_timer_add(env->loop, -1, on_leave_timer, m, &m->leave_timer) <
 		    0) {
 		mesh_free(m);
@@ -720,7 +620,6 @@ void mesh_free(struct mesh *m)
 	link_host_free(m->host);
 	loop_timer_free(m->retry_timer);
 	loop_timer_free(m->leave_timer);
-	loop_timer_free(m->idle_timer);
 	free(m->peers);
 	free(m);
 }
@@ -749,4 +648,31 @@ void mesh_each(const struct mesh *m, mesh_count_fn fn, void *arg)
 		mesh_node_text(m, n, text, sizeof(text));
 		fn(n, text, &m->peers[n]->counts, arg);
 	}
+}
+
+static void peer_stats(const struct peer *p, struct netstats *s)
+{
+	static const uint64_t states[] = {
+		[IDLE] = NETSTATS_LINK_IDLE,	    [UP] = NETSTATS_LINK_UP,
+		[DIALLING] = NETSTATS_LINK_OPENING, [AWAY] = NETSTATS_LINK_AWAY,
+		[COMING] = NETSTATS_LINK_OPENING,   [GONE] = NETSTATS_LINK_GONE,
+	};
+	struct netstats_link link = {
+		.node = p->node,
+		.state = states[p->state],
+		.queue_bytes = p->q.bytes,
+		.in = p->in_batches,
+		.out = p->out_batches,
+	};
+
+	netstats_name_set(&link.name, p->name);
+	memcpy(link.counts, p->counts.n, sizeof(link.counts));
+	netstats_add(s, NETSTATS_LINK, &link);
+}
+
+void mesh_stats(const struct mesh *m, struct netstats *s)
+{
+	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++)
+		if (m->peers[n])
+			peer_stats(m->peers[n], s);
 }

@@ -26,6 +26,7 @@
 #include "round.h"
 #include "spin.h"
 #include "states.h"
+#include "stats.h"
 #include "table.h"
 
 static_assert(AUTH_KEY_LEN == NETCTL_KEY_LEN, "one key");
@@ -51,6 +52,7 @@ struct node {
 	struct loop_timer *helpers_timer;
 	bool waited; /* long enough for the others of this node */
 	bool leaving;
+	int64_t started_ms;
 };
 
 static bool is_alone(const struct node *n)
@@ -137,21 +139,6 @@ static void on_link_broken(uint32_t node, const char *why, void *arg)
 	states_broken(n->states, node);
 }
 
-static void on_link_closed(uint32_t node, void *arg)
-{
-	struct node *n = arg;
-	char text[160];
-
-	mesh_node_text(n->mesh, node, text, sizeof(text));
-	log_limited(LOG_LEVEL_INFO, "link to %s was idle and is closed", text);
-	states_closed(n->states, node);
-}
-
-static bool is_link_needed(uint32_t node, void *arg)
-{
-	return states_needs(((struct node *)arg)->states, node);
-}
-
 static void on_unreachable(uint32_t node, const char *why, void *arg)
 {
 	struct node *n = arg;
@@ -183,8 +170,6 @@ static const struct mesh_ops mesh_ops = {
 	.up = on_link_up,
 	.control = on_control,
 	.broken = on_link_broken,
-	.closed = on_link_closed,
-	.needed = is_link_needed,
 	.unreachable = on_unreachable,
 	.left = on_left,
 	.stranger = on_stranger,
@@ -412,7 +397,29 @@ static void on_refused(const char *why, void *arg)
 	log_limited(LOG_LEVEL_WARN, "refused a helper: %s", why);
 }
 
+static struct stats_env stats_env(const struct node *n)
+{
+	return (struct stats_env){
+		.name = n->o->node,
+		.node = n->table ? n->auth.node : 0,
+		.nnodes = n->table ? table_nnodes(n->table) : 1,
+		.nranks = n->o->nranks,
+		.started_ms = n->started_ms,
+		.counts = &n->counts,
+		.ports = n->ports,
+		.mesh = n->mesh,
+	};
+}
+
+static int on_stats(uint32_t rank, void *arg)
+{
+	const struct stats_env env = stats_env(arg);
+
+	return stats_memfd(&env, rank);
+}
+
 static const struct ctl_ops ctl_ops = {
+	.stats = on_stats,
 	.hello = on_hello,
 	.port = on_port,
 	.capture = on_capture,
@@ -530,7 +537,6 @@ static int make_mesh(struct node *n, struct errmsg *err)
 		.fwd = n->fwd,
 		.auth = &n->auth,
 		.lost_after_ms = (int)n->o->lost_after_s * 1000,
-		.idle_ms = (int)n->o->idle_after_s * 1000,
 		.ops = &mesh_ops,
 		.arg = n,
 	};
@@ -607,6 +613,7 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 		return errmsg_set(err, -ENOMEM, "node");
 	n->o = o;
 	n->loop = loop;
+	n->started_ms = loop_now_ms();
 	r = record_open(o->lock_fd, &n->record, err);
 	if (r == 0)
 		r = round_new(loop, &n->round, err);

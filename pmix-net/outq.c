@@ -22,7 +22,11 @@ static void close_open(struct outq *q)
 		return;
 	wire_put32(b->data + 4,
 		   (uint32_t)(b->end - sizeof(struct wire_header)));
+	if (q->batches)
+		batches_add(q->batches, q->n_open,
+			    b->end - sizeof(struct wire_header));
 	q->open = NULL;
+	q->n_open = 0;
 }
 
 /* Its length is written when it is closed. */
@@ -104,12 +108,8 @@ int outq_frame(struct outq *q, const struct packet *p)
 	packet_read(p, 0, b->data + b->end, p->len);
 	b->end += p->len;
 	q->bytes += buf_len(b);
+	q->n_open++;
 	return 0;
-}
-
-static bool is_last(uint32_t type)
-{
-	return type == WIRE_BYE || type == WIRE_REST;
 }
 
 int outq_control(struct outq *q, enum wire_type type, const void *data,
@@ -125,7 +125,7 @@ int outq_control(struct outq *q, enum wire_type type, const void *data,
 	if (len)
 		memcpy(b->data + sizeof(struct wire_header), data, len);
 	b->end = sizeof(struct wire_header) + len;
-	if (is_last(type)) {
+	if (type == WIRE_BYE) {
 		close_open(q);
 		q->bytes += b->end;
 		bufq_push(&q->frames, b);
@@ -154,7 +154,7 @@ static bool is_control(const struct buf *b)
 {
 	uint32_t type = wire_get32(b->data);
 
-	return type != WIRE_FRAMES && !is_last(type);
+	return type != WIRE_FRAMES && type != WIRE_BYE;
 }
 
 void outq_put_back(struct outq *q, struct buf *b)
@@ -188,6 +188,7 @@ size_t outq_lose_frames(struct outq *q)
 		buf_return(q->pool, b);
 	}
 	q->open = NULL;
+	q->n_open = 0;
 	q->bytes = 0;
 	return n;
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "batches.h"
 #include "buf.h"
 #include "link_wire.h"
 #include "packet.h"
@@ -22,21 +23,18 @@
 struct outq {
 	struct buf_pool *pool;
 	struct bufq control, frames;
-	struct buf *open; /* the last of frames, still growing */
-	size_t bytes;	  /* in frames */
+	struct buf *open;	 /* the last of frames, still growing */
+	size_t bytes;		 /* in frames */
+	size_t n_open;		 /* frames in open */
+	struct batches *batches; /* NULL: they are not counted; borrowed */
 };
 
 /* 0; -EAGAIN: no room. p->len is from WIRE_FRAME_MIN to WIRE_FRAME_MAX. */
 int outq_frame(struct outq *q, const struct packet *p);
-/* @len up to WIRE_PAYLOAD_MAX. BYE and REST go behind the frames: they are the
- * last. 0 or -ENOMEM. */
+/* @len up to WIRE_PAYLOAD_MAX. BYE goes behind the frames: it is the last.
+ * 0 or -ENOMEM. */
 int outq_control(struct outq *q, enum wire_type type, const void *data,
 		 size_t len);
-
-static inline bool outq_is_empty(const struct outq *q)
-{
-	return !q->control.head && !q->frames.head;
-}
 
 /* The next message, now the caller's; NULL: none. It may be put back, before
  * anything else is done with the queue. */

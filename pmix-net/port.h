@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "batches.h"
 #include "buf.h"
 #include "counters.h"
 #include "flow.h"
@@ -20,6 +21,7 @@
 #include "loop.h"
 #include "round.h"
 #include "spin.h"
+#include "traffic.h"
 
 #define PORT_QUEUE_BYTES (1024 * 1024) /* of frames for the guest */
 
@@ -28,6 +30,16 @@ struct port;
 struct port_ops {
 	const char *kind;
 	void (*free)(struct port *p);
+	/* What port_stats() does not know: kind, waits, queue_bytes in *ret;
+	 * then its rings go to @s, behind *ret itself. */
+	void (*stats)(const struct port *p, struct netstats_port *ret,
+		      struct netstats *s);
+};
+
+/* The most frames and bytes within a second. */
+struct peak {
+	int64_t second;
+	struct netstats_sum now, most;
 };
 
 struct port {
@@ -35,6 +47,9 @@ struct port {
 	uint32_t rank;
 	struct counters counts;
 	struct outlet out; /* to the guest; inlets are the kind's own */
+	struct traffic traffic;
+	struct batches in_batches, out_batches;
+	struct peak peak;
 };
 
 struct port_env {
@@ -62,11 +77,13 @@ static inline int port_offer(struct port *p, struct fwd *fwd, struct inlet *in,
 	return r;
 }
 
+/* Frames that were taken from the guest at one look. */
+void port_took(struct port *p, uint64_t frames, uint64_t bytes);
+
 /* Leaves the forwarder first; NULL is fine. */
-static inline void port_free(struct port *p)
-{
-	if (p)
-		p->ops->free(p);
-}
+void port_free(struct port *p);
+
+/* Its records. */
+void port_stats(const struct port *p, struct netstats *s);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "cleanup.h"
 #include "link_wire.h"
+#include "netctl.h"
 
 /* Reading: up to RX_FRAMES datagrams a system call, each into a buffer of its
  * own, held only until the forwarder has had the frame. One that has to wait
@@ -94,7 +95,8 @@ static void end(struct dgram *d, const char *why)
 /* Returns 0, or -EAGAIN when a frame waits. */
 static int offer_frames(struct dgram *d)
 {
-	int r;
+	size_t frames = 0, bytes = 0;
+	int r = 0;
 
 	for (; d->next_rx < d->n_rx; d->next_rx++) {
 		struct buf *b = d->rx[d->next_rx];
@@ -102,11 +104,15 @@ static int offer_frames(struct dgram *d)
 
 		r = port_offer(&d->port, d->env.fwd, &d->in, &p);
 		if (r < 0)
-			return r;
+			break;
+		frames++;
+		bytes += p.len;
 		buf_return(d->env.pool, b);
 	}
-	d->n_rx = d->next_rx = 0;
-	return 0;
+	port_took(&d->port, frames, bytes);
+	if (r == 0)
+		d->n_rx = d->next_rx = 0;
+	return r;
 }
 
 /* As many as memory allows, none is held before. */
@@ -224,10 +230,15 @@ static int send_some(struct dgram *d)
 	int n = sendmmsg(d->fd, msgs, first_frames(d, msgs, iov),
 			 MSG_DONTWAIT | MSG_NOSIGNAL);
 
+	size_t before = d->tx_bytes;
+
 	if (n < 0)
 		return -errno;
-	while (n--)
+	for (int i = 0; i < n; i++)
 		drop_first(d);
+	if (n)
+		batches_add(&d->port.out_batches, (uint64_t)n,
+			    before - d->tx_bytes - (size_t)n * PREFIX);
 	return 0;
 }
 
@@ -351,7 +362,22 @@ static void dgram_free(struct port *p)
 	free(d);
 }
 
-static const struct port_ops ops = { .kind = "dgram", .free = dgram_free };
+static void dgram_stats(const struct port *p, struct netstats_port *ret,
+			struct netstats *to)
+{
+	const struct dgram *d =
+		(const struct dgram *)((const char *)p -
+				       offsetof(struct dgram, port));
+
+	ret->kind = NETCTL_DGRAM;
+	ret->waits = d->in.awaits != NULL;
+	ret->queue_bytes = d->tx_bytes;
+	netstats_add(to, NETSTATS_PORT, ret);
+}
+
+static const struct port_ops ops = { .kind = "dgram",
+				     .free = dgram_free,
+				     .stats = dgram_stats };
 
 static int prepare_socket(int fd, struct errmsg *err)
 {
@@ -383,7 +409,8 @@ int port_dgram_new(const struct port_env *env, uint32_t rank, int fd,
 		return errmsg_set(err, -ENOMEM, "port");
 	d->port.ops = &ops;
 	d->port.rank = rank;
-	d->in = (struct inlet){ resume, &d->port.counts, env->flow };
+	d->in = (struct inlet){ resume, &d->port.counts, env->flow,
+				.traffic = &d->port.traffic };
 	d->port.out =
 		(struct outlet){ dgram_send, &d->port.counts, FLOW_PORT_MS };
 	d->port.out.flush = dgram_flush;

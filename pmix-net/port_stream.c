@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "link_wire.h"
+#include "netctl.h"
 
 /* Reading: bytes go into a buffer that is held only while it has some. Whole
  * frames are offered to the forwarder where they lie; one that has to wait
@@ -36,8 +37,9 @@ struct stream {
 	struct buf *rx; /* NULL: nothing half-read */
 	struct bufq tx;
 	size_t tx_bytes;
-	bool blocked;  /* the socket is full: wait for EPOLLOUT */
-	bool was_full; /* someone may wait for room */
+	struct netstats_sum fresh; /* queued since the last flush */
+	bool blocked;		   /* the socket is full: wait for EPOLLOUT */
+	bool was_full;		   /* someone may wait for room */
 	bool dead;
 };
 
@@ -97,17 +99,20 @@ int port_stream_next(const uint8_t *data, size_t len)
 static int offer_frames(struct stream *s)
 {
 	struct buf *b = s->rx;
+	size_t start = b->start, frames = 0;
 	struct packet p;
-	int n, r;
+	int n, r = 0;
 
 	while ((n = port_stream_next(b->data + b->start, buf_len(b))) > 0) {
 		p = packet_flat(b->data + b->start + PREFIX, (size_t)n);
 		r = port_offer(&s->port, s->env.fwd, &s->in, &p);
 		if (r < 0)
-			return r;
+			break;
 		b->start += PREFIX + (size_t)n;
+		frames++;
 	}
-	return n;
+	port_took(&s->port, frames, b->start - start - frames * PREFIX);
+	return r < 0 ? r : n;
 }
 
 static void give_back_rx(struct stream *s)
@@ -209,6 +214,10 @@ static void flush(struct stream *s)
 {
 	int r = 0;
 
+	if (s->fresh.frames)
+		batches_add(&s->port.out_batches, s->fresh.frames,
+			    s->fresh.bytes);
+	s->fresh = (struct netstats_sum){ 0 };
 	while (!s->dead && s->tx.head && (r == 0 || r == -EINTR))
 		r = send_some(s);
 	s->blocked = r == -EAGAIN;
@@ -255,6 +264,8 @@ static int stream_send(struct outlet *out, const struct packet *p)
 	wire_put32(at, (uint32_t)p->len);
 	packet_read(p, 0, at + PREFIX, p->len);
 	s->tx_bytes += PREFIX + p->len;
+	s->fresh.frames++;
+	s->fresh.bytes += p->len;
 	if (s->tx_bytes >= FLUSH_BYTES && !s->blocked)
 		flush(s);
 	return 0;
@@ -287,7 +298,22 @@ static void stream_free(struct port *p)
 	free(s);
 }
 
-static const struct port_ops ops = { .kind = "stream", .free = stream_free };
+static void stream_stats(const struct port *p, struct netstats_port *ret,
+			 struct netstats *to)
+{
+	const struct stream *s =
+		(const struct stream *)((const char *)p -
+					offsetof(struct stream, port));
+
+	ret->kind = NETCTL_STREAM;
+	ret->waits = s->in.awaits != NULL;
+	ret->queue_bytes = s->tx_bytes;
+	netstats_add(to, NETSTATS_PORT, ret);
+}
+
+static const struct port_ops ops = { .kind = "stream",
+				     .free = stream_free,
+				     .stats = stream_stats };
 
 static int check_socket(int fd, struct errmsg *err)
 {
@@ -317,7 +343,8 @@ int port_stream_new(const struct port_env *env, uint32_t rank, int fd,
 		return errmsg_set(err, -ENOMEM, "port");
 	s->port.ops = &ops;
 	s->port.rank = rank;
-	s->in = (struct inlet){ resume, &s->port.counts, env->flow };
+	s->in = (struct inlet){ resume, &s->port.counts, env->flow,
+				.traffic = &s->port.traffic };
 	s->port.out =
 		(struct outlet){ stream_send, &s->port.counts, FLOW_PORT_MS };
 	s->port.out.flush = stream_flush;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "netctl.h"
 #include "offload.h"
 #include "vhost.h"
 
@@ -57,7 +58,8 @@ struct pair {
 	struct vhost_ring *rx, *tx; /* NULL: does not run */
 	struct inlet in;
 	struct round_job run_tx;
-	bool asleep;  /* tx asks for a kick */
+	struct netstats_sum fresh; /* in rx, and not published */
+	bool asleep;		   /* tx asks for a kick */
 	bool starved; /* rx asks for one: somebody waits for buffers */
 };
 
@@ -127,6 +129,16 @@ static void publish(struct vport *vp, struct vhost_ring *r)
 	if (vq_publish(&r->vq))
 		vhost_call(r);
 	look_after(vp);
+}
+
+/* The receive ring's. */
+static void publish_rx(struct pair *q)
+{
+	if (q->fresh.frames)
+		batches_add(&q->vp->port.out_batches, q->fresh.frames,
+			    q->fresh.bytes);
+	q->fresh = (struct netstats_sum){ 0 };
+	publish(q->vp, q->rx);
 }
 
 /* -- from the guest -------------------------------------------------------- */
@@ -217,7 +229,7 @@ static void run_tx(struct pair *q)
 {
 	struct vport *vp = q->vp;
 	struct virtqueue *vq = &q->tx->vq;
-	size_t bytes = 0;
+	size_t bytes = 0, headers;
 	int n = 0, r = 1;
 
 	while (n < TX_FRAMES && bytes < TX_BYTES) {
@@ -236,6 +248,9 @@ static void run_tx(struct pair *q)
 		r = 1;
 	}
 	publish(vp, q->tx);
+	headers = (size_t)n * vp->header;
+	port_took(&vp->port, (uint64_t)n,
+		  bytes > headers ? bytes - headers : 0);
 	if (n)
 		spin_worked(vp->env.spin);
 	if (vq->bad)
@@ -419,11 +434,15 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 	while (r == -EAGAIN && vq_arm(vq, need));
 	if (vq->bad)
 		end_soon(vp, vq->bad);
+	if (r == 0) {
+		q->fresh.frames++;
+		q->fresh.bytes += p->len;
+	}
 	if (r == -EAGAIN) {
 		q->starved = true;
-		publish(vp, q->rx);
+		publish_rx(q);
 	} else if ((uint16_t)(vq->given - vq->published) >= PUBLISH_FRAMES) {
-		publish(vp, q->rx);
+		publish_rx(q);
 	}
 	return r == -EPROTO ? -ENOTCONN : r;
 }
@@ -433,7 +452,7 @@ static void vhost_flush(struct outlet *out)
 	struct vport *vp = of_outlet(out);
 
 	for (unsigned int i = 0; i < vp->n_takers; i++)
-		publish(vp, vp->takers[i]->rx);
+		publish_rx(vp->takers[i]);
 }
 
 static void fed(struct pair *q)
@@ -590,7 +609,44 @@ static void vport_free(struct port *p)
 	free(vp);
 }
 
-static const struct port_ops ops = { .kind = "vhost-user", .free = vport_free };
+static void ring_stats(const struct vhost_ring *r, struct netstats *s)
+{
+	const struct netstats_ring ring = {
+		.index = r->index,
+		.size = r->vq.size,
+		.available = vq_available(&r->vq),
+		.event_idx = r->vq.event_idx,
+		.event = vq_event(&r->vq),
+		.position = r->vq.published,
+		.kicks = r->kicks,
+		.calls = r->calls,
+	};
+
+	netstats_add(s, NETSTATS_RING, &ring);
+}
+
+static void vport_stats(const struct port *p, struct netstats_port *ret,
+			struct netstats *s)
+{
+	const struct vport *vp =
+		(const struct vport *)((const char *)p -
+				       offsetof(struct vport, port));
+
+	ret->kind = NETCTL_VHOST_USER;
+	for (unsigned int i = 0; i < VHOST_PAIRS_MAX; i++)
+		ret->waits |= vp->pairs[i].in.awaits != NULL;
+	netstats_add(s, NETSTATS_PORT, ret);
+	for (unsigned int i = 0; i < VHOST_PAIRS_MAX; i++) {
+		if (vp->pairs[i].rx)
+			ring_stats(vp->pairs[i].rx, s);
+		if (vp->pairs[i].tx)
+			ring_stats(vp->pairs[i].tx, s);
+	}
+}
+
+static const struct port_ops ops = { .kind = "vhost-user",
+				     .free = vport_free,
+				     .stats = vport_stats };
 
 static void init_pairs(struct vport *vp)
 {
@@ -599,8 +655,8 @@ static void init_pairs(struct vport *vp)
 
 		q->vp = vp;
 		q->n = i;
-		q->in = (struct inlet){ resume, &vp->port.counts,
-					vp->env.flow };
+		q->in = (struct inlet){ resume, &vp->port.counts, vp->env.flow,
+					.traffic = &vp->port.traffic };
 		q->run_tx.fn = on_run_tx;
 	}
 }

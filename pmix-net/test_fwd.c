@@ -613,6 +613,75 @@ static void who_is_gone_is_not_resumed(void **state)
 	assert_int_equal(t.ports[0].resumed, 0);
 }
 
+/* -- the matrix ------------------------------------------------------------ */
+
+static struct traffic row; /* of rank 2 */
+
+static void assert_sent(uint32_t rank, uint64_t frames, uint64_t bytes)
+{
+	const struct netstats_sum *s = traffic_find(&row, rank);
+
+	assert_int_equal(s->frames, frames);
+	assert_int_equal(s->bytes, bytes);
+}
+
+static void a_frame_is_counted_where_it_leaves_its_source(void **state)
+{
+	join();
+	t.ports[0].in.traffic = &row;
+	assert_int_equal(from_port(2, test_frame(frame, 3, 2, 60)), 0);
+	assert_int_equal(from_port(2, test_frame(frame, 5, 2, 1000)), 0);
+	assert_int_equal(from_port(2, test_frame(frame, 5, 2, 500)), 0);
+	assert_int_equal(from_node(2, test_frame(frame, 2, 5, 100)), 0);
+	assert_sent(3, 1, 60);
+	assert_sent(5, 2, 1500);
+	assert_sent(2, 0, 0);
+	traffic_done(&row);
+}
+
+static void a_broadcast_is_counted_once(void **state)
+{
+	join();
+	t.ports[0].in.traffic = &row;
+	test_frame(frame, 3, 2, 60);
+	memset(frame, 0xff, 6);
+	assert_int_equal(from_port(2, 60), 0);
+	assert_int_equal(t.ports[1].got + t.nodes[0].got + t.nodes[2].got, 3);
+	assert_int_equal(row.to_all.frames, 1);
+	assert_int_equal(row.to_all.bytes, 60);
+	assert_int_equal(row.n, 0);
+	traffic_done(&row);
+}
+
+static void what_is_dropped_at_its_source_is_not_counted(void **state)
+{
+	t.ports[0].in.traffic = &row;
+	from_port(2, test_frame(frame, 5, 2, 60)); /* no table yet */
+	join();
+	t.gone = true;
+	from_port(2, test_frame(frame, 5, 2, 60));
+	from_port(2, test_frame(frame, 2, 2, 60));
+	from_port(2, test_frame(frame, 3, 4, 60));
+	fwd_remove_port(t.fwd, 3);
+	from_port(2, test_frame(frame, 3, 2, 60));
+	assert_int_equal(row.n, 0);
+	assert_int_equal(row.others.frames, 0);
+}
+
+static void a_frame_that_waits_is_counted_when_it_goes(void **state)
+{
+	t.ports[0].in.traffic = &row;
+	t.ports[1].full = true;
+	assert_int_equal(from_port(2, test_frame(frame, 3, 2, 60)), -EAGAIN);
+	assert_int_equal(row.n, 0);
+	t.ports[1].full = false;
+	flow_drained(t.flow, &t.ports[1].out);
+	run(0);
+	assert_int_equal(from_port(2, 60), 0);
+	assert_sent(3, 1, 60);
+	traffic_done(&row);
+}
+
 /* -- learning ------------------------------------------------------------- */
 
 static void learnt_addresses_move_and_age(void **state)
@@ -694,6 +763,10 @@ int main(void)
 		TEST(who_waits_again_before_it_is_resumed_waits),
 		TEST(who_waits_for_what_is_gone_is_resumed),
 		TEST(who_is_gone_is_not_resumed),
+		TEST(a_frame_is_counted_where_it_leaves_its_source),
+		TEST(a_broadcast_is_counted_once),
+		TEST(what_is_dropped_at_its_source_is_not_counted),
+		TEST(a_frame_that_waits_is_counted_when_it_goes),
 		cmocka_unit_test(learnt_addresses_move_and_age),
 		cmocka_unit_test(one_owner_cannot_fill_the_table),
 	};

@@ -18,6 +18,8 @@
 #include "cleanup.h"
 #include "link.h"
 #include "link_kind.h"
+#include "netmsg.h"
+#include "netstats.h"
 #include "port.h"
 #include "seal.h"
 #include "tcp_socket.h"
@@ -509,112 +511,6 @@ static void a_node_that_stays_away_is_lost(void **state)
 	end_over_wires();
 }
 
-/* -- links that are idle -------------------------------------------------- */
-
-/* Of three nodes 1 and 2 are neighbours of 0 in the tree, not of each other. */
-static void begin_with_idle_links(void)
-{
-	step_start(&s, 3, 1, "--idle-after=1");
-	step_hello(&s);
-	step_table(&s);
-	step_say_all(&s, NETCTL_READY);
-	step_expect_all(&s, NETCTL_READY);
-}
-
-static void wait_for_rest(void)
-{
-	for (uint32_t n = 1; n < 3; n++)
-		step_wait_log(&s, n, "was idle and is closed");
-}
-
-static void an_idle_link_is_closed_and_made_anew(void **state)
-{
-	begin_with_idle_links();
-	for (int i = 0; i < 2; i++) {
-		for (uint32_t n = 1; n < 3; n++)
-			step_forget_log(&s, n);
-		send_frame(1, 2, 60);
-		step_expect_frame(&s, 2, frame, 60);
-		wait_for_rest();
-	}
-	for (uint32_t to = 1; to < 3; to++) {
-		send_frame(3 - to, to, 60);
-		step_expect_frame(&s, to, frame, 60);
-	}
-	assert_false(step_has_log(&s, 0, "is closed")); /* states use it */
-	for (uint32_t n = 1; n < 3; n++)
-		assert_false(step_has_log(&s, n, "broke"));
-	step_say_all(&s, NETCTL_DONE);
-	step_expect_all(&s, NETCTL_DONE);
-	step_end(&s);
-}
-
-#define BURST 500
-
-static void send_numbered(uint32_t from, uint32_t to)
-{
-	for (uint32_t n = 0; n < BURST; n++) {
-		test_frame(frame, to, from, 1500);
-		memcpy(frame + 18, &n, sizeof(n));
-		step_put(&s, from, frame, 1500);
-	}
-}
-
-static void expect_numbered(uint32_t at)
-{
-	uint32_t number;
-
-	for (uint32_t n = 0; n < BURST; n++) {
-		assert_int_equal(step_get(&s, at, got, sizeof(got)), 1500);
-		memcpy(&number, got + 18, sizeof(number));
-		assert_int_equal(number, n);
-	}
-}
-
-/* Both have much to say in the moment in which the link is closed. */
-static void nothing_is_lost_when_a_link_is_closed(void **state)
-{
-	begin_with_idle_links();
-	for (uint32_t i = 0; i < 4; i++) {
-		step_forget_log(&s, 1 + i % 2);
-		send_frame(1, 2, 60);
-		step_expect_frame(&s, 2, frame, 60);
-		step_wait_log(&s, 1 + i % 2, "was idle and is closed");
-		send_numbered(2 - i % 2, 1 + i % 2);
-		if (i >= 2)
-			send_numbered(1 + i % 2, 2 - i % 2);
-		expect_numbered(1 + i % 2);
-		if (i >= 2)
-			expect_numbered(2 - i % 2);
-	}
-	step_end(&s);
-}
-
-static long memory_with_links(uint32_t first, uint32_t last)
-{
-	for (uint32_t n = first; n <= last; n++) {
-		send_frame(1, n, 60);
-		step_expect_frame(&s, n, frame, 60);
-	}
-	return step_status(&s, 1, "RssAnon:");
-}
-
-#define MANY 32
-
-static void an_idle_link_takes_less_than_4_KiB(void **state)
-{
-	long some, all;
-
-	if (SANITIZED)
-		skip();
-	step_begin(&s, MANY, 1);
-	some = memory_with_links(2, 9);
-	all = memory_with_links(10, MANY - 1);
-	printf("# a link takes %ld bytes\n", (all - some) * 1024 / (MANY - 10));
-	assert_true((all - some) * 1024 / (MANY - 10) < 4096);
-	step_end(&s);
-}
-
 /* -- a vmstep-net that is killed and started again ------------------------ */
 
 static void expect_frames_to_pass(void)
@@ -923,7 +819,6 @@ static void a_bad_message_ends_the_link_only(void **state)
 		{ WIRE_STATE, "ready 2\n", 8 },
 		{ WIRE_STATE, "nonsense", 8 },
 		{ WIRE_BYE, "nonsense", 8 },
-		{ WIRE_REST, "nonsense", 8 },
 		{ WIRE_FRAMES, "\0\0\0\x0ehalf", 8 },
 	};
 
@@ -966,31 +861,6 @@ static void a_bye_is_acked_and_no_loss(void **state)
 			 NETCTL_READY);
 	assert_int_equal(step_expect(s.ranks[0].ctl, NETCTL_ALL).all.state,
 			 NETCTL_DONE);
-	step_end(&s);
-}
-
-/* What it had to say before it heard of it comes, and nothing after it. */
-static void a_rest_is_answered_behind_what_is_queued(void **state)
-{
-	uint32_t type, batches = 0;
-	int fd = begin_as_node_1();
-	struct pollfd p = { fd, POLLIN, 0 };
-
-	for (int i = 0; i < 100; i++)
-		send_frame(0, 1, 1500);
-	do { /* until they are in the queue, or beyond */
-		step_forget_log(&s, 0);
-		assert_int_equal(kill(s.nodes[0].pid, SIGUSR1), 0);
-		step_wait_log(&s, 0, "link to liar: ");
-	} while (!step_has_log(&s, 0, "out_frames=100"));
-	write_message(fd, WIRE_REST, "", 0);
-	while ((type = read_message(fd)) != WIRE_REST)
-		batches += type == WIRE_FRAMES;
-	assert_in_range(batches, 1, 100);
-	send_frame(0, 1, 60);
-	assert_int_equal(poll(&p, 1, 100), 0);
-	close(fd);
-	step_wait_log(&s, 0, "was idle and is closed");
 	step_end(&s);
 }
 
@@ -1217,6 +1087,116 @@ static void one_that_does_not_read_stops_nobody(void **state)
 	step_end(&s);
 }
 
+/* -- statistics ------------------------------------------------------------ */
+
+/* What vmstep-net answers, in *ret_fd, -1 without. */
+static void ask_stats(uint32_t asker, uint32_t rank, int *ret_fd)
+{
+	struct netctl m = netmsg(NETCTL_STATS);
+	int fds[NETCTL_FDS_MAX];
+	ssize_t n;
+
+	m.stats.rank = rank;
+	m.stats.tag = 77;
+	step_send(s.ranks[asker].ctl, &m, -1);
+	do
+		n = netmsg_receive(s.ranks[asker].ctl, &m, fds);
+	while ((n == -EAGAIN && poll(NULL, 0, 1) == 0) ||
+	       (n > 0 && m.type == NETCTL_TABLE && close(fds[0]) == 0));
+	assert_int_equal(n, sizeof(m));
+	assert_int_equal(m.type, NETCTL_STATS);
+	assert_int_equal(m.stats.rank, rank);
+	assert_int_equal(m.stats.tag, 77);
+	*ret_fd = fds[0];
+}
+
+static const void *next_of(struct netstats_reader *r, int type)
+{
+	const void *rec = NULL;
+
+	assert_int_equal(netstats_next(r, &rec), type);
+	return rec;
+}
+
+static struct netstats_reader read_stats(int fd, uint64_t **words)
+{
+	struct netstats_reader r = { 0 };
+
+	assert_true(fd >= 0);
+	assert_int_equal(netstats_read(fd, words, &r.n), 0);
+	close(fd);
+	r.words = *words;
+	return r;
+}
+
+static void assert_counted(size_t bytes)
+{
+	const struct netstats_node *node;
+	const struct netstats_port *port;
+	const struct netstats_link *link;
+	struct netstats_reader r;
+	uint64_t *words;
+	int fd;
+
+	ask_stats(0, UINT32_MAX, &fd);
+	r = read_stats(fd, &words);
+	node = next_of(&r, NETSTATS_NODE);
+	assert_int_equal(node->node, 0);
+	assert_int_equal(node->nnodes, 2);
+	assert_int_equal(node->nranks, 2);
+	port = next_of(&r, NETSTATS_PORT);
+	assert_int_equal(port->rank, 0);
+	assert_int_equal(port->kind, NETCTL_STREAM);
+	assert_int_equal(port->counts[COUNT_IN_FRAMES], 1);
+	assert_int_equal(port->in.frames[0], 1);
+	assert_int_equal(port->in.bytes[6], 1);
+	assert_int_equal(port->peak_bytes, bytes);
+	link = next_of(&r, NETSTATS_LINK);
+	assert_int_equal(link->node, 1);
+	assert_int_equal(link->state, NETSTATS_LINK_UP);
+	assert_int_equal(link->counts[COUNT_OUT_BYTES], bytes);
+	assert_int_equal(link->out.frames[0], 1);
+	assert_int_equal(netstats_peek(&r), 0);
+	free(words);
+}
+
+static void assert_peer(size_t bytes)
+{
+	const struct netstats_peers *peers;
+	const struct netstats_peer *peer;
+	struct netstats_reader r;
+	uint64_t *words;
+	int fd;
+
+	ask_stats(0, 0, &fd);
+	r = read_stats(fd, &words);
+	next_of(&r, NETSTATS_NODE);
+	peers = next_of(&r, NETSTATS_PEERS);
+	assert_int_equal(peers->rank, 0);
+	peer = next_of(&r, NETSTATS_PEER);
+	assert_int_equal(peer->rank, 1);
+	assert_int_equal(peer->sum.frames, 1);
+	assert_int_equal(peer->sum.bytes, bytes);
+	assert_int_equal(netstats_peek(&r), 0);
+	free(words);
+}
+
+static void what_was_counted_is_told(void **state)
+{
+	const size_t len = 100;
+	int fd;
+
+	step_begin(&s, 2, 1);
+	test_frame(frame, 1, 0, len);
+	step_put(&s, 0, frame, len);
+	step_expect_frame(&s, 1, frame, len);
+	assert_counted(len);
+	assert_peer(len);
+	ask_stats(0, 1, &fd); /* it is of the other node */
+	assert_int_equal(fd, -1);
+	step_end(&s);
+}
+
 static void an_idle_step_uses_no_cpu(void **state)
 {
 	long before[3], wakes[3];
@@ -1268,9 +1248,6 @@ static const struct CMUnitTest over_links[] = {
 	cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
 	cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
 	cmocka_unit_test(a_node_that_stays_away_is_lost),
-	cmocka_unit_test(an_idle_link_is_closed_and_made_anew),
-	cmocka_unit_test(nothing_is_lost_when_a_link_is_closed),
-	cmocka_unit_test(an_idle_link_takes_less_than_4_KiB),
 	cmocka_unit_test(killed_it_comes_back_as_it_was),
 	cmocka_unit_test(killed_early_it_forgets_nothing),
 	cmocka_unit_test(any_helper_may_bring_the_table),
@@ -1280,6 +1257,7 @@ static const struct CMUnitTest over_links[] = {
 	cmocka_unit_test(who_calls_before_the_table_waits),
 	cmocka_unit_test(a_gigabyte_both_ways_comes_in_order),
 	cmocka_unit_test(one_that_does_not_read_stops_nobody),
+	cmocka_unit_test(what_was_counted_is_told),
 	cmocka_unit_test(an_idle_step_uses_no_cpu),
 };
 
@@ -1289,7 +1267,6 @@ static const struct CMUnitTest over_tcp[] = {
 	cmocka_unit_test(a_bad_message_ends_the_link_only),
 	cmocka_unit_test(a_message_that_is_too_long_ends_the_link),
 	cmocka_unit_test(a_bye_is_acked_and_no_loss),
-	cmocka_unit_test(a_rest_is_answered_behind_what_is_queued),
 };
 
 static const struct CMUnitTest sealed[] = {

@@ -108,6 +108,27 @@ static void a_batch_ends_at_64_kib(void **state)
 	outq_done(&q);
 }
 
+static void each_batch_of_frames_is_counted_once(void **state)
+{
+	struct batches batches = { 0 };
+	struct outq q = { .pool = &pool, .batches = &batches };
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(put(&q, 60), 0);
+	assert_int_equal(batches.frames[1], 0); /* it may grow */
+	assert_int_equal(outq_control(&q, WIRE_STATE, "x", 1), 0);
+	drop_next(&q);
+	drop_next(&q);
+	assert_int_equal(batches.frames[1], 1);
+	assert_int_equal(batches.bytes[7], 1); /* 3 * (4 + 60) */
+	assert_int_equal(put(&q, 60000), 0);
+	assert_int_equal(put(&q, 60000), 0);
+	assert_int_equal(batches.frames[0], 1); /* it was full */
+	outq_lose_frames(&q);
+	assert_int_equal(batches.frames[0], 1); /* never left */
+	outq_done(&q);
+}
+
 static void control_overtakes_frames_and_bye_does_not(void **state)
 {
 	struct outq q = { .pool = &pool };
@@ -207,6 +228,7 @@ int main(void)
 		cmocka_unit_test(frames_come_out_as_they_went_in),
 		cmocka_unit_test(what_is_left_for_a_card_travels_along),
 		cmocka_unit_test(a_batch_ends_at_64_kib),
+		cmocka_unit_test(each_batch_of_frames_is_counted_once),
 		cmocka_unit_test(control_overtakes_frames_and_bye_does_not),
 		cmocka_unit_test(what_is_put_back_comes_first_again),
 		cmocka_unit_test(a_full_queue_takes_control_only),

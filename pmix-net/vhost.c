@@ -84,6 +84,8 @@ static void on_kick(uint32_t events, void *arg)
 		loop_io_set(r->kick_io, 0); /* no eventfd: it would spin */
 		return;
 	}
+	if (n == sizeof(value))
+		r->kicks += value;
 	if (r->running)
 		r->dev->conf.ops->kicked(r, r->dev->conf.arg);
 }
@@ -181,6 +183,7 @@ void vhost_call(struct vhost_ring *r)
 {
 	const uint64_t one = 1;
 
+	r->calls++;
 	/* It cannot fail but where it is full, and then is seen anyway. */
 	if (r->call >= 0 && write(r->call, &one, sizeof(one)) < 0)
 		return;

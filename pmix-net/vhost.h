@@ -38,6 +38,7 @@ struct vhost_ring {
 	bool has_addr, enabled;
 	int kick, call; /* eventfds; -1: none */
 	struct loop_io *kick_io;
+	uint64_t kicks, calls; /* received and made, while running */
 };
 
 struct vhost_ops {

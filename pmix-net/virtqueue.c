@@ -244,6 +244,20 @@ bool vq_publish(struct virtqueue *r)
 	return vring_need_event(le16toh(LOAD(used_event(r))), r->given, old);
 }
 
+/* -- looking on ------------------------------------------------------------ */
+
+uint16_t vq_available(const struct virtqueue *r)
+{
+	uint16_t n = (uint16_t)(le16toh(LOAD(&r->avail->idx)) - r->taken);
+
+	return n < r->size ? n : r->size;
+}
+
+uint16_t vq_event(const struct virtqueue *r)
+{
+	return r->event_idx ? le16toh(LOAD(used_event(r))) : 0;
+}
+
 /* -- kicks ----------------------------------------------------------------- */
 
 bool vq_arm(struct virtqueue *r, uint16_t more)

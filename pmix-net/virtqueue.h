@@ -76,6 +76,11 @@ static inline void vq_ungive(struct virtqueue *r, uint16_t n)
 /* Tell the driver. True: it wants an interrupt. */
 bool vq_publish(struct virtqueue *r);
 
+/* What a person may see of it; changes nothing. How many chains are there to be
+ * taken, and where the driver wants to be interrupted (0 without EVENT_IDX). */
+uint16_t vq_available(const struct virtqueue *r);
+uint16_t vq_event(const struct virtqueue *r);
+
 /* Ask for a kick once @more further chains are there than were taken so far.
  * True: they are already, and no kick may come. */
 bool vq_arm(struct virtqueue *r, uint16_t more);

@@ -12,12 +12,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "cleanup.h"
+#include "localsock.h"
 
 #ifndef NET_PROGRAM
 #define NET_PROGRAM PKGLIBEXECDIR "/vmstep-net"
@@ -40,44 +39,17 @@ int netproc_lock(int dir, struct errmsg *err)
 	return errmsg_set(err, -errno, "lock of the step's network");
 }
 
-/* The socket's address by way of the directory's descriptor: the path may be
- * too long for sun_path. */
-static void socket_addr(int dir, struct sockaddr_un *un)
-{
-	*un = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(un->sun_path, sizeof(un->sun_path),
-		 "/proc/self/fd/%d/net.sock", dir);
-}
-
 int netproc_connect(int dir)
 {
-	_cleanup_close_ int fd =
-		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un un;
-
-	if (fd < 0)
-		return -errno;
-	socket_addr(dir, &un);
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
+	return localsock_connect(dir, "net.sock", SOCK_SEQPACKET);
 }
 
 int netproc_listen(int dir, struct errmsg *err)
 {
-	_cleanup_close_ int fd =
-		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un un;
+	int fd = localsock_listen(dir, "net.sock", SOCK_SEQPACKET);
 
-	if (fd < 0)
-		return errmsg_set(err, -errno, "socket of the step's network");
-	unlinkat(dir, "net.sock", 0); /* a dead one's: we have the lock */
-	socket_addr(dir, &un);
-	if (fchmod(fd, 0600) < 0 ||
-	    bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 ||
-	    listen(fd, 1024) < 0)
-		return errmsg_set(err, -errno, "socket of the step's network");
-	return TAKE_FD(fd);
+	return fd < 0 ? errmsg_set(err, fd, "socket of the step's network")
+		      : fd;
 }
 
 /* -- starting it ----------------------------------------------------------- */

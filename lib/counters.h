@@ -1,5 +1,6 @@
 /* counters.h - what happened to the frames, by reason
  *
+ * vmstep-net counts (pmix-net/); names are for whoever shows it.
  * One set for each port and each link to a node, and one for the program. A
  * dropped frame is counted where it came from, except "full", "down" and
  * "too_big", which are counted where it should have gone.
@@ -7,6 +8,7 @@
 #ifndef VMSTEP_COUNTERS_H
 #define VMSTEP_COUNTERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +49,11 @@ static inline void count(struct counters *c, enum counter what)
 {
 	c->n[what]++;
 }
+
+/* "in_frames", "full", ... */
+const char *counter_name(enum counter what);
+/* Does it count frames that were dropped? */
+bool counter_is_drop(enum counter what);
 
 /* "in_frames=12 in_bytes=3400 spoofed=1": those that are not 0, cut where
  * @size ends; "nothing" when all are. Returns @text. */

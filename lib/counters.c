@@ -37,6 +37,16 @@ static const char *const names[] = {
 };
 static_assert(ARRAY_SIZE(names) == COUNT_N, "every counter has a name");
 
+const char *counter_name(enum counter what)
+{
+	return names[what];
+}
+
+bool counter_is_drop(enum counter what)
+{
+	return what >= COUNT_RUNT && what <= COUNT_BAD_OFFLOAD;
+}
+
 char *counters_text(const struct counters *c, char *text, size_t size)
 {
 	size_t len = 0;
