@@ -1,6 +1,7 @@
 # Section files are plain man macros: nothing is generated.
 dist_man_MANS += \
 	%D%/vmstep.7 \
+	%D%/vmstep-api.7 \
 	%D%/vmstep-options.7 \
 	%D%/vmstep.conf.5 \
 	%D%/vmstep-bundle.5 \

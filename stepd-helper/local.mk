@@ -5,6 +5,8 @@ pkglibexec_PROGRAMS += %D%/vmstep-helper
 noinst_LTLIBRARIES += %D%/libhelper.la
 %C%_libhelper_la_SOURCES = \
 	%D%/accel.c %D%/accel.h \
+	%D%/api.c %D%/api.h \
+	%D%/api_net.c %D%/api_net.h \
 	%D%/child.c %D%/child.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
@@ -13,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/image.c %D%/image.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
+	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
@@ -35,7 +38,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/wireup.c %D%/wireup.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
 	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)
-helper_libs = %D%/libhelper.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \
+helper_libs = %D%/libhelper.la lib/librpc.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \
 	$(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS) -lpthread
 
 %C%_vmstep_helper_SOURCES = %D%/vmstep-helper.c
@@ -43,10 +46,12 @@ helper_libs = %D%/libhelper.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
+	%D%/test_api \
 	%D%/test_child \
 	%D%/test_console \
 	%D%/test_image \
 	%D%/test_net \
+	%D%/test_netjson \
 	%D%/test_outfile \
 	%D%/test_parent \
 	%D%/test_pcapfile \
@@ -58,6 +63,10 @@ UNIT_TESTS += \
 	%D%/test_wireup \
 	%D%/test_start_error \
 	%D%/test_start_params
+%C%_test_api_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_api_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_netjson_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_netjson_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_child_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_child_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_console_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -46,6 +46,12 @@
 #define DEATHS_MS    10000
 #define PORT_TRY_MS  10
 
+struct question {
+	uint32_t tag, rank;
+	net_stats_fn fn; /* NULL: none */
+	void *arg;
+};
+
 struct net {
 	struct loop *loop;
 	struct net_ops ops;
@@ -73,6 +79,9 @@ struct net {
 	bool qemu_runs;
 	struct loop_timer *port_timer;
 	bool captures;
+
+	struct question questions[NET_QUESTIONS];
+	uint32_t last_tag;
 };
 
 static void close_if_open(int fd)
@@ -178,6 +187,52 @@ int net_capture(struct net *n, int pipe, struct errmsg *err)
 	return r < 0 ? errmsg_set(err, r, "--vm-capture") : 0;
 }
 
+/* -- questions ------------------------------------------------------------- */
+
+static void ask(struct net *n, const struct question *q)
+{
+	struct netctl m = netmsg(NETCTL_STATS);
+
+	m.stats.rank = q->rank;
+	m.stats.tag = q->tag;
+	netmsg_send(n->fd, &m, -1);
+}
+
+int net_ask_stats(struct net *n, uint32_t rank, net_stats_fn fn, void *arg)
+{
+	struct question *q = n->questions;
+
+	if (n->over && n->fd < 0)
+		return -ENOTCONN;
+	while (q->fn)
+		if (++q == n->questions + NET_QUESTIONS)
+			return -EBUSY;
+	*q = (struct question){ ++n->last_tag, rank, fn, arg };
+	if (n->fd >= 0)
+		ask(n, q);
+	return 0;
+}
+
+void net_forget_stats(struct net *n, void *arg)
+{
+	for (int i = 0; i < NET_QUESTIONS; i++)
+		if (n->questions[i].arg == arg)
+			n->questions[i] = (struct question){ 0 };
+}
+
+static void on_stats(struct net *n, const struct netctl *m, int fd)
+{
+	for (int i = 0; i < NET_QUESTIONS; i++) {
+		struct question q = n->questions[i];
+
+		if (!q.fn || q.tag != m->stats.tag)
+			continue;
+		n->questions[i] = (struct question){ 0 };
+		q.fn(fd >= 0 ? fd : -ENOENT, q.arg);
+		return;
+	}
+}
+
 /* -- the connection -------------------------------------------------------- */
 
 /* There will be no vmstep-net any more. */
@@ -276,6 +331,9 @@ static void on_message(struct net *n, struct netctl *m, int *fds)
 	case NETCTL_ALL:
 		n->ops.all((enum netctl_state)m->all.state, n->arg);
 		break;
+	case NETCTL_STATS:
+		on_stats(n, m, fds[0]);
+		break;
 	case NETCTL_LOST:
 		n->over = true;
 		m->lost.text[NETCTL_TEXT_LEN - 1] = '\0';
@@ -321,6 +379,9 @@ static int introduce(struct net *n, struct errmsg *err)
 	for (unsigned int s = NETCTL_READY; s <= NETCTL_FAILED; s++)
 		if (n->states & 1u << s)
 			say_state(n, (enum netctl_state)s);
+	for (int i = 0; i < NET_QUESTIONS; i++)
+		if (n->questions[i].fn)
+			ask(n, &n->questions[i]);
 	return 0;
 }
 

@@ -381,6 +381,8 @@ static int begin(struct vm *vm, struct errmsg *err)
 		return r;
 	vm_enter(vm, JOINING);
 	r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
+	if (r == 0)
+		r = api_net_new(vm->loop, vm->task, vm->net, &vm->api, err);
 	return r < 0 ? r : start_capture(vm, err);
 }
 
@@ -397,6 +399,7 @@ static void vm_done(struct vm *vm)
 {
 	machine_free(vm->machine);
 	tty_restore();
+	api_net_free(vm->api);
 	net_free(vm->net);
 	end_capture(vm);
 	wireup_free(vm->wireup);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api_net.h"
 #include "loop.h"
 #include "machine.h"
 #include "net.h"
@@ -38,6 +39,7 @@ struct vm {
 	struct parent *stepd;
 	struct net *net;
 	struct pcapfile *capture;
+	struct api_net *api;
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
 	struct wireup *wireup;

@@ -5,12 +5,14 @@ EXTRA_DIST += %D%/corpus
 if FUZZ
 noinst_PROGRAMS += \
 	%D%/fuzz_answer \
+	%D%/fuzz_api \
 	%D%/fuzz_dhcp \
 	%D%/fuzz_dns \
 	%D%/fuzz_groups \
 	%D%/fuzz_image \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
+	%D%/fuzz_netstats \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
 	%D%/fuzz_stream \
@@ -23,6 +25,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_answer_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_answer_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_answer_LDADD = $(fuzz_net)
+%C%_fuzz_api_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_api_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_api_LDADD = $(helper_libs)
 %C%_fuzz_dhcp_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_dhcp_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_dhcp_LDADD = $(fuzz_net)
@@ -41,6 +46,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_mux_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_mux_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_mux_LDADD = lib/libprog.la lib/libcore.la
+%C%_fuzz_netstats_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_netstats_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_netstats_LDADD = $(helper_libs)
 %C%_fuzz_rpc_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_rpc_LDADD = guest-agent/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
@@ -56,7 +64,8 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
-	%D%/fuzz_answer.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c %D%/fuzz_groups.c \
-	%D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c %D%/fuzz_rpc.c \
-	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_vhost.c
+	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c \
+	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
+	%D%/fuzz_netstats.c %D%/fuzz_rpc.c %D%/fuzz_segment.c \
+	%D%/fuzz_stream.c %D%/fuzz_vhost.c
 endif

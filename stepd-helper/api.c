@@ -1,0 +1,316 @@
+#include <config.h>
+
+#include "api.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "localsock.h"
+
+#define DEAF_MS 1000 /* without descriptors to accept with */
+
+/* A client: read line by line while what it was answered has gone out. After
+ * its end of file it still gets what it has asked for. */
+struct client {
+	struct api *api;
+	struct client *next;
+	int fd;
+	struct loop_io *io;
+	struct rpc *rpc;
+	bool ended; /* it sends no more */
+	bool dead;
+	char *in; /* API_LINE_MAX bytes */
+	size_t in_len;
+	char *out; /* NULL: nothing */
+	size_t out_at, out_len;
+};
+
+struct api {
+	struct loop *loop;
+	const struct rpc_method *methods;
+	void *arg;
+	json_t *hello;
+	int dir, fd;
+	char name[64];
+	struct loop_io *io;
+	struct loop_timer *timer; /* sweeps, and accepts again */
+	struct client *clients;
+	unsigned int n_clients;
+};
+
+/* -- a client -------------------------------------------------------------- */
+
+static void client_free(struct client *c)
+{
+	rpc_free(c->rpc);
+	loop_io_free(c->io);
+	close(c->fd);
+	free(c->in);
+	free(c->out);
+	free(c);
+}
+
+/* It has ended, and has all its answers. */
+static bool is_over(const struct client *c)
+{
+	return c->ended && !c->out && !rpc_open_calls(c->rpc);
+}
+
+static void sweep(struct api *a)
+{
+	for (struct client **pp = &a->clients; *pp;) {
+		struct client *c = *pp;
+
+		if (!c->dead && !is_over(c)) {
+			pp = &c->next;
+			continue;
+		}
+		*pp = c->next;
+		a->n_clients--;
+		client_free(c);
+	}
+}
+
+/* Not at once: it may be within a call of its own. */
+static void client_end(struct client *c)
+{
+	c->dead = true;
+	loop_io_set(c->io, 0);
+	loop_timer_set(c->api->timer, 0);
+}
+
+static void watch(struct client *c)
+{
+	if (c->dead)
+		return;
+	if (c->ended && !c->out) /* is_over() may be true in a moment */
+		loop_timer_set(c->api->timer, 0);
+	loop_io_set(c->io, c->out ? EPOLLOUT : c->ended ? 0 : EPOLLIN);
+}
+
+static void flush(struct client *c)
+{
+	while (c->out_at < c->out_len) {
+		ssize_t n =
+			send(c->fd, c->out + c->out_at, c->out_len - c->out_at,
+			     MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 && errno != EINTR) {
+			client_end(c);
+			return;
+		}
+		if (n > 0)
+			c->out_at += (size_t)n;
+	}
+	free(c->out);
+	c->out = NULL;
+	c->out_at = c->out_len = 0;
+}
+
+/* Behind what has not gone out yet. */
+static int send_line(const char *text, size_t len, void *arg)
+{
+	struct client *c = arg;
+	size_t left = c->out_len - c->out_at;
+	char *out;
+
+	if (c->dead)
+		return 0;
+	if (len >= API_REPLY_MAX - left)
+		return -EMSGSIZE;
+	out = malloc(left + len + 1);
+	if (!out)
+		return -ENOMEM;
+	if (left)
+		memcpy(out, c->out + c->out_at, left);
+	memcpy(out + left, text, len);
+	out[left + len] = '\n';
+	free(c->out);
+	c->out = out;
+	c->out_at = 0;
+	c->out_len = left + len + 1;
+	flush(c);
+	watch(c);
+	return 0;
+}
+
+int api_take_lines(struct rpc *rpc, char *data, size_t *len)
+{
+	char *at = data, *end;
+
+	while ((end = memchr(at, '\n', *len))) {
+		size_t line = (size_t)(end - at);
+
+		if (line)
+			rpc_receive(rpc, at, line);
+		at = end + 1;
+		*len -= line + 1;
+	}
+	memmove(data, at, *len);
+	return *len < API_LINE_MAX ? 0 : -EMSGSIZE;
+}
+
+static void read_some(struct client *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->in_len, API_LINE_MAX - c->in_len,
+			 MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		client_end(c);
+	} else if (n == 0) {
+		c->ended = true;
+	} else if (n > 0) {
+		c->in_len += (size_t)n;
+		if (api_take_lines(c->rpc, c->in, &c->in_len) < 0) {
+			rpc_refuse(c->rpc, RPC_E_TOOBIG,
+				   "a line of more than 64 KiB");
+			c->ended = true;
+		}
+	}
+	watch(c);
+}
+
+static void on_client(uint32_t events, void *arg)
+{
+	struct client *c = arg;
+
+	if (c->dead)
+		return;
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		client_end(c);
+		return;
+	}
+	if (events & EPOLLOUT) {
+		flush(c);
+		watch(c);
+	}
+	if (!c->dead && (events & EPOLLIN))
+		read_some(c);
+}
+
+/* Takes @fd, also on failure. */
+static struct client *client_new(struct api *a, int fd)
+{
+	_cleanup_close_ int own_fd = fd;
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->api = a;
+	c->in = malloc(API_LINE_MAX);
+	c->rpc = rpc_new(a->methods, a->arg, send_line, c);
+	if (!c->in || !c->rpc ||
+	    loop_io_add(a->loop, fd, EPOLLIN, on_client, c, &c->io) < 0) {
+		free(c->in);
+		rpc_free(c->rpc);
+		free(c);
+		return NULL;
+	}
+	c->fd = TAKE_FD(own_fd);
+	return c;
+}
+
+/* -- the socket ------------------------------------------------------------ */
+
+static void on_listener(uint32_t events, void *arg)
+{
+	struct api *a = arg;
+	_cleanup_close_ int fd =
+		accept4(a->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c;
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+		loop_io_set(a->io, 0); /* it would wake us for ever */
+		loop_timer_set(a->timer, DEAF_MS);
+	}
+	if (fd < 0 || !localsock_is_trusted(fd) || a->n_clients >= API_CLIENTS)
+		return;
+	c = client_new(a, TAKE_FD(fd));
+	if (!c)
+		return;
+	c->next = a->clients;
+	a->clients = c;
+	a->n_clients++;
+	rpc_notify(c->rpc, "hello", json_incref(a->hello));
+}
+
+static void on_timer(void *arg)
+{
+	struct api *a = arg;
+
+	sweep(a);
+	loop_io_set(a->io, EPOLLIN);
+}
+
+static int open_socket(struct api *a, struct errmsg *err)
+{
+	int r = a->dir;
+
+	if (r >= 0)
+		r = a->fd = localsock_listen(a->dir, a->name, SOCK_STREAM);
+	if (r >= 0)
+		r = loop_io_add(a->loop, a->fd, EPOLLIN, on_listener, a,
+				&a->io);
+	if (r >= 0)
+		r = loop_timer_add(a->loop, -1, on_timer, a, &a->timer);
+	return r < 0 ? errmsg_set(err, r, "socket %s", a->name) : 0;
+}
+
+int api_new(struct loop *l, int dir, const char *name,
+	    const struct rpc_method *methods, void *arg, json_t *hello,
+	    struct api **ret, struct errmsg *err)
+{
+	struct api *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a || !hello) {
+		json_decref(hello);
+		free(a);
+		return errmsg_set(err, -ENOMEM, "socket %s", name);
+	}
+	a->loop = l;
+	a->methods = methods;
+	a->arg = arg;
+	a->hello = hello;
+	a->fd = -1;
+	a->dir = fcntl(dir, F_DUPFD_CLOEXEC, 3);
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	r = open_socket(a, err);
+	if (r < 0) {
+		api_free(a);
+		return r;
+	}
+	*ret = a;
+	return 0;
+}
+
+void api_free(struct api *a)
+{
+	if (!a)
+		return;
+	while (a->clients) {
+		struct client *c = a->clients;
+
+		a->clients = c->next;
+		client_free(c);
+	}
+	loop_timer_free(a->timer);
+	loop_io_free(a->io);
+	if (a->fd >= 0) {
+		unlinkat(a->dir, a->name, 0);
+		close(a->fd);
+	}
+	if (a->dir >= 0)
+		close(a->dir);
+	json_decref(a->hello);
+	free(a);
+}

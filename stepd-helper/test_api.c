@@ -1,0 +1,264 @@
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "api.h"
+#include "localsock.h"
+
+static struct {
+	char path[64];
+	int dir, client;
+	struct loop *loop;
+	struct loop_timer *stop;
+	struct api *api;
+	struct rpc_call *kept; /* of "later" */
+} t;
+
+static void echo(struct rpc_call *call, const json_t *params, void *arg)
+{
+	rpc_result(call, json_deep_copy(params));
+}
+
+static void later(struct rpc_call *call, const json_t *params, void *arg)
+{
+	t.kept = call;
+}
+
+static void large(struct rpc_call *call, const json_t *params, void *arg)
+{
+	size_t len = (size_t)json_integer_value(json_object_get(params, "len"));
+	char *text = malloc(len);
+
+	memset(text, 'x', len);
+	rpc_result(call, json_stringn(text, len));
+	free(text);
+}
+
+static const struct rpc_method methods[] = {
+	{ "echo", echo },
+	{ "large", large },
+	{ "later", later },
+	{ 0 },
+};
+
+static void on_stop(void *arg)
+{
+	loop_stop(t.loop, 0);
+}
+
+static void run(int64_t ms)
+{
+	loop_timer_set(t.stop, ms);
+	assert_int_equal(loop_run(t.loop), 0);
+}
+
+static int set_up(void **state)
+{
+	memset(&t, 0, sizeof(t));
+	strcpy(t.path, "/tmp/test_api.XXXXXX");
+	assert_non_null(mkdtemp(t.path));
+	t.dir = open(t.path, O_PATH | O_DIRECTORY);
+	assert_int_equal(loop_new(&t.loop, NULL), 0);
+	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
+	assert_int_equal(api_new(t.loop, t.dir, "task.0.sock", methods, NULL,
+				 json_pack("{s:i}", "proto", 1), &t.api, NULL),
+			 0);
+	t.client = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+	assert_true(t.client >= 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	api_free(t.api);
+	if (t.kept)
+		rpc_result(t.kept, NULL);
+	loop_free(t.loop);
+	if (t.client >= 0)
+		close(t.client);
+	close(t.dir);
+	return rmdir(t.path); /* the socket's name went with it */
+}
+
+static void say(const char *text)
+{
+	assert_int_equal(send(t.client, text, strlen(text), 0), strlen(text));
+}
+
+/* The next line, without its end; "" at the end of file. */
+static const char *hear(void)
+{
+	static char line[API_REPLY_MAX + 1];
+	size_t len = 0;
+
+	for (int waits = 0; waits < 10000;) {
+		ssize_t n = recv(t.client, line + len, 1, MSG_DONTWAIT);
+
+		if (n < 0) {
+			run(1);
+			waits++;
+			continue;
+		}
+		if (n == 0 || line[len] == '\n') {
+			line[len] = '\0';
+			return line;
+		}
+		len++;
+	}
+	fail_msg("no answer");
+	return NULL;
+}
+
+static void assert_heard(const char *part)
+{
+	const char *line = hear();
+
+	if (!strstr(line, part))
+		fail_msg("no %s in %.200s", part, line);
+}
+
+#define HELLO \
+	"{\"jsonrpc\":\"2.0\",\"method\":\"hello\",\"params\":{\"proto\":1}}"
+
+static void a_client_is_greeted_and_answered(void **state)
+{
+	assert_string_equal(hear(), HELLO);
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":{\"a\":2}}\n");
+	assert_heard("\"result\":{\"a\":2}");
+}
+
+static void the_socket_is_its_owners_only(void **state)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(t.dir, "task.0.sock", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void a_line_may_come_in_pieces_and_two_at_once(void **state)
+{
+	hear();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,");
+	run(5);
+	say("\"method\":\"echo\"}\n\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"echo\"}\n{");
+	assert_heard("\"id\":1");
+	assert_heard("\"id\":2");
+}
+
+static void what_is_no_request_is_refused_by_code(void **state)
+{
+	hear();
+	say("nonsense\n");
+	assert_heard("-32700");
+	say("[]\n");
+	assert_heard("-32600");
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.fly\"}\n");
+	assert_heard("-32601");
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":[]}\n");
+	assert_heard("-32602");
+}
+
+static void too_long_a_line_ends_the_connection(void **state)
+{
+	static char line[API_LINE_MAX + 1];
+
+	memset(line, ' ', sizeof(line) - 1);
+	hear();
+	say(line);
+	assert_heard("E_TOOBIG");
+	assert_string_equal(hear(), "");
+}
+
+static void who_has_sent_all_gets_all_answers(void **state)
+{
+	hear();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"later\"}\n");
+	shutdown(t.client, SHUT_WR);
+	run(5);
+	assert_non_null(t.kept);
+	rpc_result(t.kept, NULL);
+	t.kept = NULL;
+	assert_heard("\"result\":{}");
+	assert_string_equal(hear(), "");
+}
+
+static void who_does_not_read_is_not_read_from(void **state)
+{
+	char buf[4096] = "";
+	int sent = 0;
+
+	hear();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"large\",\"params\":{\"len\":600000}}\n");
+	run(5);
+	memset(buf, '\n', sizeof(buf));
+	while (send(t.client, buf, sizeof(buf), MSG_DONTWAIT) > 0 &&
+	       ++sent < 10000)
+		run(0);
+	assert_true(sent < 10000);
+	assert_heard("xxx");
+}
+
+static void too_long_an_answer_is_an_error(void **state)
+{
+	hear();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"large\",\"params\":{\"len\":17000000}}\n");
+	assert_heard("\"error\"");
+}
+
+static void a_client_that_left_is_forgotten(void **state)
+{
+	hear();
+	say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"later\"}\n");
+	run(5);
+	close(t.client);
+	run(5);
+	rpc_result(t.kept, NULL); /* to nobody */
+	t.kept = NULL;
+	t.client = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+	assert_string_equal(hear(), HELLO);
+}
+
+static void clients_are_bounded(void **state)
+{
+	int fds[API_CLIENTS];
+
+	hear();
+	for (int i = 0; i < API_CLIENTS; i++)
+		fds[i] = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+	run(20);
+	close(t.client);
+	t.client = fds[API_CLIENTS - 1];
+	assert_string_equal(hear(), ""); /* one too many */
+	for (int i = 0; i < API_CLIENTS - 1; i++)
+		close(fds[i]);
+}
+
+int main(void)
+{
+#define test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		test(a_client_is_greeted_and_answered),
+		test(the_socket_is_its_owners_only),
+		test(a_line_may_come_in_pieces_and_two_at_once),
+		test(what_is_no_request_is_refused_by_code),
+		test(too_long_a_line_ends_the_connection),
+		test(who_has_sent_all_gets_all_answers),
+		test(who_does_not_read_is_not_read_from),
+		test(too_long_an_answer_is_an_error),
+		test(a_client_that_left_is_forgotten),
+		test(clients_are_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
