@@ -1,0 +1,266 @@
+#include <config.h>
+
+#include "command.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "stats.h"
+
+/* In the order of struct invocation's fields, as set_common() has them. */
+const struct cmd_option common_options[] = {
+	{ "-j", "JOB[.STEP]", "the step; within a job its only VM step" },
+	{ "-r", "RANKS", "these tasks only, as in 0,3,7-9" },
+	{ "--json", NULL, "JSON instead of text" },
+	{ "--config", "FILE",
+	  "vmstep.conf, where plugstack.conf names another" },
+	{ "--help", NULL, "print this, or what there is to say of a command" },
+	{ "--version", NULL, "print the version" },
+	{ 0 },
+};
+
+const struct command commands[] = {
+	{ "ps", "", "the step's VMs", NULL, NULL },
+	{ "wait", "", "wait for VMs", NULL, NULL },
+	{ "exec", "[-it] CMD", "run a command in VMs", NULL, NULL },
+	{ "cp", "SRC DST", "copy files into and out of VMs", NULL, NULL },
+	{ "console", "", "a VM's serial console", NULL, NULL },
+	{ "display", "", "a VM's display", NULL, NULL },
+	{ "ssh", "", "log in to a VM", NULL, NULL },
+	{ "pause", "", "stop VMs", NULL, NULL },
+	{ "resume", "", "let them go on", NULL, NULL },
+	{ "shutdown", "", "have VMs shut down", NULL, NULL },
+	{ "poweroff", "", "switch VMs off", NULL, NULL },
+	{ "reset", "", "reset VMs", NULL, NULL },
+	{ "save", "DIR", "save the step", NULL, NULL },
+	{ "snapshot", "save|list|load|delete", "snapshots of disks", NULL,
+	  NULL },
+	{ "send", "", "send a message", NULL, NULL },
+	{ "recv", "", "receive a message", NULL, NULL },
+	{ "barrier", "", "wait for other tasks", NULL, NULL },
+	{ "store", "", "values that tasks share", NULL, NULL },
+	{ "kernel", "list|add|drop", "sets of ops", NULL, NULL },
+	{ "op", "METHOD [JSON]", "any op", NULL, NULL },
+	{ "ops", "", "what ops there are", NULL, NULL },
+	{ "events", "", "what happens in the step", NULL, NULL },
+	{ "stats", "", "what the step's network carries", stats_run,
+	  stats_options },
+	{ "top", "", "what VMs use", NULL, NULL },
+	{ "capture", "", "capture packets", NULL, NULL },
+	{ "topo", "", "where VMs are", NULL, NULL },
+	{ "hosts", "", "the step's host names", NULL, NULL },
+	{ "log", "", "the step's log", NULL, NULL },
+	{ "connect", "", "for programs", NULL, NULL },
+	{ "image", "info|resize|overlay|squash|seed", "images", NULL, NULL },
+	{ "config", "", "the settings in force", NULL, NULL },
+	{ "check", "", "is this node ready?", NULL, NULL },
+	{ 0 },
+};
+
+const struct command *command_find(const char *name)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+/* -- parsing --------------------------------------------------------------- */
+
+/* The index of @word's option, or -1; *ret_value is what follows '='. */
+static int find_option(const struct cmd_option *options, const char *word,
+		       const char **ret_value)
+{
+	size_t len = strcspn(word, "=");
+
+	*ret_value = word[len] ? word + len + 1 : NULL;
+	for (int i = 0; options && options[i].name; i++)
+		if (strlen(options[i].name) == len &&
+		    strncmp(options[i].name, word, len) == 0)
+			return i;
+	return -1;
+}
+
+static void set_common(struct invocation *inv, int i, const char *value)
+{
+	const char **texts[] = { &inv->job, &inv->ranks, NULL, &inv->config };
+	bool *flags[] = { NULL, NULL,	    &inv->json,
+			  NULL, &inv->help, &inv->version };
+
+	if ((size_t)i < ARRAY_SIZE(texts) && texts[i])
+		*texts[i] = value;
+	else
+		*flags[i] = true;
+}
+
+/* The value of @o, given as argv[*i], which moves on where it is a word of its
+ * own. NULL with words. */
+static const char *option_value(const struct cmd_option *o, const char *value,
+				int argc, const char *const *argv, int *i,
+				struct errmsg *err)
+{
+	bool optional = o->arginfo && o->arginfo[0] == '[';
+
+	if (!o->arginfo && value)
+		errmsg_say(err, -EINVAL, "%s takes no argument", o->name);
+	else if (!o->arginfo || (optional && !value))
+		return "";
+	else if (value && (*value || optional))
+		return value;
+	else if (!value && o->name[1] != '-' && *i + 1 < argc)
+		return argv[++*i];
+	else
+		errmsg_say(err, -EINVAL, "%s needs an argument: %s%s%s",
+			   o->name, o->name, o->name[1] == '-' ? "=" : " ",
+			   o->arginfo);
+	return NULL;
+}
+
+/* -j12.0 is -j 12.0. */
+static int find_joined(const char *word, const char **ret_value)
+{
+	if (word[0] != '-' || !strchr("jr", word[1]) || !word[1] || !word[2])
+		return -1;
+	*ret_value = word + 2;
+	return word[1] == 'j' ? 0 : 1;
+}
+
+static int parse_option(int argc, const char *const *argv, int *i,
+			struct invocation *inv, struct errmsg *err)
+{
+	const struct cmd_option *options =
+		inv->command ? inv->command->options : NULL;
+	const char *word = argv[*i], *value;
+	int n = find_option(options, word, &value);
+
+	if (n >= 0) {
+		inv->options[n] =
+			option_value(&options[n], value, argc, argv, i, err);
+		return inv->options[n] ? 0 : -EINVAL;
+	}
+	n = find_option(common_options, word, &value);
+	if (n < 0)
+		n = find_joined(word, &value);
+	if (n < 0)
+		return errmsg_say(err, -EINVAL,
+				  "unknown option %s: see vmstep %s%s--help",
+				  word, inv->command ? inv->command->name : "",
+				  inv->command ? " " : "");
+	value = option_value(&common_options[n], value, argc, argv, i, err);
+	if (!value)
+		return -EINVAL;
+	set_common(inv, n, value);
+	return 0;
+}
+
+static int parse_command(const char *word, struct invocation *inv,
+			 struct errmsg *err)
+{
+	inv->command = command_find(word);
+	if (!inv->command)
+		return errmsg_say(
+			err, -EINVAL,
+			"unknown command '%s': vmstep --help has the list",
+			word);
+	if (!inv->command->run)
+		return errmsg_say(err, -ENOTSUP,
+				  "'%s' is not in this version (%s) yet", word,
+				  PACKAGE_VERSION);
+	return 0;
+}
+
+int command_parse(int argc, const char *const *argv, struct invocation *ret,
+		  struct errmsg *err)
+{
+	int i, r = 0;
+
+	*ret = (struct invocation){ 0 };
+	for (i = 1; i < argc && r == 0; i++) {
+		if (argv[i][0] == '-' && argv[i][1])
+			r = parse_option(argc, argv, &i, ret, err);
+		else if (!ret->command)
+			r = parse_command(argv[i], ret, err);
+		else
+			return errmsg_say(err, -EINVAL,
+					  "%s takes no argument '%s'",
+					  ret->command->name, argv[i]);
+	}
+	if (r == 0 && !ret->command && !ret->help && !ret->version)
+		return errmsg_say(err, -EINVAL,
+				  "no command: vmstep --help has the list");
+	return r;
+}
+
+/* -- help and words -------------------------------------------------------- */
+
+static void option_help(FILE *f, const struct cmd_option *o)
+{
+	char text[64];
+	bool optional = o->arginfo && o->arginfo[0] == '[';
+
+	for (; o && o->name; o++) {
+		optional = o->arginfo && o->arginfo[0] == '[';
+		if (!o->arginfo)
+			snprintf(text, sizeof(text), "%s", o->name);
+		else if (optional) /* "[SEC]": --watch[=SEC] */
+			snprintf(text, sizeof(text), "%s[=%s", o->name,
+				 o->arginfo + 1);
+		else
+			snprintf(text, sizeof(text), "%s%s%s", o->name,
+				 o->name[1] == '-' ? "=" : " ", o->arginfo);
+		fprintf(f, "  %-16s %s\n", text, o->help);
+	}
+}
+
+static void list_commands(FILE *f, bool there)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (there && c->run)
+			fprintf(f, "  %-16s %s\n", c->name, c->help);
+		else if (!there && !c->run)
+			fprintf(f, " %s", c->name);
+}
+
+void command_help(FILE *f, const struct command *c)
+{
+	fprintf(f, "Usage: vmstep [OPTION]... %s%s%s\n",
+		c ? c->name : "COMMAND", c && *c->arginfo ? " " : "",
+		c ? c->arginfo : "");
+	if (c) {
+		fprintf(f, "%s\n\n", c->help);
+		option_help(f, c->options);
+	} else {
+		fputs("Looks at a running job step in virtual machines (vmstep(7)).\n\n",
+		      f);
+		list_commands(f, true);
+		fputc('\n', f);
+	}
+	option_help(f, common_options);
+	if (c)
+		return;
+	fputs("\nNot in this version yet:", f);
+	list_commands(f, false);
+	fputc('\n', f);
+}
+
+static void option_words(FILE *f, const struct cmd_option *o)
+{
+	for (; o && o->name; o++)
+		fprintf(f, "%s%s\n", o->name,
+			o->arginfo && o->arginfo[0] != '[' && o->name[1] == '-'
+				? "="
+				: "");
+}
+
+void command_words(FILE *f, const char *name)
+{
+	const struct command *c = name ? command_find(name) : NULL;
+
+	option_words(f, common_options);
+	if (c)
+		option_words(f, c->options);
+	for (c = name ? NULL : commands; c && c->name; c++)
+		if (c->run)
+			fprintf(f, "%s\n", c->name);
+}

@@ -1,0 +1,30 @@
+# vmstep: the user's command on login and compute nodes.
+bin_PROGRAMS += %D%/vmstep
+
+# All but main(), so that tests link it, too.
+noinst_LTLIBRARIES += %D%/libcli.la
+%C%_libcli_la_SOURCES = \
+	%D%/ask.c %D%/ask.h \
+	%D%/command.c %D%/command.h \
+	%D%/figures.c %D%/figures.h \
+	%D%/gather.c %D%/gather.h \
+	%D%/here.c %D%/here.h \
+	%D%/matrix.c %D%/matrix.h \
+	%D%/slurm.c %D%/slurm.h \
+	%D%/source.c %D%/source.h \
+	%D%/stats.c %D%/stats.h \
+	%D%/stats_text.c %D%/stats_text.h \
+	%D%/step.c %D%/step.h
+%C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+cli_libs = %D%/libcli.la lib/libprog.la lib/libcore.la $(JANSSON_LIBS) -lm
+
+%C%_vmstep_SOURCES = %D%/vmstep.c
+%C%_vmstep_LDADD = $(cli_libs)
+
+if HAVE_CMOCKA
+UNIT_TESTS += %D%/test_command %D%/test_stats
+%C%_test_command_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_command_LDADD = $(cli_libs) $(CMOCKA_LIBS)
+%C%_test_stats_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_stats_LDADD = $(cli_libs) $(CMOCKA_LIBS)
+endif

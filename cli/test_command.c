@@ -1,0 +1,240 @@
+#include <config.h>
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cleanup.h"
+#include "command.h"
+#include "figures.h"
+#include "slurm.h"
+#include "step.h"
+
+static struct invocation inv;
+static struct errmsg err;
+
+/* The words of a command line, without the program's. */
+static int parse(const char *line)
+{
+	static char words[256];
+	const char *argv[16] = { "vmstep" };
+	int argc = 1;
+
+	snprintf(words, sizeof(words), "%s", line);
+	err.text[0] = '\0';
+	for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
+		argv[argc++] = w;
+	return command_parse(argc, argv, &inv, &err);
+}
+
+static void options_come_before_and_behind_the_command(void **state)
+{
+	assert_int_equal(parse("-j 12.0 stats --watch=5 --json"), 0);
+	assert_string_equal(inv.command->name, "stats");
+	assert_string_equal(inv.job, "12.0");
+	assert_true(inv.json);
+	assert_string_equal(inv.options[0], "5");
+	assert_null(inv.options[1]);
+	assert_int_equal(parse("-j12 -r0-3 stats --matrix=x.svg"), 0);
+	assert_string_equal(inv.job, "12");
+	assert_string_equal(inv.ranks, "0-3");
+	assert_string_equal(inv.options[1], "x.svg");
+}
+
+static void an_argument_may_be_left_out_where_it_may(void **state)
+{
+	assert_int_equal(parse("stats --watch"), 0);
+	assert_string_equal(inv.options[0], "");
+	assert_int_equal(parse("stats --matrix"), -EINVAL);
+	assert_string_equal(err.text,
+			    "--matrix needs an argument: --matrix=FILE");
+	assert_int_equal(parse("stats --matrix="), -EINVAL);
+	assert_int_equal(parse("stats -j"), -EINVAL);
+	assert_int_equal(parse("stats --verbose=1"), -EINVAL);
+	assert_int_equal(parse("--json=1 stats"), -EINVAL);
+}
+
+static void what_is_not_known_is_refused(void **state)
+{
+	assert_int_equal(parse(""), -EINVAL);
+	assert_int_equal(parse("fly"), -EINVAL);
+	assert_non_null(strstr(err.text, "'fly'"));
+	assert_int_equal(parse("stats --fly"), -EINVAL);
+	assert_non_null(strstr(err.text, "vmstep stats --help"));
+	assert_int_equal(parse("--watch stats"), -EINVAL);
+	assert_int_equal(parse("stats now"), -EINVAL);
+	assert_int_equal(parse("stats -"), -EINVAL);
+}
+
+static void commands_to_come_are_refused_by_name(void **state)
+{
+	int n = 0;
+
+	for (const struct command *c = commands; c->name; c++) {
+		if (c->run)
+			continue;
+		assert_int_equal(parse(c->name), -ENOTSUP);
+		assert_non_null(strstr(err.text, c->name));
+		assert_non_null(strstr(err.text, "not in this version"));
+		n++;
+	}
+	assert_int_equal(n, 31);
+}
+
+static void help_needs_no_command(void **state)
+{
+	assert_int_equal(parse("--help"), 0);
+	assert_true(inv.help);
+	assert_int_equal(parse("stats --help"), 0);
+	assert_true(inv.help && inv.command);
+}
+
+/* What @fn prints; to be freed. */
+static char *printed(void (*fn)(FILE *f, const char *name), const char *name)
+{
+	char *text;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	fn(f, name);
+	fclose(f);
+	return text;
+}
+
+static void print_help(FILE *f, const char *name)
+{
+	command_help(f, name ? command_find(name) : NULL);
+}
+
+static void a_shell_gets_the_words_that_parse(void **state)
+{
+	_cleanup_free_ char *all = printed(command_words, NULL);
+	_cleanup_free_ char *stats = printed(command_words, "stats");
+	_cleanup_free_ char *help = printed(print_help, "stats");
+
+	assert_non_null(strstr(all, "\nstats\n"));
+	assert_null(strstr(all, "exec"));
+	assert_non_null(strstr(stats, "--matrix=\n"));
+	assert_non_null(strstr(stats, "--watch\n"));
+	assert_non_null(strstr(help, "--watch[=SEC]"));
+	assert_non_null(strstr(help, "-j JOB[.STEP]"));
+}
+
+static void a_step_is_named_by_job_and_number(void **state)
+{
+	static const char *const bad[] = { "",
+					   "x",
+					   "1.",
+					   ".1",
+					   "1.x",
+					   "1.2.3",
+					   "1+1",
+					   "1.0+",
+					   "1 ",
+					   "-1",
+					   "99999999999999999999.0" };
+	struct step_name n;
+
+	assert_int_equal(step_name("12.3", &n, &err), 0);
+	assert_string_equal(n.job, "12");
+	assert_string_equal(n.step, "12.3");
+	assert_int_equal(step_name("12", &n, &err), 0);
+	assert_string_equal(n.step, "");
+	assert_int_equal(step_name("12.3+1", &n, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(step_name(bad[i], &n, &err), -EINVAL);
+	unsetenv("SLURM_JOB_ID");
+	assert_int_equal(step_name(NULL, &n, &err), -ENOENT);
+	setenv("SLURM_JOB_ID", "77", 1);
+	assert_int_equal(step_name(NULL, &n, &err), 0);
+	assert_string_equal(n.job, "77");
+}
+
+static void add_line(const struct step_name *n, const char *text,
+		     struct strings *nodes)
+{
+	char line[128];
+
+	snprintf(line, sizeof(line), "%s", text);
+	assert_int_equal(slurm_add_line(n, line, nodes), 0);
+}
+
+static void nodes_are_those_of_steps_that_run_commands(void **state)
+{
+	const struct step_name any = { "12", "" }, one = { "12", "12.1" };
+	struct strings nodes = { 0 };
+
+	add_line(&any, "12.0 n[1-2]\n", &nodes);
+	add_line(&any, "12.1 n3\n", &nodes);
+	add_line(&any, "12.2 n3\n", &nodes);
+	add_line(&any, "12.batch n9\n", &nodes);
+	add_line(&any, "120.0 n9\n", &nodes);
+	add_line(&any, "12.3 \n", &nodes);
+	add_line(&any, "nonsense", &nodes);
+	assert_int_equal(nodes.n, 2);
+	assert_string_equal(nodes.v[0], "n[1-2]");
+	assert_string_equal(nodes.v[1], "n3");
+	strings_done(&nodes);
+	add_line(&one, "12.0 n[1-2]", &nodes);
+	add_line(&one, "12.1 n3", &nodes);
+	assert_int_equal(nodes.n, 1);
+	strings_done(&nodes);
+}
+
+static void a_job_is_forgotten_but_for_slurms_configuration(void **state)
+{
+	setenv("SLURM_CONF", "/x", 1);
+	setenv("SLURM_NTASKS", "4", 1);
+	setenv("SLURM_JOB_ID", "4", 1);
+	setenv("SQUEUE_USERS", "x", 1);
+	setenv("VMSTEP_IMAGE", "tiny", 1);
+	setenv("VMSTEP_MEM", "1G", 1);
+	slurm_forget_job();
+	assert_string_equal(getenv("SLURM_CONF"), "/x");
+	assert_null(getenv("SLURM_NTASKS"));
+	assert_null(getenv("SLURM_JOB_ID"));
+	assert_null(getenv("SQUEUE_USERS"));
+	assert_null(getenv("VMSTEP_MEM"));
+	assert_string_equal(getenv("VMSTEP_IMAGE"), "none");
+}
+
+static void figures_take_five_columns(void **state)
+{
+	static const struct {
+		double n;
+		const char *text;
+	} figures[] = {
+		{ 0, "0" },	     { 999, "999" },	 { 999.4, "999" },
+		{ 999.6, "1.00k" },  { 1000, "1.00k" },	 { 1234, "1.23k" },
+		{ 12345, "12.3k" },  { 99999, "100k" },	 { 999499, "999k" },
+		{ 999500, "1.00M" }, { 2.5e9, "2.50G" }, { 18e18, "18.0E" },
+	};
+	char text[FIGURE_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
+		assert_string_equal(figure(figures[i].n, text),
+				    figures[i].text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_come_before_and_behind_the_command),
+		cmocka_unit_test(an_argument_may_be_left_out_where_it_may),
+		cmocka_unit_test(what_is_not_known_is_refused),
+		cmocka_unit_test(commands_to_come_are_refused_by_name),
+		cmocka_unit_test(help_needs_no_command),
+		cmocka_unit_test(a_shell_gets_the_words_that_parse),
+		cmocka_unit_test(a_step_is_named_by_job_and_number),
+		cmocka_unit_test(nodes_are_those_of_steps_that_run_commands),
+		cmocka_unit_test(
+			a_job_is_forgotten_but_for_slurms_configuration),
+		cmocka_unit_test(figures_take_five_columns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
