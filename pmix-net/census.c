@@ -126,6 +126,12 @@ uint32_t census_toward(const struct census *c, uint32_t node)
 	return parent_of(c, c->self);
 }
 
+bool census_needs(const struct census *c, uint32_t node)
+{
+	return is_neighbour(c, node) ||
+	       rankset_has(&c->roll.sets[ROLL_MISSING], node);
+}
+
 /* Who takes over what a leaving node knows; NOBODY: no one is left. */
 static uint32_t find_heir(const struct census *c)
 {

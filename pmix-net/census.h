@@ -119,6 +119,10 @@ void census_spread(const struct census *c, uint32_t from, census_node_fn fn,
 /* The neighbour behind which @node is; UINT32_MAX: none. */
 uint32_t census_toward(const struct census *c, uint32_t node);
 
+/* Is the link to @node to stay, also when nothing goes over it: a neighbour's
+ * in the tree, or one that shows that a missing node lives. */
+bool census_needs(const struct census *c, uint32_t node);
+
 /* This node's tasks are gone. handed_over() follows, at once where nobody
  * needs what is known here. */
 void census_leave(struct census *c);

@@ -47,6 +47,7 @@ enum wire_type {
 	WIRE_BYE,    /* WIRE_ALL_DONE or empty: this node leaves */
 	WIRE_ACK,    /* empty: we keep what the BYE's sender knew */
 	WIRE_GROUPS, /* which multicast groups its sender wants: groups.h */
+	WIRE_REST,   /* empty: no more over this link, which was idle */
 };
 
 /* What the sender left for a card to do: struct offload of packet.h, and the

@@ -32,6 +32,14 @@
  *
  * What is queued leaves at the end of the round, or when the link has taken
  * what it was given before.
+ *
+ * A link over which nothing went for idle_ms to twice that is closed, unless it
+ * is needed: one end says REST, and sends no more. The other lets what is in
+ * its queue go first, says REST, too, and sends no more. Who hears REST after
+ * it has said it closes the connection; by then both have all that was sent.
+ * What is queued from then on waits for the next link, without loss. If both
+ * say it at once, both may close, since nothing is on its way. A BYE takes the
+ * REST back that it crosses: it has to be ACKed.
  */
 
 #define LOW_BYTES      (OUTQ_BYTES / 2)
@@ -65,6 +73,9 @@ struct peer {
 	bool met;      /* there was one */
 	bool wanted;   /* by mesh_reach() */
 	bool said_bye; /* we did */
+	bool used;     /* since the last look at idle links */
+	bool rest_due; /* REST is in the queue ... */
+	bool rested;   /* ... or said: nothing may follow it */
 };
 
 struct mesh {
@@ -74,7 +85,8 @@ struct mesh {
 	uint32_t self;
 	struct peer **peers; /* by node; NULL: never talked to */
 	size_t n_links;	     /* of these, those with a link */
-	struct loop_timer *retry_timer, *leave_timer;
+	struct loop_timer *retry_timer, *leave_timer, *idle_timer;
+	bool idle_armed;
 	int64_t retry_ms; /* when retry_timer is due; -1: not armed */
 	bool leaving;
 };
@@ -99,14 +111,20 @@ static struct peer *of_flush(struct round_job *job)
 static void pump(struct peer *p)
 {
 	struct buf *b;
+	bool rest;
 
-	while (p->link && p->link->up && !p->blocked) {
+	while (p->link && p->link->up && !p->blocked && !p->rested) {
 		b = outq_take(&p->q);
 		if (!b)
 			break;
-		if (link_send(p->link, b) < 0) {
+		rest = wire_get32(b->data + b->start) == WIRE_REST;
+		if (rest && !p->rest_due) { /* was for a link that is gone */
+			buf_return(p->mesh->env.pool, b);
+		} else if (link_send(p->link, b) < 0) {
 			outq_put_back(&p->q, b);
 			p->blocked = true;
+		} else {
+			p->rested = rest;
 		}
 	}
 	if (p->was_full && p->q.bytes <= LOW_BYTES) {
@@ -120,6 +138,7 @@ static int peer_send(struct outlet *out, const struct packet *packet)
 	struct peer *p = of_outlet(out);
 	int r = outq_frame(&p->q, packet);
 
+	p->used = true;
 	if (r == 0)
 		round_want(p->mesh->env.round, &p->flush);
 	else if (p->met && p->state != UP)
@@ -138,6 +157,7 @@ static int say(struct peer *p, enum wire_type type, const void *data,
 		return r;
 	if (type == WIRE_BYE)
 		p->said_bye = true;
+	p->used = true;
 	round_want(p->mesh->env.round, &p->flush);
 	return 0;
 }
@@ -155,6 +175,7 @@ static void set_link(struct peer *p, struct link *l)
 {
 	struct link *old = p->link;
 
+	p->rest_due = p->rested = false;
 	p->link = l;
 	if (l)
 		l->owner = p;
@@ -329,6 +350,76 @@ static void peer_free(struct peer *p)
 	free(p);
 }
 
+/* -- idle links ----------------------------------------------------------- */
+
+static void watch_idle(struct mesh *m)
+{
+	if (m->idle_armed || m->leaving)
+		return;
+	m->idle_armed = true;
+	loop_timer_set(m->idle_timer, m->env.idle_ms);
+}
+
+static bool is_idle(const struct peer *p)
+{
+	return !p->used && !p->said_bye && !p->rest_due && !p->in.awaits &&
+	       outq_is_empty(&p->q);
+}
+
+static void rest(struct peer *p)
+{
+	if (say(p, WIRE_REST, NULL, 0) == 0)
+		p->rest_due = true; /* else at the next look */
+}
+
+/* Links that are needed stay, and are looked at when another comes up. */
+static void on_idle(void *arg)
+{
+	struct mesh *m = arg;
+	struct peer *p;
+	bool more = false;
+
+	m->idle_armed = false;
+	for (uint32_t n = 0; n < table_nnodes(m->table); n++) {
+		p = m->peers[n];
+		if (!p || p->state != UP || m->env.ops->needed(n, m->env.arg))
+			continue;
+		more = true;
+		if (is_idle(p))
+			rest(p);
+		p->used = false;
+	}
+	if (more)
+		watch_idle(m);
+}
+
+/* Both ends have said REST, or who closed it needed no answer. */
+static void rest_is_over(struct peer *p)
+{
+	struct mesh *m = p->mesh;
+
+	p->state = IDLE;
+	p->met = false; /* frames wait for the next link as for the first */
+	p->blocked = false;
+	set_link(p, NULL);
+	m->env.ops->closed(p->node, m->env.arg);
+	if (!outq_is_empty(&p->q))
+		round_want(m->env.round, &p->flush);
+}
+
+static int take_rest(struct peer *p, size_t len, struct errmsg *err)
+{
+	if (len)
+		return errmsg_say(err, -EPROTO, "it sent a REST that is none");
+	if (p->state != UP)
+		return 0; /* nothing is to be made anew */
+	if (p->rested)
+		rest_is_over(p);
+	else if (!p->said_bye && !p->rest_due)
+		rest(p);
+	return 0;
+}
+
 /* -- what links report ---------------------------------------------------- */
 
 /* It dials although there is a link. If that broke at its end only, TCP finds
@@ -345,6 +436,8 @@ static bool on_proved(struct link *l, void *arg)
 
 	if (!p || p->state == GONE)
 		return false;
+	if (p->state == UP && p->rested)
+		rest_is_over(p);
 	if (p->state == UP) {
 		probe(p);
 		return false;
@@ -367,6 +460,8 @@ static void on_up(struct link *l, void *arg)
 	p->state = UP;
 	p->met = true;
 	p->up_ms = loop_now_ms();
+	p->used = true;
+	watch_idle(m);
 	memcpy(p->name, l->peer_name, sizeof(p->name));
 	m->env.ops->up(p->node, again, m->env.arg);
 	round_want(m->env.round, &p->flush);
@@ -405,12 +500,17 @@ static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
 	struct mesh *m = p->mesh;
 	int r;
 
+	p->used = true;
 	switch (type) {
 	case WIRE_FRAMES:
 		r = take_frames(p, data, len, err);
 		break;
-	case WIRE_STATE:
+	case WIRE_REST:
+		return take_rest(p, len, err);
 	case WIRE_BYE:
+		p->rest_due = p->rested = false;
+		/* fall through */
+	case WIRE_STATE:
 	case WIRE_ACK:
 	case WIRE_GROUPS:
 		r = m->env.ops->control(p->node, type, data, len, err,
@@ -462,6 +562,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 	struct peer *p = l->owner;
 	struct mesh *m = p->mesh;
 	enum peer_state was = p->state;
+	bool rested = p->rested;
 
 	if (code == -EBADMSG)
 		count(&p->counts, COUNT_BAD_TAG);
@@ -472,14 +573,17 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 	set_link(p, NULL);
 	switch (was) {
 	case UP:
-		broken(p, code, why);
+		if (rested && code != -EPROTO)
+			rest_is_over(p);
+		else
+			broken(p, code, why);
 		break;
 	case DIALLING:
 		attempt_failed(p, code, why);
 		break;
 	case COMING: /* it will try again; so do we, if we have a reason */
 		p->state = IDLE;
-		if (p->q.frames.head || p->wanted)
+		if (!outq_is_empty(&p->q) || p->wanted)
 			round_want(m->env.round, &p->flush);
 		break;
 	case IDLE:
@@ -570,6 +674,7 @@ void mesh_leave(struct mesh *m, const char *text)
 	if (m->host)
 		link_host_stop(m->host);
 	loop_timer_set(m->retry_timer, -1);
+	loop_timer_set(m->idle_timer, -1);
 	loop_timer_set(m->leave_timer, MESH_BYE_MS);
 	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++) {
 		struct peer *p = m->peers[n];
@@ -589,6 +694,7 @@ int mesh_new(const struct mesh_env *env, struct mesh **ret, struct errmsg *err)
 	m->env = *env;
 	m->retry_ms = -1;
 	if (loop_timer_add(env->loop, -1, on_retry, m, &m->retry_timer) < 0 ||
+	    loop_timer_add(env->loop, -1, on_idle, m, &m->idle_timer) < 0 ||
 	    loop_timer_add(env->loop, -1, on_leave_timer, m, &m->leave_timer) <
 		    0) {
 		mesh_free(m);
@@ -620,6 +726,7 @@ void mesh_free(struct mesh *m)
 	link_host_free(m->host);
 	loop_timer_free(m->retry_timer);
 	loop_timer_free(m->leave_timer);
+	loop_timer_free(m->idle_timer);
 	free(m->peers);
 	free(m);
 }

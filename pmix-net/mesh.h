@@ -1,8 +1,9 @@
 /* mesh.h - this node's links to the others
  *
  * Opens a link when something has to go to a node, tries again where that
- * fails, makes it anew where it breaks, and settles which of two connections of
- * one pair lives: the one that the node with the lower number dialled.
+ * fails, makes it anew where it breaks, closes it when it is idle, and settles
+ * which of two connections of one pair lives: the one that the node with the
+ * lower number dialled.
  *
  * Owns:    the links, and for each node that was ever talked to a queue
  *          (outq.h) and an inlet and outlet.
@@ -24,6 +25,7 @@
 
 #define MESH_REACH_MS 30000 /* then a node never met is unreachable */
 #define MESH_BYE_MS   1000  /* for the others to take our BYE */
+#define MESH_IDLE_S   30    /* without a message, and a link is closed */
 
 struct mesh;
 
@@ -36,6 +38,11 @@ struct mesh_ops {
 	/* The link to @node broke, with no BYE before. It is made anew: up() or
 	 * unreachable() follows. */
 	void (*broken)(uint32_t node, const char *why, void *arg);
+	/* The link to @node was idle, and both ends have closed it. It is made
+	 * anew as soon as something has to go there. */
+	void (*closed)(uint32_t node, void *arg);
+	/* Is the link to @node to stay, also when it is idle? */
+	bool (*needed)(uint32_t node, void *arg);
 	/* No link to @node could be made, or it broke the rules; we try none
 	 * any more. It may still come to us. */
 	void (*unreachable)(uint32_t node, const char *why, void *arg);
@@ -53,6 +60,7 @@ struct mesh_env {
 	struct fwd *fwd;
 	const struct auth *auth; /* complete before mesh_start() */
 	int lost_after_ms;	 /* then a node once met is unreachable */
+	int idle_ms;		 /* a link is closed that was idle so long */
 	const struct mesh_ops *ops;
 	void *arg;
 };

@@ -139,6 +139,21 @@ static void on_link_broken(uint32_t node, const char *why, void *arg)
 	states_broken(n->states, node);
 }
 
+static void on_link_closed(uint32_t node, void *arg)
+{
+	struct node *n = arg;
+	char text[160];
+
+	mesh_node_text(n->mesh, node, text, sizeof(text));
+	log_limited(LOG_LEVEL_INFO, "link to %s was idle and is closed", text);
+	states_closed(n->states, node);
+}
+
+static bool is_link_needed(uint32_t node, void *arg)
+{
+	return states_needs(((struct node *)arg)->states, node);
+}
+
 static void on_unreachable(uint32_t node, const char *why, void *arg)
 {
 	struct node *n = arg;
@@ -170,6 +185,8 @@ static const struct mesh_ops mesh_ops = {
 	.up = on_link_up,
 	.control = on_control,
 	.broken = on_link_broken,
+	.closed = on_link_closed,
+	.needed = is_link_needed,
 	.unreachable = on_unreachable,
 	.left = on_left,
 	.stranger = on_stranger,
@@ -537,6 +554,7 @@ static int make_mesh(struct node *n, struct errmsg *err)
 		.fwd = n->fwd,
 		.auth = &n->auth,
 		.lost_after_ms = (int)n->o->lost_after_s * 1000,
+		.idle_ms = (int)n->o->idle_after_s * 1000,
 		.ops = &mesh_ops,
 		.arg = n,
 	};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "mesh.h"
 #include "value.h"
 
 /* What an option of the table does with its value; @at points into struct
@@ -116,6 +117,7 @@ static const struct option_row {
 	{ "--bind", true, opt_text, AT(bind) },
 	{ "--port-range", true, opt_ports, AT(ports) },
 	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
+	{ "--idle-after", true, opt_seconds, AT(idle_after_s) },
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
 	{ "--encrypt", false, opt_flag, AT(encrypt) },
@@ -179,6 +181,7 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.net = { 0x0a000000, 8 },
 		.mtu = 9000,
 		.lost_after_s = OPTIONS_LOST_AFTER_S,
+		.idle_after_s = MESH_IDLE_S,
 		.names = { .pattern = "vm%t" },
 	};
 	for (int i = 1; i < argc; i++) {

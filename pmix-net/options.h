@@ -23,7 +23,7 @@ struct options {
 	struct names names;
 	const char *bind, *device, *log;
 	struct port_range ports;
-	uint32_t lost_after_s;
+	uint32_t lost_after_s, idle_after_s;
 	bool encrypt; /* what goes over links */
 	bool verbose;
 	bool help, version; /* asked by a person: nothing else was checked */

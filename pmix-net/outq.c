@@ -112,6 +112,11 @@ int outq_frame(struct outq *q, const struct packet *p)
 	return 0;
 }
 
+static bool is_last(uint32_t type)
+{
+	return type == WIRE_BYE || type == WIRE_REST;
+}
+
 int outq_control(struct outq *q, enum wire_type type, const void *data,
 		 size_t len)
 {
@@ -125,7 +130,7 @@ int outq_control(struct outq *q, enum wire_type type, const void *data,
 	if (len)
 		memcpy(b->data + sizeof(struct wire_header), data, len);
 	b->end = sizeof(struct wire_header) + len;
-	if (type == WIRE_BYE) {
+	if (is_last(type)) {
 		close_open(q);
 		q->bytes += b->end;
 		bufq_push(&q->frames, b);
@@ -154,7 +159,7 @@ static bool is_control(const struct buf *b)
 {
 	uint32_t type = wire_get32(b->data);
 
-	return type != WIRE_FRAMES && type != WIRE_BYE;
+	return type != WIRE_FRAMES && !is_last(type);
 }
 
 void outq_put_back(struct outq *q, struct buf *b)

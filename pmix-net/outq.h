@@ -31,10 +31,15 @@ struct outq {
 
 /* 0; -EAGAIN: no room. p->len is from WIRE_FRAME_MIN to WIRE_FRAME_MAX. */
 int outq_frame(struct outq *q, const struct packet *p);
-/* @len up to WIRE_PAYLOAD_MAX. BYE goes behind the frames: it is the last.
- * 0 or -ENOMEM. */
+/* @len up to WIRE_PAYLOAD_MAX. BYE and REST go behind the frames: they are the
+ * last. 0 or -ENOMEM. */
 int outq_control(struct outq *q, enum wire_type type, const void *data,
 		 size_t len);
+
+static inline bool outq_is_empty(const struct outq *q)
+{
+	return !q->control.head && !q->frames.head;
+}
 
 /* The next message, now the caller's; NULL: none. It may be put back, before
  * anything else is done with the queue. */

@@ -218,6 +218,7 @@ int states_control(struct states *s, uint32_t node, enum wire_type type,
 	case WIRE_OPEN:
 	case WIRE_FRAMES:
 	case WIRE_GROUPS:
+	case WIRE_REST:
 		break;
 	}
 	return -EPROTO;
@@ -237,6 +238,17 @@ uint32_t states_toward(uint32_t node, void *arg)
 void states_broken(struct states *s, uint32_t node)
 {
 	census_broken(s->census, node);
+}
+
+/* To the census it is one that broke: it asks for another if it needs one. */
+void states_closed(struct states *s, uint32_t node)
+{
+	census_broken(s->census, node);
+}
+
+bool states_needs(const struct states *s, uint32_t node)
+{
+	return census_needs(s->census, node);
 }
 
 void states_unreachable(struct states *s, uint32_t node)

@@ -10,6 +10,7 @@
 #ifndef VMSTEP_STATES_H
 #define VMSTEP_STATES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,6 +69,8 @@ void states_up(struct states *s, uint32_t node);
 int states_control(struct states *s, uint32_t node, enum wire_type type,
 		   const uint8_t *data, size_t len, struct errmsg *err);
 void states_broken(struct states *s, uint32_t node);
+void states_closed(struct states *s, uint32_t node);
+bool states_needs(const struct states *s, uint32_t node);
 void states_unreachable(struct states *s, uint32_t node);
 
 #endif

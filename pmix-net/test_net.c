@@ -511,6 +511,112 @@ static void a_node_that_stays_away_is_lost(void **state)
 	end_over_wires();
 }
 
+/* -- links that are idle -------------------------------------------------- */
+
+/* Of three nodes 1 and 2 are neighbours of 0 in the tree, not of each other. */
+static void begin_with_idle_links(void)
+{
+	step_start(&s, 3, 1, "--idle-after=1");
+	step_hello(&s);
+	step_table(&s);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+}
+
+static void wait_for_rest(void)
+{
+	for (uint32_t n = 1; n < 3; n++)
+		step_wait_log(&s, n, "was idle and is closed");
+}
+
+static void an_idle_link_is_closed_and_made_anew(void **state)
+{
+	begin_with_idle_links();
+	for (int i = 0; i < 2; i++) {
+		for (uint32_t n = 1; n < 3; n++)
+			step_forget_log(&s, n);
+		send_frame(1, 2, 60);
+		step_expect_frame(&s, 2, frame, 60);
+		wait_for_rest();
+	}
+	for (uint32_t to = 1; to < 3; to++) {
+		send_frame(3 - to, to, 60);
+		step_expect_frame(&s, to, frame, 60);
+	}
+	assert_false(step_has_log(&s, 0, "is closed")); /* states use it */
+	for (uint32_t n = 1; n < 3; n++)
+		assert_false(step_has_log(&s, n, "broke"));
+	step_say_all(&s, NETCTL_DONE);
+	step_expect_all(&s, NETCTL_DONE);
+	step_end(&s);
+}
+
+#define BURST 500
+
+static void send_numbered(uint32_t from, uint32_t to)
+{
+	for (uint32_t n = 0; n < BURST; n++) {
+		test_frame(frame, to, from, 1500);
+		memcpy(frame + 18, &n, sizeof(n));
+		step_put(&s, from, frame, 1500);
+	}
+}
+
+static void expect_numbered(uint32_t at)
+{
+	uint32_t number;
+
+	for (uint32_t n = 0; n < BURST; n++) {
+		assert_int_equal(step_get(&s, at, got, sizeof(got)), 1500);
+		memcpy(&number, got + 18, sizeof(number));
+		assert_int_equal(number, n);
+	}
+}
+
+/* Both have much to say in the moment in which the link is closed. */
+static void nothing_is_lost_when_a_link_is_closed(void **state)
+{
+	begin_with_idle_links();
+	for (uint32_t i = 0; i < 4; i++) {
+		step_forget_log(&s, 1 + i % 2);
+		send_frame(1, 2, 60);
+		step_expect_frame(&s, 2, frame, 60);
+		step_wait_log(&s, 1 + i % 2, "was idle and is closed");
+		send_numbered(2 - i % 2, 1 + i % 2);
+		if (i >= 2)
+			send_numbered(1 + i % 2, 2 - i % 2);
+		expect_numbered(1 + i % 2);
+		if (i >= 2)
+			expect_numbered(2 - i % 2);
+	}
+	step_end(&s);
+}
+
+static long memory_with_links(uint32_t first, uint32_t last)
+{
+	for (uint32_t n = first; n <= last; n++) {
+		send_frame(1, n, 60);
+		step_expect_frame(&s, n, frame, 60);
+	}
+	return step_status(&s, 1, "RssAnon:");
+}
+
+#define MANY 32
+
+static void an_idle_link_takes_less_than_4_KiB(void **state)
+{
+	long some, all;
+
+	if (SANITIZED)
+		skip();
+	step_begin(&s, MANY, 1);
+	some = memory_with_links(2, 9);
+	all = memory_with_links(10, MANY - 1);
+	printf("# a link takes %ld bytes\n", (all - some) * 1024 / (MANY - 10));
+	assert_true((all - some) * 1024 / (MANY - 10) < 4096);
+	step_end(&s);
+}
+
 /* -- a vmstep-net that is killed and started again ------------------------ */
 
 static void expect_frames_to_pass(void)
@@ -819,6 +925,7 @@ static void a_bad_message_ends_the_link_only(void **state)
 		{ WIRE_STATE, "ready 2\n", 8 },
 		{ WIRE_STATE, "nonsense", 8 },
 		{ WIRE_BYE, "nonsense", 8 },
+		{ WIRE_REST, "nonsense", 8 },
 		{ WIRE_FRAMES, "\0\0\0\x0ehalf", 8 },
 	};
 
@@ -861,6 +968,31 @@ static void a_bye_is_acked_and_no_loss(void **state)
 			 NETCTL_READY);
 	assert_int_equal(step_expect(s.ranks[0].ctl, NETCTL_ALL).all.state,
 			 NETCTL_DONE);
+	step_end(&s);
+}
+
+/* What it had to say before it heard of it comes, and nothing after it. */
+static void a_rest_is_answered_behind_what_is_queued(void **state)
+{
+	uint32_t type, batches = 0;
+	int fd = begin_as_node_1();
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	for (int i = 0; i < 100; i++)
+		send_frame(0, 1, 1500);
+	do { /* until they are in the queue, or beyond */
+		step_forget_log(&s, 0);
+		assert_int_equal(kill(s.nodes[0].pid, SIGUSR1), 0);
+		step_wait_log(&s, 0, "link to liar: ");
+	} while (!step_has_log(&s, 0, "out_frames=100"));
+	write_message(fd, WIRE_REST, "", 0);
+	while ((type = read_message(fd)) != WIRE_REST)
+		batches += type == WIRE_FRAMES;
+	assert_in_range(batches, 1, 100);
+	send_frame(0, 1, 60);
+	assert_int_equal(poll(&p, 1, 100), 0);
+	close(fd);
+	step_wait_log(&s, 0, "was idle and is closed");
 	step_end(&s);
 }
 
@@ -1248,6 +1380,9 @@ static const struct CMUnitTest over_links[] = {
 	cmocka_unit_test(nobody_waits_for_a_node_that_is_cut_off),
 	cmocka_unit_test(a_node_that_comes_back_in_time_was_not_lost),
 	cmocka_unit_test(a_node_that_stays_away_is_lost),
+	cmocka_unit_test(an_idle_link_is_closed_and_made_anew),
+	cmocka_unit_test(nothing_is_lost_when_a_link_is_closed),
+	cmocka_unit_test(an_idle_link_takes_less_than_4_KiB),
 	cmocka_unit_test(killed_it_comes_back_as_it_was),
 	cmocka_unit_test(killed_early_it_forgets_nothing),
 	cmocka_unit_test(any_helper_may_bring_the_table),
@@ -1267,6 +1402,7 @@ static const struct CMUnitTest over_tcp[] = {
 	cmocka_unit_test(a_bad_message_ends_the_link_only),
 	cmocka_unit_test(a_message_that_is_too_long_ends_the_link),
 	cmocka_unit_test(a_bye_is_acked_and_no_loss),
+	cmocka_unit_test(a_rest_is_answered_behind_what_is_queued),
 };
 
 static const struct CMUnitTest sealed[] = {

@@ -64,6 +64,7 @@ static void what_does_not_parse_is_named(void **state)
 		"--bind=",
 		"--lost-after=0",
 		"--lost-after=1000001",
+		"--idle-after=0",
 		"--port-range=1",
 		"--port-range=0-5",
 		"--port-range=9-8",

@@ -166,6 +166,16 @@ static void on_broken(uint32_t node, const char *why, void *arg)
 	census_broken(n.census, node);
 }
 
+static void on_closed(uint32_t node, void *arg)
+{
+	census_broken(n.census, node);
+}
+
+static bool is_needed(uint32_t node, void *arg)
+{
+	return census_needs(n.census, node);
+}
+
 static void on_unreachable(uint32_t node, const char *why, void *arg)
 {
 	census_unreachable(n.census, node);
@@ -183,6 +193,8 @@ static const struct mesh_ops mesh_ops = {
 	.up = on_up,
 	.control = on_control,
 	.broken = on_broken,
+	.closed = on_closed,
+	.needed = is_needed,
 	.unreachable = on_unreachable,
 	.left = on_left,
 	.stranger = on_stranger,
@@ -228,6 +240,7 @@ static void begin(uint32_t flags)
 	env.flow = n.flow;
 	env.fwd = n.fwd;
 	env.auth = &n.auth;
+	env.idle_ms = 1000000;
 	must(mesh_new(&env, &n.mesh, NULL));
 	link = mesh_link_env(n.mesh);
 	((struct sockaddr_in *)&sa)->sin_family = AF_INET;
