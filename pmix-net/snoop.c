@@ -77,25 +77,22 @@ static bool is_grouped6(const uint8_t *ip)
 	       memcmp(ip, solicited, sizeof(solicited)) != 0;
 }
 
-static bool is_grouped(const struct group *g)
-{
-	return group_is_ip4(g) ? is_grouped4(g->ip + 12) : is_grouped6(g->ip);
-}
-
 bool snoop_is_grouped(const uint8_t *head, size_t len, struct group *ret)
 {
 	uint16_t type = len >= ETH_BYTES ? header_get16(head + ETH_TYPE) : 0;
 	const uint8_t *ip = head + ETH_BYTES;
 
 	if (type == ETHERTYPE_IP && len >= ETH_BYTES + IP4_BYTES &&
-	    head[0] == 0x01 && head[1] == 0x00 && head[2] == 0x5e)
+	    head[0] == 0x01 && head[1] == 0x00 && head[2] == 0x5e) {
 		*ret = group4(ip + IP4_DST);
-	else if (type == ETHERTYPE_IPV6 && len >= ETH_BYTES + IP6_BYTES &&
-		 head[0] == 0x33 && head[1] == 0x33)
+		return is_grouped4(ip + IP4_DST);
+	}
+	if (type == ETHERTYPE_IPV6 && len >= ETH_BYTES + IP6_BYTES &&
+	    head[0] == 0x33 && head[1] == 0x33) {
 		*ret = group6(ip + IP6_DST);
-	else
-		return false;
-	return is_grouped(ret);
+		return is_grouped6(ip + IP6_DST);
+	}
+	return false;
 }
 
 /* -- messages -------------------------------------------------------------- */
@@ -239,7 +236,7 @@ static void say(const struct listener *to, enum snoop_word word, bool ip6,
 {
 	struct group g = ip6 ? group6(ip) : group4(ip);
 
-	if (is_grouped(&g))
+	if (ip6 ? is_grouped6(ip) : is_grouped4(ip))
 		to->fn(word, &g, to->arg);
 }
 

@@ -204,6 +204,20 @@ static void cut_and_broken_reports_say_nothing(void **state)
 	assert_int_equal(n_heard, 0);
 }
 
+/* MLD that speaks of an IPv4 group. */
+static void each_protocol_speaks_of_its_own_groups(void **state)
+{
+	const struct group g4 = TEST_G4(239, 1, 2, 3), g6 = TEST_G6(0x15, 1);
+	size_t len = test_report(frame, 1, &g6, false);
+	uint8_t *m = frame + len - 24;
+
+	memcpy(m + 8, g4.ip, 16);
+	header_put16(m + 2, 0);
+	header_put16(m + 2, inet_icmp6_checksum(frame + 14, m, 24));
+	overhear(len);
+	assert_int_equal(n_heard, 0);
+}
+
 /* A record that says that it is longer than the packet. */
 static void a_record_ends_with_its_packet(void **state)
 {
@@ -279,6 +293,7 @@ int main(void)
 			joins_and_leaves_of_the_older_versions_are_heard),
 		cmocka_unit_test(records_are_heard),
 		cmocka_unit_test(cut_and_broken_reports_say_nothing),
+		cmocka_unit_test(each_protocol_speaks_of_its_own_groups),
 		cmocka_unit_test(a_record_ends_with_its_packet),
 		cmocka_unit_test(questions_are_as_a_routers),
 		cmocka_unit_test(a_question_without_an_address_is_a_switchs),
