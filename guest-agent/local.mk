@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/power.c %D%/power.h \
 	%D%/proc.c %D%/proc.h \
 	%D%/procio.c %D%/procio.h \
+	%D%/resolvconf.c %D%/resolvconf.h \
 	%D%/session.c %D%/session.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/start.c %D%/start.h \
@@ -37,6 +38,7 @@ UNIT_TESTS += \
 	%D%/test_account \
 	%D%/test_agent \
 	%D%/test_hostsfile \
+	%D%/test_resolvconf \
 	%D%/test_rpc
 AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AGENT_TEST_LIBS = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
@@ -45,6 +47,8 @@ AGENT_TEST_LIBS = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
 %C%_test_account_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_agent_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_agent_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_resolvconf_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_resolvconf_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_hostsfile_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_rpc_CFLAGS = $(AGENT_TEST_CFLAGS)

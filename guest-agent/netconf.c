@@ -17,9 +17,11 @@
 #include "log.h"
 #include "netlink.h"
 #include "param.h"
+#include "resolvconf.h"
 
-#define HOSTS_PATH "/etc/hosts"
-#define TIMEOUT_MS 10000
+#define HOSTS_PATH  "/etc/hosts"
+#define RESOLV_PATH "/etc/resolv.conf"
+#define TIMEOUT_MS  10000
 
 /* -- parameters ------------------------------------------------------------ */
 
@@ -28,6 +30,7 @@ void netconf_done(struct netconf *c)
 	free(c->hostname);
 	free(c->domain);
 	free(c->hosts);
+	free(c->nameserver);
 	*c = (struct netconf){ 0 };
 }
 
@@ -65,6 +68,21 @@ static int parse_ip(const json_t *params, struct netconf *c, struct errmsg *err)
 	if (!prefix)
 		return errmsg_say(err, -EINVAL, "prefix: is missing");
 	c->prefix = (int)prefix;
+	return 0;
+}
+
+static int parse_nameserver(const json_t *params, struct netconf *c,
+			    struct errmsg *err)
+{
+	int r = param_text(params, "nameserver", &c->nameserver, err);
+	struct in_addr ip;
+
+	if (r < 0 || !c->nameserver)
+		return r;
+	if (inet_pton(AF_INET, c->nameserver, &ip) != 1)
+		return errmsg_say(err, -EINVAL,
+				  "nameserver: %s is no IPv4 address",
+				  c->nameserver);
 	return 0;
 }
 
@@ -110,6 +128,8 @@ int netconf_parse(const json_t *params, struct netconf *ret, struct errmsg *err)
 		r = parse_name(params, "domain", &c.domain, err);
 	if (r == 0)
 		r = param_text(params, "hosts", &c.hosts, err);
+	if (r == 0)
+		r = parse_nameserver(params, &c, err);
 	if (r < 0)
 		return r;
 	c.mtu = (unsigned int)mtu;
@@ -157,6 +177,9 @@ static void set_names(struct netconf *c, json_t *warnings)
 	if (!c->hosts && c->hostname && *c->hostname && c->has_mac)
 		c->hosts = own_line(c);
 	if (c->hosts && hostsfile_set(HOSTS_PATH, c->hosts, &err) < 0)
+		json_array_append_new(warnings, param_from_text(err.text));
+	if (c->nameserver &&
+	    resolvconf_set(RESOLV_PATH, c->nameserver, c->domain, &err) < 0)
 		json_array_append_new(warnings, param_from_text(err.text));
 }
 

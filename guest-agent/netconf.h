@@ -22,6 +22,7 @@ struct netconf {
 	bool check;		 /* look, change nothing */
 	char *hostname, *domain; /* owned; NULL: leave it */
 	char *hosts;		 /* owned; lines for /etc/hosts */
+	char *nameserver;	 /* owned; IPv4; NULL: none */
 };
 
 int netconf_parse(const json_t *params, struct netconf *ret,

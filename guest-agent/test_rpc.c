@@ -412,6 +412,7 @@ static void test_netconf(void **state)
 		"{\"hostname\":\"a b\"}",
 		"{\"hostname\":\"a\\n10.0.0.1 evil\"}",
 		"{\"timeout_ms\":-1}",
+		"{\"nameserver\":\"10.0.0.1 evil\"}",
 	};
 	struct netconf c = { 0 };
 
@@ -427,8 +428,13 @@ static void test_netconf(void **state)
 	assert_int_equal(c.ip.s_addr, htonl(0x0a000004));
 	assert_true(c.has_mac && c.check);
 	netconf_done(&c);
-	assert_int_equal(parse_netconf("{\"hostname\":\"vm3\"}", &c), 0);
+	assert_int_equal(
+		parse_netconf(
+			"{\"hostname\":\"vm3\",\"nameserver\":\"10.0.0.9\"}",
+			&c),
+		0);
 	assert_false(c.has_mac);
+	assert_string_equal(c.nameserver, "10.0.0.9");
 	netconf_done(&c);
 }
 

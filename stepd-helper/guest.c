@@ -330,13 +330,14 @@ static void on_configured(struct guest *g, const struct reply *r)
 static json_t *network_params(const struct guest *g)
 {
 	const struct spec *s = g->spec;
-	char mac[18], ip[INET_ADDRSTRLEN];
+	char mac[18], ip[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
 
 	addr_mac_text(g->task->rank, mac);
 	addr_ip_text(addr_ip(&s->cidr, g->task->rank), ip);
-	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "mac", mac, "ip", ip,
-			 "prefix", s->cidr.prefix, "mtu", s->mtu, "timeout_ms",
-			 CARD_TIMEOUT_MS);
+	addr_ip_text(addr_service_ip(&s->cidr), server);
+	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:i}", "mac", mac, "ip", ip,
+			 "prefix", s->cidr.prefix, "mtu", s->mtu, "nameserver",
+			 server, "timeout_ms", CARD_TIMEOUT_MS);
 }
 
 int guest_configure(struct guest *g, guest_done_fn fn, void *arg)

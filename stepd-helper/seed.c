@@ -46,7 +46,7 @@ static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
 static void put_network_config(FILE *f, const struct task *t,
 			       const struct spec *s)
 {
-	char mac[18], ip[INET_ADDRSTRLEN];
+	char mac[18], ip[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
 
 	addr_mac_text(t->rank, mac);
 	fprintf(f,
@@ -59,10 +59,15 @@ static void put_network_config(FILE *f, const struct task *t,
 	if (s->net == NET_NONE)
 		return;
 	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
+	addr_ip_text(addr_service_ip(&s->cidr), server);
 	fprintf(f,
 		"    addresses: [%s/%d]\n"
-		"    mtu: %u\n",
-		ip, s->cidr.prefix, s->mtu);
+		"    mtu: %u\n"
+		"    nameservers:\n"
+		"      addresses: [%s]\n",
+		ip, s->cidr.prefix, s->mtu, server);
+	if (*s->domain)
+		fprintf(f, "      search: [\"%s\"]\n", s->domain);
 }
 
 /* As the agent will write them, marks and all. */
