@@ -228,6 +228,32 @@ static void a_ring_goes_on_where_it_stopped(void **state)
 	expect_at(1, frame, 200);
 }
 
+/* Its rings stop, and a new driver, here the firmware's, begins at 0. */
+static void a_guest_that_reboots_goes_on(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL };
+	uint16_t base = 0;
+
+	begin(&conf);
+	for (int i = 0; i < 5; i++)
+		send_and_expect(i % 2, 60, 1);
+	for (unsigned int ring = 0; ring < 2; ring++) {
+		assert_int_equal(driver_enable(drivers[0], ring, false), 0);
+		assert_int_equal(driver_stop_ring(drivers[0], ring, &base), 0);
+	}
+	test_frame(frame, 0, 1, 60); /* for nobody */
+	assert_int_equal(driver_send(drivers[1], 0, NULL, frame, 60, 1), 0);
+	settle();
+	assert_int_equal(t.ports[0]->counts.n[COUNT_DOWN], 1);
+	assert_int_equal(driver_negotiate(drivers[0], NULL), 0);
+	for (unsigned int ring = 0; ring < 2; ring++) {
+		assert_int_equal(driver_set_ring(drivers[0], ring, NULL), 0);
+		assert_int_equal(driver_enable(drivers[0], ring, true), 0);
+	}
+	for (int i = 0; i < 5; i++)
+		send_and_expect(i % 2, 60, 1);
+}
+
 static void a_front_end_that_hangs_up_ends_its_port_only(void **state)
 {
 	const struct driver_conf conf = { .features = DRIVER_USUAL };
@@ -319,6 +345,7 @@ int main(void)
 		TEST(memory_may_come_by_slots),
 		TEST(the_device_takes_what_was_asked_of_it),
 		TEST(a_ring_goes_on_where_it_stopped),
+		TEST(a_guest_that_reboots_goes_on),
 		TEST(a_front_end_that_hangs_up_ends_its_port_only),
 		TEST(a_message_that_is_none_ends_its_port_only),
 		TEST(a_bad_descriptor_ends_its_port_only),

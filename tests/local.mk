@@ -13,6 +13,7 @@ include tests/bench/local.mk
 EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0010-minicluster.t %D%/t0020-mkimage.t %D%/t0100-run.t \
 	%D%/t0110-ends.t %D%/t0120-jobs.t %D%/t0130-refusals.t \
-	%D%/t0140-cpus.t %D%/t0150-user.t %D%/t0160-cloud.t %D%/t0170-cgroup.t \
-	%D%/t0180-ports.t %D%/t0185-restart.t %D%/t0186-links.t %D%/t0190-capture.t \
-	%D%/t0195-stats.t
+	%D%/t0140-cpus.t %D%/t0150-user.t %D%/t0160-cloud.t \
+	%D%/t0170-cgroup.t %D%/t0180-ports.t \
+	%D%/t0185-restart.t %D%/t0186-links.t \
+	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t
