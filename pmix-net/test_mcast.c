@@ -235,7 +235,7 @@ static void a_group_goes_to_all_until_its_members_are_known(void **state)
 	put(2, test_group_data(frame, 2, &a, 100));
 	expect_frames(0, 0, 0, 0, 0);
 	assert_int_equal(t.ports[0].counts.n[COUNT_NO_MEMBERS], 1);
-	put(2, test_group_data(frame, 2, &(struct group)TEST_G6(2, 1), 100));
+	put(2, test_group_data(frame, 2, &TEST_G6(2, 1), 100));
 	expect_frames(0, 1, 1, 1, 1);
 	/* a driver that starts anew is asked, and gets all meanwhile */
 	fwd_port_started(t.fwd, 4);
