@@ -41,4 +41,10 @@ check_PROGRAMS += %D%/scale
 	-DBENCH_BOOT='"$(abs_srcdir)/%D%/boot.pcap"'
 %C%_scale_LDADD = pmix-net/libnet.la $(bench_libs) $(CRYPTO_LIBS) -lm
 
-EXTRA_DIST += %D%/startup %D%/boot.pcap %D%/boot.sh
+# What tests/bench/guests needs.
+check_PROGRAMS += %D%/ports
+%C%_ports_SOURCES = %D%/ports.c
+%C%_ports_CPPFLAGS = $(bench_cppflags)
+%C%_ports_LDADD = $(bench_libs)
+
+EXTRA_DIST += %D%/guests %D%/startup %D%/boot.pcap %D%/boot.sh
