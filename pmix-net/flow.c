@@ -283,6 +283,7 @@ void flow_forget_outlet(struct flow *f, struct outlet *out)
 void flow_forget_inlet(struct flow *f, struct inlet *in)
 {
 	in->sent = 0;
+	in->shown = false;
 	for (struct inlet **pp = &f->waiting; *pp; pp = &(*pp)->next)
 		if (*pp == in) {
 			unlink_waiting(pp);

@@ -68,6 +68,7 @@ struct inlet {
 	int64_t until_ms;
 	struct inlet *next;
 	size_t sent;		 /* segments of the frame that waits */
+	bool shown;		 /* it was captured */
 	struct traffic *traffic; /* of a port; NULL: none; borrowed */
 };
 

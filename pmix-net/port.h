@@ -70,10 +70,13 @@ struct port_env {
 static inline int port_offer(struct port *p, struct fwd *fwd, struct inlet *in,
 			     const struct packet *packet)
 {
-	int r = fwd_from_port(fwd, p->rank, in, packet);
+	int r;
 
-	if (r == 0 && p->out.capture) /* not each time that it is offered */
+	/* before what answers it, and not each time that it is offered */
+	if (p->out.capture && !in->shown)
 		capture_frame(p->out.capture, packet);
+	r = fwd_from_port(fwd, p->rank, in, packet);
+	in->shown = r < 0;
 	return r;
 }
 

@@ -27,6 +27,8 @@ for net in vhost-user stream; do
 	like "... which is pcap with nanoseconds" "$(od -An -tx4 -N4 "$file")" 'a1b23c4d'
 	is "... has the pings" "$(frames "$file" 'icmp.type == 8')" 3
 	is "... and their answers" "$(frames "$file" 'icmp.type == 0')" 3
+	is "... a question before its answer" \
+		"$(tshark -n -r "$file" -Y arp -T fields -e arp.opcode 2>/dev/null | head -1)" 1
 	ok "... TCP's segments" test "$(frames "$file" 'tcp.len > 0')" -gt 500
 	is "... none longer than the network's MTU" \
 		"$(frames "$file" 'frame.len > 9014')" 0
