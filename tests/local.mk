@@ -15,5 +15,6 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0110-ends.t %D%/t0120-jobs.t %D%/t0130-refusals.t \
 	%D%/t0140-cpus.t %D%/t0150-user.t %D%/t0160-cloud.t \
 	%D%/t0170-cgroup.t %D%/t0180-ports.t \
+	%D%/t0182-multicast.t %D%/mcast.c \
 	%D%/t0183-guests.t %D%/t0185-restart.t %D%/t0186-links.t \
 	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t
