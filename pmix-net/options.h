@@ -14,7 +14,7 @@
 #define OPTIONS_LOST_AFTER_S 30
 
 struct options {
-	int ctl_fd, lock_fd, link_fd; /* -1: none */
+	int ctl_fd, lock_fd, link_fd, log_fd; /* -1: none */
 	struct addr_net net;
 	unsigned int mtu;
 	struct rankset ranks; /* of this node */

@@ -105,7 +105,7 @@ static int open_log(const struct options *o, int *ret, struct errmsg *err)
 {
 	char tag[128];
 
-	*ret = -1;
+	*ret = o->log_fd;
 	if (o->log) {
 		*ret = open(o->log,
 			    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC |
@@ -156,8 +156,9 @@ int main(int argc, char **argv)
 		return introduce(&o);
 	}
 	if (r == 0)
-		r = keep_only((const int[]){ o.ctl_fd, o.lock_fd, o.link_fd },
-			      3, &err);
+		r = keep_only((const int[]){ o.ctl_fd, o.lock_fd, o.link_fd,
+					     o.log_fd },
+			      4, &err);
 	if (r == 0)
 		r = open_log(&o, &log_fd, &err);
 	if (r == 0)

@@ -97,14 +97,15 @@ int netproc_start(const struct task *t, const struct spec *s,
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
 	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
 	char hostname[600], domain[300];
-	const struct child_fd fds[] = { { null, 0 },	   { null, 1 },
-					{ null, 2 },	   { given->lock, 3 },
-					{ given->ctl, 4 }, { given->link, 5 } };
-	const size_t n_fds = ARRAY_SIZE(fds) - (given->link < 0);
+	struct child_fd fds[7] = { { null, 0 },
+				   { null, 1 },
+				   { null, 2 },
+				   { given->lock, 3 },
+				   { given->ctl, 4 } };
 	const char *argv[24] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
 				 mtu,	      nranks,	  local,     node,
 				 lost_after,  hostname };
-	struct child_spec spec = { argv, fds, n_fds, true, true };
+	struct child_spec spec = { argv, fds, 5, true, true };
 	size_t n = 10;
 
 	if (null < 0 || !ranks)
@@ -127,10 +128,11 @@ int netproc_start(const struct task *t, const struct spec *s,
 	snprintf(bind_to, sizeof(bind_to), "--bind=%s", own);
 	snprintf(device, sizeof(device), "--device=%s", t->net_device);
 	snprintf(ports, sizeof(ports), "--port-range=%s", t->net_port_range);
-	if (s->log) /* one file for both */
-		snprintf(log, sizeof(log), "--log=%s", s->log);
-	else
-		snprintf(log, sizeof(log), "--log=%s/net.log", t->step_dir);
+	snprintf(log, sizeof(log), "--log=%s/net.log", t->step_dir);
+	if (given->link >= 0)
+		fds[spec.n_fds++] = (struct child_fd){ given->link, 5 };
+	if (s->log) /* one file for both, which the helper has opened */
+		fds[spec.n_fds++] = (struct child_fd){ s->log_fd, 6 };
 	if (*s->domain)
 		argv[n++] = domain;
 	if (given->link >= 0)
@@ -143,7 +145,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 		argv[n++] = ports;
 	if (t->net_encrypt)
 		argv[n++] = "--encrypt";
-	argv[n++] = log;
+	argv[n++] = s->log ? "--log-fd=6" : log;
 	if (s->verbose || s->log)
 		argv[n++] = "--verbose";
 	return child_start(&spec, ret, err);

@@ -414,6 +414,8 @@ void spec_done(struct spec *s)
 	free(s->console);
 	free(s->capture);
 	free(s->log);
+	if (s->log_fd > STDERR_FILENO)
+		close(s->log_fd);
 	*s = (struct spec){ 0 };
 }
 

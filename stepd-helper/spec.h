@@ -48,6 +48,7 @@ struct spec {
 	char *console; /* NULL: kept; "stdout", "off", or a file's path */
 	char *log;     /* NULL: none */
 	int log_level; /* enum log_level, of the file */
+	int log_fd;    /* it, once the program has opened it; else 0 */
 	bool verbose, dry_run;
 };
 

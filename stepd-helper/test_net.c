@@ -460,6 +460,33 @@ static void one_that_cannot_start_says_why(void **state)
 	end();
 }
 
+static bool is_welcome(void)
+{
+	return f.h[0].n_welcome == 1;
+}
+
+/* Its reader was there when the helper opened it. */
+static void a_log_that_nobody_reads_any_more_stops_nobody(void **state)
+{
+	char path[96];
+	int reader;
+
+	begin(1, NET_DGRAM);
+	snprintf(path, sizeof(path), "%s/fifo", f.dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	f.spec.log = path;
+	f.spec.log_fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(f.spec.log_fd >= 0);
+	close(reader);
+	come(0);
+	RUN_UNTIL(is_welcome);
+	unlink(path);
+	close(f.spec.log_fd);
+	f.spec.log = NULL;
+	end();
+}
+
 /* A vmstep-net that has the lock and no ears: nobody starts a second one. */
 static void the_lock_tells_whether_it_lives(void **state)
 {
@@ -494,6 +521,7 @@ int main(void)
 		cmocka_unit_test(a_stream_cannot_be_given_again),
 		cmocka_unit_test(one_that_dies_again_and_again_is_given_up),
 		cmocka_unit_test(one_that_cannot_start_says_why),
+		cmocka_unit_test(a_log_that_nobody_reads_any_more_stops_nobody),
 	};
 
 	/* vmstep-net is not dumpable, so a leak checker could not stop it */

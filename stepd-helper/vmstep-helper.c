@@ -77,8 +77,7 @@ static void name_ourselves(const struct task *t)
 	log_setup(tag, STDERR_FILENO, LOG_LEVEL_INFO);
 }
 
-static int open_log(const struct task *t, const struct spec *s,
-		    struct errmsg *err)
+static int open_log(const struct task *t, struct spec *s, struct errmsg *err)
 {
 	char tag[128];
 	int fd;
@@ -91,6 +90,7 @@ static int open_log(const struct task *t, const struct spec *s,
 	fd = outfile_open("--vm-log", s->log, O_APPEND, err);
 	if (fd < 0)
 		return fd;
+	s->log_fd = fd;
 	log_to_file(fd, (enum log_level)s->log_level);
 	return 0;
 }
