@@ -23,6 +23,10 @@
  *     |---------------------------------->|
  *     |            STATS (+ memfd)        |  see netstats.h
  *     |<----------------------------------|
+ *     | REPORT                            |  last, on the node of rank 0
+ *     |---------------------------------->|
+ *     |            REPORT (+ memfd)       |  to the last one, with all nodes'
+ *     |<----------------------------------|
  *     | STATE ready / done / failed       |  of this rank, as it happens
  *     |---------------------------------->|
  *     |            ALL ready / done       |  when it holds for the whole step
@@ -51,6 +55,7 @@ enum netctl_type {
 	NETCTL_ALL,
 	NETCTL_LOST,
 	NETCTL_STATS,
+	NETCTL_REPORT,
 };
 
 /* What lies behind a port's descriptor. */

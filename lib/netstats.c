@@ -59,6 +59,19 @@ void netstats_add(struct netstats *s, enum netstats_type type,
 	s->n += words;
 }
 
+void netstats_append(struct netstats *s, const struct netstats *more)
+{
+	s->failed |= more->failed;
+	if (s->failed || !more->n)
+		return;
+	if (s->n + more->n > s->room && grow(s, more->n) < 0) {
+		s->failed = true;
+		return;
+	}
+	memcpy(s->words + s->n, more->words, more->n * sizeof(*s->words));
+	s->n += more->n;
+}
+
 void netstats_done(struct netstats *s)
 {
 	free(s->words);

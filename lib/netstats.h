@@ -10,6 +10,9 @@
  *	LINK                  each node that was talked to
  *	PEERS PEER ...        of one port, where they were asked for
  *
+ * A report of the whole step (pmix-net/tally.h) has several nodes, and peers
+ * of each port.
+ *
  * Within a node it is in the host's byte order, on a link big endian.
  */
 #ifndef VMSTEP_NETSTATS_H
@@ -121,6 +124,8 @@ struct netstats {
 /* @record is of the type's struct. */
 void netstats_add(struct netstats *s, enum netstats_type type,
 		  const void *record);
+/* All of @more's. */
+void netstats_append(struct netstats *s, const struct netstats *more);
 void netstats_done(struct netstats *s);
 
 void netstats_name_set(struct netstats_name *name, const char *text);

@@ -59,6 +59,7 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_BOOT_TIMEOUT] = { { "1", "300" }, { "", "0", "2592001", "5m" } },
 	[OPT_GRACE] = { { "1", "20" }, { "", "0", "-5" } },
 	[OPT_CAPTURE] = { { "frames-%t.pcap" }, { "" } },
+	[OPT_STATS] = { { "stats-%j.json" }, { "" } },
 	[OPT_CONSOLE] = { { "stdout", "off", "con.%t" }, { "" } },
 	[OPT_LOG] = { { "log", "log.%t,debug", "a,b,err" },
 		      { "", ",err", "log,loud", "log," } },

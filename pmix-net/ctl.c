@@ -28,6 +28,7 @@ struct conn {
 	struct loop_io *io;
 	bool greeted; /* rank is known */
 	bool over;    /* it said done or failed */
+	bool ending;  /* it asked for a report */
 	uint32_t rank;
 };
 
@@ -39,6 +40,7 @@ struct ctl {
 	struct loop_timer *deaf_timer; /* no descriptors left to accept with */
 	struct conn *conns;
 	size_t n_conns, n_greeted;
+	struct conn *reporter; /* who waits for a report; NULL: nobody */
 	struct netctl table;
 	int table_fd; /* -1: no table yet */
 	struct netctl news[NEWS_MAX];
@@ -140,6 +142,8 @@ static void conn_free(struct conn *c)
 	if (c->next)
 		c->next->pprev = c->pprev;
 	c->ctl->n_conns--;
+	if (c->ctl->reporter == c)
+		c->ctl->reporter = NULL;
 	loop_io_free(c->io);
 	close(c->fd);
 	free(c);
@@ -299,6 +303,43 @@ static int take_stats(struct conn *c, const struct netctl *msg)
 	return 0;
 }
 
+static bool is_last(const struct conn *c)
+{
+	for (const struct conn *o = c->ctl->conns; o; o = o->next)
+		if (o != c && o->greeted && !o->ending)
+			return false;
+	return true;
+}
+
+static const struct netctl report_msg = {
+	.version = NETCTL_VERSION,
+	.type = NETCTL_REPORT,
+};
+
+/* Others will end after it: one of them gets the report. */
+static int take_report(struct conn *c)
+{
+	struct ctl *ctl = c->ctl;
+
+	c->ending = true;
+	if (!is_last(c)) {
+		send_msg(c, &report_msg);
+		return 0;
+	}
+	ctl->reporter = c;
+	ctl->ops.report(ctl->arg);
+	return 0;
+}
+
+void ctl_report(struct ctl *ctl, int fd)
+{
+	struct conn *c = ctl->reporter;
+
+	ctl->reporter = NULL;
+	if (c)
+		send_fds(c, &report_msg, &fd, fd >= 0);
+}
+
 static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 		    struct errmsg *err)
 {
@@ -327,6 +368,8 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 		return take_state(c, msg, err);
 	if (msg->type == NETCTL_STATS)
 		return take_stats(c, msg);
+	if (msg->type == NETCTL_REPORT)
+		return take_report(c);
 	return errmsg_say(err, -EPROTO, "vmstep-net: unknown message %" PRIu32,
 			  msg->type);
 }

@@ -40,6 +40,8 @@ struct ctl_ops {
 	/* What was counted, of @rank's peers or of all (UINT32_MAX), in a memfd
 	 * for the caller to close; -errno. */
 	int (*stats)(uint32_t rank, void *arg);
+	/* The last of the helpers ends, and wants a report: ctl_report(). */
+	void (*report)(void *arg);
 	void (*state)(uint32_t rank, enum netctl_state state, void *arg);
 	/* @over: it had said done or failed before. */
 	void (*closed)(uint32_t rank, bool over, void *arg);
@@ -73,6 +75,8 @@ size_t ctl_helpers(const struct ctl *c);
 /* The TABLE @msg, with its @fd (borrowed): what a vmstep-net that takes our
  * place is to be given. -errno where it cannot be kept. */
 int ctl_tell_table(struct ctl *c, const struct netctl *msg, int fd);
+/* To who wanted it; @fd (borrowed) is -1 without. */
+void ctl_report(struct ctl *c, int fd);
 void ctl_tell_all(struct ctl *c, enum netctl_state state);
 void ctl_tell_lost(struct ctl *c, uint32_t rank, const char *text);
 

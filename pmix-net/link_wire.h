@@ -48,6 +48,7 @@ enum wire_type {
 	WIRE_ACK,    /* empty: we keep what the BYE's sender knew */
 	WIRE_GROUPS, /* which multicast groups its sender wants: groups.h */
 	WIRE_REST,   /* empty: no more over this link, which was idle */
+	WIRE_REPORT, /* a piece of what a node has counted: tally.h */
 };
 
 /* What the sender left for a card to do: struct offload of packet.h, and the

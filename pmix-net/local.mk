@@ -40,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
 	%D%/record.c %D%/record.h \
+	%D%/tally.c %D%/tally.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
 	%D%/sigbus.c %D%/sigbus.h \
@@ -97,6 +98,7 @@ UNIT_TESTS += \
 	%D%/test_options \
 	%D%/test_outq \
 	%D%/test_record \
+	%D%/test_tally \
 	%D%/test_roll \
 	%D%/test_seal \
 	%D%/test_segment \
@@ -145,6 +147,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_outq_LDADD = $(net_test_ldadd)
 %C%_test_record_CFLAGS = $(net_test_cflags)
 %C%_test_record_LDADD = $(net_test_ldadd)
+%C%_test_tally_CFLAGS = $(net_test_cflags)
+%C%_test_tally_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)
 %C%_test_roll_LDADD = $(net_test_ldadd)
 %C%_test_seal_CFLAGS = $(net_test_cflags)

@@ -513,6 +513,7 @@ static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
 	case WIRE_STATE:
 	case WIRE_ACK:
 	case WIRE_GROUPS:
+	case WIRE_REPORT:
 		r = m->env.ops->control(p->node, type, data, len, err,
 					m->env.arg);
 		break;

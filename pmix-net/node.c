@@ -23,6 +23,7 @@
 #include "mesh.h"
 #include "ports.h"
 #include "record.h"
+#include "tally.h"
 #include "round.h"
 #include "spin.h"
 #include "states.h"
@@ -47,6 +48,7 @@ struct node {
 	struct mesh *mesh;
 	struct states *states;
 	struct record *record;
+	struct tally *tally; /* NULL: none is wanted */
 	struct ctl *ctl;
 	struct counters counts;
 	struct loop_timer *helpers_timer;
@@ -73,6 +75,8 @@ static void on_all(enum netctl_state state, void *arg)
 
 	log_info("all tasks are %s", state == NETCTL_READY ? "ready" : "done");
 	ctl_tell_all(n->ctl, state);
+	if (state == NETCTL_DONE && n->tally)
+		tally_all_done(n->tally);
 }
 
 static void on_lost(uint32_t rank, const char *text, void *arg)
@@ -123,6 +127,8 @@ static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 {
 	struct node *n = arg;
 
+	if (type == WIRE_REPORT)
+		return n->tally ? tally_received(n->tally, data, len, err) : 0;
 	if (type == WIRE_GROUPS)
 		return mcast_told(n->mcast, node, data, len, err);
 	mcast_tree_changed(n->mcast);
@@ -278,6 +284,10 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 		       err);
 	if (r == 0)
 		r = start_states(n, msg->table.node, msg->table.nnodes, err);
+	if (r == 0 && n->tally &&
+	    tally_start(n->tally, msg->table.node, msg->table.nnodes,
+			table_node(n->table, 0)) < 0)
+		r = errmsg_set(err, -ENOMEM, "report");
 	if (r < 0)
 		return r;
 	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh,
@@ -369,6 +379,8 @@ static void leave(struct node *n)
 {
 	n->leaving = true;
 	log_info("the last helper has left");
+	if (n->tally)
+		tally_leave(n->tally);
 	states_leave(n->states);
 }
 
@@ -404,9 +416,13 @@ static void log_port(const struct port *p, void *arg)
 
 static void on_port_closing(const struct port *p, const char *why, void *arg)
 {
+	struct node *n = arg;
+
 	if (*why)
 		log_info("port of vm[%" PRIu32 "] closed: %s", p->rank, why);
 	log_port(p, arg);
+	if (n->tally)
+		tally_keep(n->tally, p);
 }
 
 static void on_refused(const char *why, void *arg)
@@ -435,7 +451,40 @@ static int on_stats(uint32_t rank, void *arg)
 	return stats_memfd(&env, rank);
 }
 
+static void on_want_report(void *arg)
+{
+	struct node *n = arg;
+
+	if (n->tally)
+		tally_want(n->tally);
+	else
+		ctl_report(n->ctl, -1);
+}
+
+static int send_report(uint32_t node, const void *data, size_t len, void *arg)
+{
+	struct node *n = arg;
+	uint32_t next = states_toward(node, n->states);
+
+	return next == UINT32_MAX
+		       ? -EHOSTUNREACH
+		       : mesh_send(n->mesh, next, WIRE_REPORT, data, len);
+}
+
+static void take_report(struct netstats *to, size_t max, void *arg)
+{
+	const struct stats_env env = stats_env(arg);
+
+	stats_take_whole(&env, max, to);
+}
+
+static void on_report_ready(int memfd, void *arg)
+{
+	ctl_report(((struct node *)arg)->ctl, memfd);
+}
+
 static const struct ctl_ops ctl_ops = {
+	.report = on_want_report,
 	.stats = on_stats,
 	.hello = on_hello,
 	.port = on_port,
@@ -562,6 +611,19 @@ static int make_mesh(struct node *n, struct errmsg *err)
 	return mesh_new(&env, &n->mesh, err);
 }
 
+static int make_tally(struct node *n, struct errmsg *err)
+{
+	const struct tally_env env = {
+		.loop = n->loop,
+		.send = send_report,
+		.take = take_report,
+		.ready = on_report_ready,
+		.arg = n,
+	};
+
+	return n->o->report ? tally_new(&env, &n->tally, err) : 0;
+}
+
 static int make_states(struct node *n, struct errmsg *err)
 {
 	const struct states_env env = {
@@ -649,6 +711,8 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	if (r == 0)
 		r = make_mesh(n, err);
 	if (r == 0)
+		r = make_tally(n, err);
+	if (r == 0)
 		r = make_states(n, err);
 	if (r == 0)
 		r = make_host(n, err);
@@ -671,6 +735,7 @@ void node_free(struct node *n)
 	mesh_free(n->mesh);
 	link_host_free(n->host);
 	ports_free(n->ports);
+	tally_free(n->tally);
 	fwd_free(n->fwd);
 	mcast_free(n->mcast);
 	flow_free(n->flow);

@@ -122,6 +122,7 @@ static const struct option_row {
 	{ "--log", true, opt_text, AT(log) },
 	{ "--log-fd", true, opt_fd, AT(log_fd) },
 	{ "--encrypt", false, opt_flag, AT(encrypt) },
+	{ "--report", false, opt_flag, AT(report) },
 	{ "--verbose", false, opt_flag, AT(verbose) },
 	{ "--help", false, opt_flag, AT(help) },
 	{ "--version", false, opt_flag, AT(version) },

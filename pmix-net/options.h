@@ -25,7 +25,7 @@ struct options {
 	struct port_range ports;
 	uint32_t lost_after_s, idle_after_s;
 	bool encrypt; /* what goes over links */
-	bool verbose;
+	bool verbose, report;
 	bool help, version; /* asked by a person: nothing else was checked */
 };
 

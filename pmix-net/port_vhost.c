@@ -58,8 +58,7 @@ struct pair {
 	struct vhost_ring *rx, *tx; /* NULL: does not run */
 	struct inlet in;
 	struct round_job run_tx;
-	struct netstats_sum fresh; /* in rx, and not published */
-	bool asleep;		   /* tx asks for a kick */
+	bool asleep;  /* tx asks for a kick */
 	bool starved; /* rx asks for one: somebody waits for buffers */
 };
 
@@ -70,7 +69,8 @@ struct vport {
 	struct pair pairs[VHOST_PAIRS_MAX];
 	struct pair *takers[VHOST_PAIRS_MAX]; /* those whose rx runs */
 	unsigned int n_takers;
-	size_t header; /* bytes before each frame in the rings */
+	size_t header;		  /* bytes before each frame in the rings */
+	struct netstats_sum told; /* frames for the guest that it knows of */
 	bool mergeable;
 	struct round_job end_job;
 	const char *why; /* it is to end; NULL: it is not */
@@ -131,14 +131,21 @@ static void publish(struct vport *vp, struct vhost_ring *r)
 	look_after(vp);
 }
 
-/* The receive ring's. */
+/* The receive ring's. What has gone into any of them since the last time is
+ * known without counting each frame once more; the one that is on its way
+ * counts with the next. */
 static void publish_rx(struct pair *q)
 {
-	if (q->fresh.frames)
-		batches_add(&q->vp->port.out_batches, q->fresh.frames,
-			    q->fresh.bytes);
-	q->fresh = (struct netstats_sum){ 0 };
-	publish(q->vp, q->rx);
+	struct vport *vp = q->vp;
+	const uint64_t *n = vp->port.counts.n;
+
+	if (n[COUNT_OUT_FRAMES] != vp->told.frames)
+		batches_add(&vp->port.out_batches,
+			    n[COUNT_OUT_FRAMES] - vp->told.frames,
+			    n[COUNT_OUT_BYTES] - vp->told.bytes);
+	vp->told.frames = n[COUNT_OUT_FRAMES];
+	vp->told.bytes = n[COUNT_OUT_BYTES];
+	publish(vp, q->rx);
 }
 
 /* -- from the guest -------------------------------------------------------- */
@@ -434,10 +441,6 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 	while (r == -EAGAIN && vq_arm(vq, need));
 	if (vq->bad)
 		end_soon(vp, vq->bad);
-	if (r == 0) {
-		q->fresh.frames++;
-		q->fresh.bytes += p->len;
-	}
 	if (r == -EAGAIN) {
 		q->starved = true;
 		publish_rx(q);

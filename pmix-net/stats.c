@@ -28,7 +28,7 @@ static void add_port(const struct port *p, void *arg)
 	port_stats(p, arg);
 }
 
-static void add_peers(const struct port *p, struct netstats *s)
+void stats_peers(const struct port *p, struct netstats *s)
 {
 	const struct traffic *t = &p->traffic;
 	const struct netstats_peers peers = {
@@ -73,7 +73,7 @@ int stats_take(const struct stats_env *env, uint32_t rank, struct netstats *ret)
 		return -ENOENT;
 	add_node(env, ret);
 	if (one.port) {
-		add_peers(one.port, ret);
+		stats_peers(one.port, ret);
 	} else {
 		ports_each(env->ports, add_port, ret);
 		mesh_stats(env->mesh, ret);
@@ -83,6 +83,30 @@ int stats_take(const struct stats_env *env, uint32_t rank, struct netstats *ret)
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+struct whole {
+	struct netstats *to;
+	size_t words; /* that it may have */
+};
+
+static void add_peers(const struct port *p, void *arg)
+{
+	struct whole *w = arg;
+
+	if (w->to->n < w->words)
+		stats_peers(p, w->to);
+}
+
+void stats_take_whole(const struct stats_env *env, size_t max,
+		      struct netstats *s)
+{
+	struct whole whole = { s, max / sizeof(uint64_t) };
+
+	add_node(env, s);
+	ports_each(env->ports, add_port, s);
+	mesh_stats(env->mesh, s);
+	ports_each(env->ports, add_peers, &whole);
 }
 
 int stats_memfd(const struct stats_env *env, uint32_t rank)

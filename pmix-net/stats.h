@@ -34,4 +34,10 @@ int stats_take(const struct stats_env *env, uint32_t rank,
 /* The same in a memfd, the caller's. Returns it or -errno. */
 int stats_memfd(const struct stats_env *env, uint32_t rank);
 
+/* Whom @p's guest has sent to. */
+void stats_peers(const struct port *p, struct netstats *s);
+/* Node, ports, links, and peers of as many ports as @max bytes hold. */
+void stats_take_whole(const struct stats_env *env, size_t max,
+		      struct netstats *s);
+
 #endif

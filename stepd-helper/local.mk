@@ -30,6 +30,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/start_error.c %D%/start_error.h \
 	%D%/start_params.c %D%/start_params.h \
+	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
@@ -60,6 +61,7 @@ UNIT_TESTS += \
 	%D%/test_qmp \
 	%D%/test_spec \
 	%D%/test_sshkey \
+	%D%/test_summary \
 	%D%/test_wireup \
 	%D%/test_start_error \
 	%D%/test_start_params
@@ -95,6 +97,8 @@ UNIT_TESTS += \
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_wireup_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_summary_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_summary_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_sshkey_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_start_params_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) \

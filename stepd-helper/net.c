@@ -82,6 +82,8 @@ struct net {
 
 	struct question questions[NET_QUESTIONS];
 	uint32_t last_tag;
+	net_stats_fn report_fn; /* NULL: none is awaited */
+	void *report_arg;
 };
 
 static void close_if_open(int fd)
@@ -233,6 +235,31 @@ static void on_stats(struct net *n, const struct netctl *m, int fd)
 	}
 }
 
+int net_ask_report(struct net *n, net_stats_fn fn, void *arg)
+{
+	const struct netctl m = netmsg(NETCTL_REPORT);
+
+	if (n->fd < 0)
+		return -ENOTCONN;
+	n->report_fn = fn;
+	n->report_arg = arg;
+	return netmsg_send(n->fd, &m, -1);
+}
+
+void net_forget_report(struct net *n)
+{
+	n->report_fn = NULL;
+}
+
+static void on_report(struct net *n, int fd)
+{
+	net_stats_fn fn = n->report_fn;
+
+	n->report_fn = NULL;
+	if (fn)
+		fn(fd >= 0 ? fd : -ENOENT, n->report_arg);
+}
+
 /* -- the connection -------------------------------------------------------- */
 
 /* There will be no vmstep-net any more. */
@@ -333,6 +360,9 @@ static void on_message(struct net *n, struct netctl *m, int *fds)
 		break;
 	case NETCTL_STATS:
 		on_stats(n, m, fds[0]);
+		break;
+	case NETCTL_REPORT:
+		on_report(n, fds[0]);
 		break;
 	case NETCTL_LOST:
 		n->over = true;

@@ -53,10 +53,15 @@ int net_send_table(struct net *n, const uint8_t key[NETCTL_KEY_LEN],
 /* Now, and to each vmstep-net that follows. */
 void net_send_state(struct net *n, enum netctl_state state);
 
+/* This task ends: the last one of rank 0's node gets what all nodes have
+ * counted. 0, and @fn is called once: -ENOENT is for another task to say.
+ * -ENOTCONN. */
+typedef void (*net_stats_fn)(int fd, void *arg);
+int net_ask_report(struct net *n, net_stats_fn fn, void *arg);
+void net_forget_report(struct net *n);
 /* What vmstep-net has counted: netctl.h's STATS, with @rank as there. @fd is a
  * memfd (borrowed), or -errno: that rank has no port. Asked again of the next
  * one where this vmstep-net is lost. */
-typedef void (*net_stats_fn)(int fd, void *arg);
 /* 0, and @fn is called once with @arg; -ENOTCONN: there will be none any more;
  * -EBUSY: NET_QUESTIONS wait for their answers; -ENOMEM. */
 #define NET_QUESTIONS 8

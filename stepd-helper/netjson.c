@@ -281,3 +281,75 @@ json_t *netjson_peers(const uint64_t *words, size_t n, struct errmsg *err)
 		json_array_append_new(to, peer(rec));
 	return type != 0 ? no_stats(o, err) : o;
 }
+
+/* -- all nodes ------------------------------------------------------------- */
+
+/* What the next records belong to. */
+struct reading {
+	json_t *nodes, *node, *rings, *to;
+};
+
+static json_t *find_port(const json_t *node, uint64_t rank)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach (json_object_get(node, "ports"), i, o)
+		if (json_integer_value(json_object_get(o, "rank")) ==
+		    (json_int_t)rank)
+			return o;
+	return NULL;
+}
+
+static int add_peers(struct reading *rd, const struct netstats_peers *p)
+{
+	json_t *port = find_port(rd->node, p->rank), *o = peers(p);
+
+	rd->to = json_object_get(o, "to");
+	if (port)
+		json_object_update(port, o); /* which keeps rd->to */
+	json_decref(o);
+	return port ? 0 : -1;
+}
+
+static int add_any(struct reading *rd, const char *step, int type,
+		   const void *rec)
+{
+	switch (type) {
+	case NETSTATS_NODE:
+		rd->node = node(rec);
+		rd->rings = rd->to = NULL;
+		json_object_set_new(rd->node, "step", json_string(step));
+		return json_array_append_new(rd->nodes, rd->node);
+	case NETSTATS_PEERS:
+		return add_peers(rd, rec);
+	case NETSTATS_PEER:
+		return json_array_append_new(rd->to, peer(rec));
+	default:
+		return add_record(rd->node, &rd->rings, type, rec);
+	}
+}
+
+json_t *netjson_report(const char *step, const uint64_t *words, size_t n,
+		       struct errmsg *err)
+{
+	struct netstats_reader r = { words, n, 0 };
+	struct reading rd = { .nodes = json_array() };
+	json_t *first, *count;
+	const void *rec;
+	int type;
+
+	while ((type = netstats_next(&r, &rec)) > 0)
+		if (add_any(&rd, step, type, rec) < 0)
+			return no_stats(rd.nodes, err);
+	first = json_array_get(rd.nodes, 0);
+	if (type < 0 || !first)
+		return no_stats(rd.nodes, err);
+	count = json_object_get(first, "nodes");
+	return json_pack("{s:s, s:O, s:O, s:b, s:o}", "step", step, "tasks",
+			 json_object_get(first, "tasks"), "node_count", count,
+			 "complete",
+			 (json_int_t)json_array_size(rd.nodes) >=
+				 json_integer_value(count),
+			 "nodes", rd.nodes);
+}

@@ -17,4 +17,8 @@ json_t *netjson_stats(const uint64_t *words, size_t n, struct errmsg *err);
 /* Of one port: what was asked for with its rank. */
 json_t *netjson_peers(const uint64_t *words, size_t n, struct errmsg *err);
 
+/* Of a step, named @step, at its end: as vmstep --json stats prints it. */
+json_t *netjson_report(const char *step, const uint64_t *words, size_t n,
+		       struct errmsg *err);
+
 #endif

@@ -148,6 +148,8 @@ int netproc_start(const struct task *t, const struct spec *s,
 	argv[n++] = s->log ? "--log-fd=6" : log;
 	if (s->verbose || s->log)
 		argv[n++] = "--verbose";
+	if (s->verbose || s->stats)
+		argv[n++] = "--report";
 	return child_start(&spec, ret, err);
 }
 

@@ -271,6 +271,19 @@ static int resolve_log(const struct task *t, struct spec *s, struct errmsg *err)
 	return r < 0 ? errmsg_prefix(err, r, "--vm-log: level") : 0;
 }
 
+/* One file a step: what differs by task is rank 0's. */
+static int resolve_stats(const struct task *t, struct spec *s,
+			 struct errmsg *err)
+{
+	_cleanup_free_ char *raw = NULL;
+	int r = one_value(t, OPT_STATS, NULL, &raw, err);
+
+	if (r < 0 || !raw)
+		return r;
+	s->stats = task_expand(t, 0, raw, err);
+	return s->stats ? 0 : errmsg_prefix(err, -EINVAL, "--vm-stats");
+}
+
 static int resolve_capture(const struct task *t, struct spec *s,
 			   struct errmsg *err)
 {
@@ -388,6 +401,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_log(t, ret, err);
 	if (r == 0)
+		r = resolve_stats(t, ret, err);
+	if (r == 0)
 		r = flag_value(t, OPT_VERBOSE, &ret->verbose, err);
 	if (r == 0)
 		r = flag_value(t, OPT_DRY_RUN, &ret->dry_run, err);
@@ -416,6 +431,7 @@ void spec_done(struct spec *s)
 	free(s->log);
 	if (s->log_fd > STDERR_FILENO)
 		close(s->log_fd);
+	free(s->stats);
 	*s = (struct spec){ 0 };
 }
 

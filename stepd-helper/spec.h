@@ -46,6 +46,7 @@ struct spec {
 	unsigned int boot_timeout_s, grace_s;
 	char *capture; /* a file's path; NULL: none */
 	char *console; /* NULL: kept; "stdout", "off", or a file's path */
+	char *stats;   /* NULL: none */
 	char *log;     /* NULL: none */
 	int log_level; /* enum log_level, of the file */
 	int log_fd;    /* it, once the program has opened it; else 0 */

@@ -9,6 +9,7 @@
 #include "log.h"
 #include "pcapfile.h"
 #include "seed.h"
+#include "summary.h"
 #include "tty.h"
 #include "vm_impl.h"
 
@@ -338,6 +339,8 @@ static int prepare(struct vm *vm, struct errmsg *err)
 
 	vm->needs_wireup = rankset_count(&t->local_ranks) < t->ranks;
 	r = start_params_check(t, vm->spec, vm->argv, err);
+	if (r == 0 && !vm->spec->dry_run)
+		r = summary_check(t, vm->spec, err);
 	if (r == 0)
 		r = machine_new(vm->loop, t, vm->spec, &ops, vm, &vm->machine,
 				err);
@@ -395,6 +398,16 @@ static void end_capture(struct vm *vm)
 		log_err("%s", err.text);
 }
 
+/* A step that has run is not a failure for what is told of it. */
+static void say_summary(struct vm *vm)
+{
+	struct errmsg err;
+
+	if (vm->net &&
+	    summary_say(vm->loop, vm->task, vm->spec, vm->net, &err) < 0)
+		log_err("%s", err.text);
+}
+
 static void vm_done(struct vm *vm)
 {
 	machine_free(vm->machine);
@@ -424,6 +437,7 @@ int vm_main(const struct task *t, const struct spec *s, const char *const *argv)
 		status = machine_print(vm.machine) < 0 ? EXIT_VM_FAILED : 0;
 	} else {
 		status = loop_run(vm.loop);
+		say_summary(&vm);
 	}
 	vm_done(&vm);
 	return status < 0 ? EXIT_VM_FAILED : status;

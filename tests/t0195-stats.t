@@ -140,6 +140,45 @@ vsh "scancel 1"
 wait $step
 clean "nothing stays"
 
+# ---- at a step's end ----
+
+size=300000
+web="case \$SLURM_PROCID in
+0) mkdir /web; head -c $size /dev/zero >/web/file; busybox httpd -h /web ;;
+2) until busybox wget -q -O /dev/null http://vm0/file; do sleep 0.3; done ;;
+esac"
+vrun -N2 -n3 --vm-image=tiny --vm-verbose --vm-stats=end-%j.%s-%t-%N.json sh -c "$web"
+is "a step with --vm-stats: status 0" $? 0
+end=$(cd "$tmp/home" && echo end-*)
+is "... one file, whose name is rank 0's" "$end" "$(cd "$tmp/home" && echo end-*.0-0-n1.json)"
+is "... of all nodes" "$(jq -c '[.tasks, .node_count, .complete, (.nodes | length)]' \
+	"$tmp/home/$end")" '[3,2,true,2]'
+ok "... of this moment" within "$(jq .ended "$tmp/home/$end")" $(($(date +%s) - 60)) \
+	"$(date +%s)"
+ok "... with what went from 0 to 2" \
+	within "$(sent "$tmp/home/$end" 0 2)" $size $((size * 115 / 100))
+is "--vm-verbose says it once" "$(grep -c "the step's network: 3 tasks, 2 nodes" "$tmp/err")" 1
+like "... with drops" "$(cat "$tmp/err")" '[0-9]+ frames dropped'
+vrun -n1 --vm-image=tiny --vm-stats=/nowhere/x true
+is "a file that cannot be made: status 125" $? 125
+like "... before anything runs" "$(cat "$tmp/err")" '--vm-stats=/nowhere/x: No such file'
+vrun -n1 --vm-image=tiny --vm-stats=/dev/full true
+is "a full disk does not change the status" $? 0
+like "... but is told" "$(cat "$tmp/err")" '--vm-stats=/dev/full: No space'
+vrun -N2 -n2 --vm-image=tiny --vm-stats=failed.json sh -c 'exit $((SLURM_PROCID * 0 + 3))'
+is "a step that fails keeps its status" $? 3
+ok "... and has its file" jq -e .tasks "$tmp/home/failed.json"
+vrun -N1 -n2 --vm-image=tiny --vm-log=/dev/stderr true
+is "--vm-log=/dev/stderr: status 0" $? 0
+like "... has the helpers' log" "$(cat "$tmp/err")" '[0-9.]+ vmstep: vm\[1\]@n1: '
+like "... and vmstep-net's" "$(cat "$tmp/err")" '[0-9.]+ vmstep: net@n1: '
+conf 'default_stats = site.json'
+vrun -n1 --vm-image=tiny true
+is "default_stats of vmstep.conf: status 0" $? 0
+is "... has its file" "$(jq -c '[.tasks, .complete]' "$tmp/home/site.json")" '[1,true]'
+conf
+clean "nothing stays"
+
 # ---- a job with two VM steps, and one that is on one node ----
 
 cat >"$tmp/home/job.sh" <<END

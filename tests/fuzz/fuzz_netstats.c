@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(words, data, n * sizeof(uint64_t));
 	check(netjson_stats(words, n, &err), &err);
 	check(netjson_peers(words, n, &err), &err);
+	check(netjson_report("1.0", words, n, &err), &err);
 	free(words);
 	return 0;
 }
