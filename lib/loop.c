@@ -20,7 +20,8 @@
  * Freeing while dispatching: a freed source is taken out of its list and out
  * of epoll at once, marked dead, and put on the graveyard, which is emptied
  * after the events of the round have been handed out; an event that is still
- * in the array then meets a dead source and is skipped.
+ * in the array then meets a dead source and is skipped. With a guard, that may
+ * happen while the loop waits, or waits to enter; it is the same.
  */
 
 struct loop_io {
@@ -30,6 +31,7 @@ struct loop_io {
 	uint32_t events;
 	bool always; /* a regular file: epoll refuses it, it is always ready */
 	bool dead;
+	bool alone;
 	loop_io_fn fn;
 	void *arg;
 };
@@ -55,6 +57,7 @@ struct loop_child_watch {
 
 struct loop {
 	int epfd;
+	const struct loop_guard *guard; /* borrowed; NULL: none */
 	bool stopped;
 	int result;
 	struct loop_io *ios, *io_graves;
@@ -164,6 +167,18 @@ int loop_io_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn,
 	return 0;
 }
 
+/* What is wanted of a source may be set by another thread. Its caller sees to
+ * it that one does so at a time; here it is only read. */
+static uint32_t wanted(const struct loop_io *io)
+{
+	return __atomic_load_n(&io->events, __ATOMIC_RELAXED);
+}
+
+void loop_io_alone(struct loop_io *io)
+{
+	io->alone = true;
+}
+
 void loop_io_set(struct loop_io *io, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = io };
@@ -179,7 +194,7 @@ void loop_io_set(struct loop_io *io, uint32_t events)
 
 		epoll_ctl(io->loop->epfd, op, io->fd, &ev);
 	}
-	io->events = events;
+	__atomic_store_n(&io->events, events, __ATOMIC_RELAXED);
 }
 
 void loop_io_free(struct loop_io *io)
@@ -203,11 +218,11 @@ static bool run_always_ready(struct loop *l, bool only_look)
 
 	for (io = l->ios; io; io = next) {
 		next = io->next;
-		if (!io->always || !io->events)
+		if (!io->always || !wanted(io))
 			continue;
 		if (only_look)
 			return true;
-		io->fn(io->events, io->arg);
+		io->fn(wanted(io), io->arg);
 		return true; /* the list may have changed: one a round */
 	}
 	return false;
@@ -426,22 +441,54 @@ void loop_child_forget(struct loop *l, pid_t pid)
 
 /* -- running -------------------------------------------------------------- */
 
-int loop_run(struct loop *l)
+void loop_set_guard(struct loop *l, const struct loop_guard *g)
+{
+	l->guard = g;
+}
+
+static void dispatch(struct loop_io *io, uint32_t events)
+{
+	const struct loop_guard *g = io->loop->guard;
+	bool alone = io->alone && g;
+
+	if (alone)
+		g->alone(g->arg);
+	if (!io->dead && wanted(io)) /* also if that was just changed */
+		io->fn(events, io->arg);
+	if (alone)
+		g->together(g->arg);
+}
+
+/* As epoll_wait(2), or -errno. */
+static int wait_for_events(struct loop *l, struct epoll_event *evs, int max)
+{
+	int ms = next_wait_ms(l);
+	int n;
+
+	if (l->guard)
+		l->guard->leave(l->guard->arg);
+	n = epoll_wait(l->epfd, evs, max, ms);
+	if (n < 0)
+		n = -errno;
+	if (l->guard)
+		l->guard->enter(l->guard->arg);
+	return n;
+}
+
+static int run(struct loop *l)
 {
 	struct epoll_event evs[32];
 
-	l->stopped = false;
 	while (!l->stopped) {
-		int n = epoll_wait(l->epfd, evs, ARRAY_SIZE(evs),
-				   next_wait_ms(l));
+		int n = wait_for_events(l, evs, ARRAY_SIZE(evs));
 
-		if (n < 0 && errno != EINTR)
-			return -errno;
+		if (n < 0 && n != -EINTR)
+			return n;
 		for (int i = 0; i < n && !l->stopped; i++) {
 			struct loop_io *io = evs[i].data.ptr;
 
-			if (!io->dead && io->events)
-				io->fn(evs[i].events, io->arg);
+			if (!io->dead)
+				dispatch(io, evs[i].events);
 		}
 		if (!l->stopped)
 			run_always_ready(l, false);
@@ -450,6 +497,19 @@ int loop_run(struct loop *l)
 		bury(l);
 	}
 	return l->result;
+}
+
+int loop_run(struct loop *l)
+{
+	int r;
+
+	l->stopped = false;
+	if (l->guard)
+		l->guard->enter(l->guard->arg);
+	r = run(l);
+	if (l->guard)
+		l->guard->leave(l->guard->arg);
+	return r;
 }
 
 void loop_stop(struct loop *l, int result)

@@ -2,7 +2,8 @@
  *
  * Owns:    an epoll instance and the sources registered with it, not their
  *          descriptors.
- * Thread:  the one that runs it; nothing here may be called from another.
+ * Thread:  the one that runs it; nothing here may be called from another, but
+ *          for loop_io_set(), and while a guard keeps that one from going on.
  *
  * A source may be freed from any callback, its own included: it is unlinked at
  * once and its memory goes when the dispatch of this round is over.
@@ -35,6 +36,20 @@ void loop_free(struct loop *l); /* NULL is fine; frees what is still in it */
 int loop_run(struct loop *l);
 void loop_stop(struct loop *l, int result);
 
+/* For loops that share what their callbacks touch. A loop is inside, between
+ * enter() and leave(), but for the time in which it waits; alone() and
+ * together() are around each callback of a source that loop_io_alone() was
+ * said of. Whoever keeps a loop from entering may do with its sources as if he
+ * were its thread. */
+struct loop_guard {
+	void (*enter)(void *arg);
+	void (*leave)(void *arg);
+	void (*alone)(void *arg);
+	void (*together)(void *arg);
+	void *arg;
+};
+void loop_set_guard(struct loop *l, const struct loop_guard *g); /* borrowed */
+
 /* Monotonic milliseconds. */
 int64_t loop_now_ms(void);
 
@@ -43,6 +58,7 @@ int64_t loop_now_ms(void);
 int loop_io_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn,
 		void *arg, struct loop_io **ret);
 void loop_io_set(struct loop_io *io, uint32_t events); /* 0: none for now */
+void loop_io_alone(struct loop_io *io);		       /* see loop_guard */
 void loop_io_free(struct loop_io *io);		       /* NULL is fine */
 
 /* A timer: once after @ms, then not until set again. @ms < 0: not armed. */

@@ -366,6 +366,93 @@ static void test_old_kernel(void **state) /* the last one: it stays so */
 	loop_unblock_signals();
 }
 
+/* -- guards ---------------------------------------------------------------- */
+
+static struct {
+	struct fixture *f;
+	int inside, alone, enters;
+	bool was_inside, was_alone;
+} g;
+
+static void on_enter(void *arg)
+{
+	g.inside++;
+	g.enters++;
+}
+
+static void on_leave(void *arg)
+{
+	g.inside--;
+}
+
+static void on_alone(void *arg)
+{
+	g.alone++;
+}
+
+static void on_together(void *arg)
+{
+	g.alone--;
+}
+
+static void on_guarded(uint32_t events, void *arg)
+{
+	g.was_inside = g.inside == 1;
+	g.was_alone = g.alone == 1;
+	loop_stop(g.f->loop, 0);
+}
+
+static const struct loop_guard guard = { on_enter, on_leave, on_alone,
+					 on_together, NULL };
+
+static void test_guard(void **state)
+{
+	g = (typeof(g)){ .f = *state };
+	loop_set_guard(g.f->loop, &guard);
+	assert_int_equal(write(g.f->fds[1], "", 1), 1);
+	assert_int_equal(loop_io_add(g.f->loop, g.f->fds[0], EPOLLIN,
+				     on_guarded, NULL, &g.f->io),
+			 0);
+	assert_int_equal(loop_run(g.f->loop), 0);
+	assert_true(g.was_inside && !g.was_alone);
+	loop_io_alone(g.f->io);
+	assert_int_equal(loop_run(g.f->loop), 0);
+	assert_true(g.was_inside && g.was_alone);
+	assert_int_equal(g.inside, 0);
+	assert_int_equal(g.alone, 0);
+}
+
+/* Who keeps the loop from entering frees what it is about to report. */
+static void on_enter_and_free(void *arg)
+{
+	if (++g.enters == 2) {
+		loop_io_free(g.f->io);
+		loop_timer_set(g.f->timer, 0);
+	}
+}
+
+static void on_nothing(void *arg)
+{
+}
+
+static void test_freed_before_entering(void **state)
+{
+	struct fixture *f = *state;
+	const struct loop_guard freeing = { on_enter_and_free, on_nothing,
+					    on_nothing, on_nothing, NULL };
+
+	g = (typeof(g)){ .f = f };
+	loop_set_guard(f->loop, &freeing);
+	assert_int_equal(loop_timer_add(f->loop, -1, on_stop, f, &f->timer), 0);
+	assert_int_equal(write(f->fds[1], "", 1), 1);
+	assert_int_equal(loop_io_add(f->loop, f->fds[0], EPOLLIN, on_guarded,
+				     NULL, &f->io),
+			 0);
+	assert_int_equal(loop_run(f->loop), 7);
+	assert_false(g.was_inside);
+	assert_int_equal(g.enters, 2);
+}
+
 #define TEST(text, fn)                          \
 	{                                       \
 		text, fn, setup, teardown, NULL \
@@ -393,6 +480,10 @@ int main(void)
 		TEST("a child that has ended already is reported",
 		     test_ended_before),
 		TEST("a forgotten child is not reaped", test_forget),
+		TEST("a guard knows when callbacks run, and which are alone",
+		     test_guard),
+		TEST("what is freed while the loop waits is not reported",
+		     test_freed_before_entering),
 		TEST("without pidfd SIGCHLD does the same", test_old_kernel),
 	};
 
