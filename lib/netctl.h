@@ -42,6 +42,7 @@
 #define NETCTL_VERSION	4
 #define NETCTL_KEY_LEN	32
 #define NETCTL_TEXT_LEN 160
+#define NETCTL_CPUS_LEN 152
 
 #define NETCTL_FDS_MAX 2 /* that ride along with a message */
 
@@ -78,6 +79,9 @@ struct netctl {
 		struct {
 			uint32_t rank;
 			uint32_t nranks;
+			/* Where workers may run, as in "0-3,8"; empty: not
+			 * said. */
+			char cpus[NETCTL_CPUS_LEN];
 		} hello;
 		/* One descriptor rides along: vmstep-net's end of a connection
 		 * whose other end is QEMU's. A further one takes the place of

@@ -8,7 +8,8 @@
 
 static_assert(sizeof(struct buf) <= 128 * 1024, "a buffer is 128 KiB at most");
 
-struct buf *buf_lend_always(struct buf_pool *pool)
+/* With the lock. */
+static struct buf *lend(struct buf_pool *pool)
 {
 	struct buf *b = pool->unused;
 
@@ -26,25 +27,46 @@ struct buf *buf_lend_always(struct buf_pool *pool)
 	return b;
 }
 
+struct buf *buf_lend_always(struct buf_pool *pool)
+{
+	struct buf *b;
+
+	lock_take(&pool->lock);
+	b = lend(pool);
+	lock_drop(&pool->lock);
+	return b;
+}
+
 struct buf *buf_lend(struct buf_pool *pool)
 {
-	if (pool->n_lent >= BUF_POOL_MAX / sizeof(struct buf))
-		return NULL;
-	return buf_lend_always(pool);
+	struct buf *b = NULL;
+
+	lock_take(&pool->lock);
+	if (pool->n_lent < BUF_POOL_MAX / sizeof(struct buf))
+		b = lend(pool);
+	lock_drop(&pool->lock);
+	return b;
 }
 
 void buf_return(struct buf_pool *pool, struct buf *b)
 {
 	if (!b)
 		return;
+	lock_take(&pool->lock);
 	pool->n_lent--;
-	if (pool->n_unused >= BUF_POOL_KEEP) {
-		free(b);
-		return;
+	if (pool->n_unused < BUF_POOL_KEEP) {
+		b->next = pool->unused;
+		pool->unused = b;
+		pool->n_unused++;
+		b = NULL;
 	}
-	b->next = pool->unused;
-	pool->unused = b;
-	pool->n_unused++;
+	lock_drop(&pool->lock);
+	free(b);
+}
+
+void buf_pool_share(struct buf_pool *pool)
+{
+	lock_share(&pool->lock);
 }
 
 void buf_pool_done(struct buf_pool *pool)
@@ -57,6 +79,7 @@ void buf_pool_done(struct buf_pool *pool)
 		free(b);
 	}
 	pool->n_unused = 0;
+	lock_done(&pool->lock);
 }
 
 void buf_compact(struct buf *b)

@@ -5,13 +5,16 @@
  *
  * Owns:    the memory. POOL_BYTES bound what queues may hold; readers and
  *          control messages, of which there are few, are always served.
- * Thread:  the worker's.
+ * Thread:  any, if the lock is shared (buf_pool_share()); a buffer is its
+ *          lender's.
  */
 #ifndef VMSTEP_BUF_H
 #define VMSTEP_BUF_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "lock.h"
 
 #define BUF_BYTES     (128 * 1024 - 64) /* one largest frame, and then some */
 #define BUF_POOL_MAX  (128 * 1024 * 1024)
@@ -23,11 +26,13 @@ struct buf {
 	uint8_t data[BUF_BYTES];
 };
 
-struct buf_pool {
+struct buf_pool { /* all 0: a pool for one thread, with nothing in it */
+	struct lock lock;
 	struct buf *unused;
 	size_t n_unused, n_lent;
 };
 
+void buf_pool_share(struct buf_pool *pool); /* while it is empty */
 /* For a queue: NULL when the pool's bound is reached, or without memory. */
 struct buf *buf_lend(struct buf_pool *pool);
 /* For a reader or a control message: NULL only without memory. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "lock.h"
 #include "segment.h"
 
 #define MAGIC_NS  0xa1b23c4d /* in the writer's byte order */
@@ -37,13 +38,14 @@ struct capture {
 	struct round *round;
 	struct round_job flush;
 	struct counters *counts;
+	struct lock lock;  /* of what follows */
 	size_t start, end; /* of what is to be written */
 	uint8_t data[CAPTURE_BYTES];
 	uint8_t frame[SEGMENT_MAX];
 };
 
 /* Until the pipe is full or the buffer empty. */
-static void drain(struct capture *c)
+static void drain_locked(struct capture *c)
 {
 	ssize_t n = 0;
 
@@ -58,6 +60,13 @@ static void drain(struct capture *c)
 	if (c->start == c->end)
 		c->start = c->end = 0;
 	loop_io_set(c->io, c->end ? EPOLLOUT : 0);
+}
+
+static void drain(struct capture *c)
+{
+	lock_take(&c->lock);
+	drain_locked(c);
+	lock_drop(&c->lock);
 }
 
 static void on_flush(struct round_job *job)
@@ -87,20 +96,20 @@ static void put(struct capture *c, const void *data, size_t len)
 	c->end += len;
 }
 
-void capture_frame(struct capture *c, const struct packet *p)
+static void put_frame(struct capture *c, const struct packet *p)
 {
 	struct record_header h;
 	struct timespec now;
 	struct segment s;
 	size_t len;
 
-	if (p->len < WIRE_FRAME_MIN || p->len > SEGMENT_MAX)
-		return; /* dropped, and nothing that a wire could carry */
 	clock_gettime(CLOCK_REALTIME, &now);
 	segment_init(&s, p);
 	while ((len = segment_next(&s, c->frame))) {
 		if (!make_room(c, sizeof(h) + len)) {
-			count(c->counts, COUNT_UNCAPTURED);
+			/* other captures count there, too */
+			__atomic_fetch_add(&c->counts->n[COUNT_UNCAPTURED], 1,
+					   __ATOMIC_RELAXED);
 			continue;
 		}
 		h = (struct record_header){ (uint32_t)now.tv_sec,
@@ -109,7 +118,16 @@ void capture_frame(struct capture *c, const struct packet *p)
 		put(c, &h, sizeof(h));
 		put(c, c->frame, len);
 	}
-	round_want(c->round, &c->flush);
+}
+
+void capture_frame(struct capture *c, const struct packet *p)
+{
+	if (p->len < WIRE_FRAME_MIN || p->len > SEGMENT_MAX)
+		return; /* dropped, and nothing that a wire could carry */
+	lock_take(&c->lock);
+	put_frame(c, p);
+	lock_drop(&c->lock);
+	round_post(c->round, &c->flush);
 }
 
 int capture_new(struct loop *l, struct round *r, int fd,
@@ -134,6 +152,7 @@ int capture_new(struct loop *l, struct round *r, int fd,
 	c->flush = (struct round_job){ .fn = on_flush };
 	c->counts = counts;
 	c->start = c->end = 0;
+	c->lock = (struct lock){ 0 };
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return errmsg_set(err, -errno, "pipe of the capture");
 	e = loop_io_add(l, fd, 0, on_writable, c, &c->io);
@@ -146,6 +165,11 @@ int capture_new(struct loop *l, struct round *r, int fd,
 	return 0;
 }
 
+void capture_share(struct capture *c)
+{
+	lock_share(&c->lock);
+}
+
 void capture_free(struct capture *c)
 {
 	if (!c)
@@ -154,5 +178,6 @@ void capture_free(struct capture *c)
 	round_forget(c->round, &c->flush);
 	loop_io_free(c->io);
 	close(c->fd);
+	lock_done(&c->lock);
 	free(c);
 }

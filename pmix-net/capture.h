@@ -7,8 +7,9 @@
  * draft-ietf-opsawg-pcap).
  *
  * Owns:    the pipe's end and a buffer of CAPTURE_BYTES.
- * Borrows: the loop, the rounds, the counters.
- * Thread:  the loop's.
+ * Borrows: the loop, the rounds, the counters, of which only
+ *          COUNT_UNCAPTURED is touched, and by captures only.
+ * Thread:  the loop's; capture_frame() is for any, if it is shared.
  */
 #ifndef VMSTEP_CAPTURE_H
 #define VMSTEP_CAPTURE_H
@@ -27,7 +28,8 @@ struct capture;
 int capture_new(struct loop *l, struct round *r, int fd,
 		struct counters *counts, struct capture **ret,
 		struct errmsg *err);
-void capture_free(struct capture *c); /* NULL is fine; writes what it can */
+void capture_share(struct capture *c); /* before its first frame */
+void capture_free(struct capture *c);  /* NULL is fine; writes what it can */
 /* @p has passed offload_check(); what is no frame by its length is left out. */
 void capture_frame(struct capture *c, const struct packet *p);
 

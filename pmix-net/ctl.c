@@ -237,13 +237,15 @@ static int take_hello(struct conn *c, const struct netctl *msg,
 		      struct errmsg *err)
 {
 	struct ctl *ctl = c->ctl;
+	char cpus[NETCTL_CPUS_LEN + 1];
 	int r;
 
 	if (c->greeted)
 		return errmsg_say(err, -EPROTO, "vmstep-net: HELLO twice");
+	snprintf(cpus, sizeof(cpus), "%.*s", NETCTL_CPUS_LEN, msg->hello.cpus);
 	r = check_rank(ctl, msg, err);
 	if (r == 0)
-		r = ctl->ops.hello(msg->hello.rank, err, ctl->arg);
+		r = ctl->ops.hello(msg->hello.rank, cpus, err, ctl->arg);
 	if (r < 0)
 		return r;
 	c->greeted = true;

@@ -26,8 +26,10 @@
 struct ctl;
 
 struct ctl_ops {
-	/* The first word of @rank's helper. < 0 with words: refuse it. */
-	int (*hello)(uint32_t rank, struct errmsg *err, void *arg);
+	/* The first word of @rank's helper; workers may run on @cpus, ""
+	 * where it does not say. < 0 with words: refuse it. */
+	int (*hello)(uint32_t rank, const char *cpus, struct errmsg *err,
+		     void *arg);
 	/* Its guest's port, maybe in place of another; @fd is owned from now
 	 * on. < 0 with words: refuse the helper. */
 	int (*port)(uint32_t rank, enum netctl_port kind, int fd,

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "answer.h"
+#include "lanes.h"
 #include "learn.h"
 #include "link_wire.h"
 #include "offload.h"
+#include "outq.h"
 
 #define TAG_BYTES 4 /* of a VLAN, which the MTU does not count */
 
@@ -21,8 +23,11 @@ struct entry {
 struct fwd {
 	struct fwd_conf conf;
 	struct answer_conf answers;
+	struct lock lock; /* of what is learnt */
 	struct learn *learn;
-	struct inlet own; /* of frames that nobody sent */
+	struct inlet own; /* of frames that nobody sent, or another worker's */
+	struct counters own_counts;
+	struct lanes *cries; /* other workers' frames for many; NULL: none */
 
 	struct entry *ports; /* by rank, ascending */
 	size_t n_ports;
@@ -137,10 +142,16 @@ static int send_on(struct inlet *in, struct outlet *out, uint32_t rank,
 	return r;
 }
 
+static struct outlet *node_outlet(struct fwd *f, const struct inlet *in,
+				  uint32_t node)
+{
+	return f->node(node, flow_index(in->flow), f->node_arg);
+}
+
 static int to_node(struct fwd *f, struct inlet *in, uint32_t node,
 		   uint32_t rank, const struct packet *p)
 {
-	struct outlet *out = f->node(node, f->node_arg);
+	struct outlet *out = node_outlet(f, in, node);
 
 	if (!out)
 		return drop(in, COUNT_NODE_GONE);
@@ -170,7 +181,7 @@ static void to_every_port(struct fwd *f, struct inlet *in, uint32_t but,
 static void copy_to_node(struct fwd *f, struct inlet *in, uint32_t node,
 			 const struct packet *p)
 {
-	struct outlet *out = f->node(node, f->node_arg);
+	struct outlet *out = node_outlet(f, in, node);
 
 	if (out)
 		flow_copy(in, out, p);
@@ -338,8 +349,21 @@ static bool may_send_as(struct fwd *f, const uint8_t *mac,
 	if (is_rank(f, mac, &rank))
 		return from.is_node ? table_node(f->table, rank) == from.id
 				    : rank == from.id;
+	lock_take(&f->lock);
 	learn_saw(f->learn, mac, from, loop_now_ms());
+	lock_drop(&f->lock);
 	return true;
+}
+
+static bool find_learnt(struct fwd *f, const uint8_t *mac,
+			struct learn_owner *ret)
+{
+	bool found;
+
+	lock_take(&f->lock);
+	found = learn_find(f->learn, mac, loop_now_ms(), ret);
+	lock_drop(&f->lock);
+	return found;
 }
 
 /* -- from a port ---------------------------------------------------------- */
@@ -349,7 +373,7 @@ static int to_learnt(struct fwd *f, uint32_t rank, struct inlet *in,
 {
 	struct learn_owner to;
 
-	if (!learn_find(f->learn, p->head, loop_now_ms(), &to))
+	if (!find_learnt(f, p->head, &to))
 		return drop(in, COUNT_UNKNOWN);
 	if (to.is_node)
 		return to_node(f, in, to.id, TRAFFIC_NOBODY, p);
@@ -418,11 +442,77 @@ static int group_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 	return 0;
 }
 
+/* Groups, and the tree of nodes, are worker 0's: another one hands it the
+ * frame, and as its origin the port's rank; CRY_STAYS: it is only to be
+ * overheard. */
+#define CRY_STAYS 0x80000000u
+static_assert(RANK_MAX < CRY_STAYS, "both fit");
+
+static void cry(struct fwd *f, struct inlet *in, uint32_t origin,
+		const struct packet *p)
+{
+	struct outlet *out =
+		lanes_outlet(f->cries, flow_index(in->flow), LANES_CRIES);
+	struct packet on = *p;
+
+	on.relayed = true;
+	on.origin = origin;
+	if (out)
+		flow_copy(in, out, &on);
+}
+
+static int cry_from_port(struct fwd *f, uint32_t rank, struct inlet *in,
+			 const struct packet *p)
+{
+	if (!stays_here(f, rank, in, p)) {
+		cry(f, in, rank, p);
+		flow_took(in, p->len);
+		if (in->traffic)
+			traffic_add_all(in->traffic, p->len);
+	} else if (snoop_kind(p->head, p->head_len) != SNOOP_NOTHING) {
+		cry(f, in, rank | CRY_STAYS, p);
+	}
+	return 0;
+}
+
+static void take_cry(struct fwd *f, struct packet *p)
+{
+	uint32_t rank = p->origin & ~CRY_STAYS;
+	uint64_t *nobody = &f->own_counts.n[COUNT_NO_MEMBERS];
+	struct outlet *port = port_outlet(f, rank);
+
+	p->relayed = false;
+	overhear(f, rank, &f->own, p);
+	if (!(p->origin & CRY_STAYS))
+		group_from_port(f, rank, &f->own, p);
+	if (*nobody && port) /* which its own worker does not count */
+		port->counts->n[COUNT_NO_MEMBERS] += *nobody;
+	*nobody = 0;
+}
+
+static void on_cries(uint32_t node, void *arg)
+{
+	struct fwd *f = arg;
+	struct packet p;
+	struct buf *b;
+
+	while ((b = lanes_take(f->cries, LANES_CRIES))) {
+		size_t len = b->end - sizeof(struct wire_header), at = 0;
+
+		while (outq_next_frame(b->data + sizeof(struct wire_header),
+				       len, &at, &p) > 0)
+			take_cry(f, &p);
+		buf_return(f->conf.pool, b);
+	}
+}
+
 /* What may be for us is looked at in one piece, and then goes on as that: the
  * sender cannot change it any more. What is longer is nothing of that kind. */
 static int from_port(struct fwd *f, uint32_t rank, struct inlet *in,
 		     const struct packet *p)
 {
+	if (is_group(p->head) && flow_index(in->flow))
+		return cry_from_port(f, rank, in, p);
 	if (is_group(p->head))
 		overhear(f, rank, in, p);
 	if (stays_here(f, rank, in, p))
@@ -503,25 +593,44 @@ int fwd_from_node(struct fwd *f, uint32_t node, struct inlet *in,
 		return group_from_node(f, node, from.id, in, p);
 	if (is_rank(f, p->head, &rank))
 		return to_port(f, in, rank, p);
-	if (!learn_find(f->learn, p->head, loop_now_ms(), &to) || to.is_node)
+	if (!find_learnt(f, p->head, &to) || to.is_node)
 		return drop(in, COUNT_UNKNOWN);
 	return to_port(f, in, to.id, p);
 }
 
 /* -- life ----------------------------------------------------------------- */
 
+static int share(struct fwd *f)
+{
+	const struct lanes_conf cries = {
+		.workers = f->conf.workers,
+		.pool = f->conf.pool,
+		.came = on_cries,
+		.arg = f,
+	};
+
+	f->cries = lanes_new(&cries);
+	lock_share(&f->lock);
+	return f->cries ? 0 : -ENOMEM;
+}
+
 int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err)
 {
 	struct fwd *f = calloc(1, sizeof(*f));
+	int r = -ENOMEM;
 
-	if (f)
+	if (f) {
+		f->conf = *conf;
 		f->learn = learn_new();
-	if (!f || !f->learn) {
-		free(f);
-		return errmsg_set(err, -ENOMEM, "forwarder");
+		r = f->learn ? 0 : -ENOMEM;
 	}
-	f->conf = *conf;
-	f->own.flow = conf->flow;
+	if (r == 0 && flow_is_shared(conf->flow))
+		r = share(f);
+	if (r < 0) {
+		fwd_free(f);
+		return errmsg_set(err, r, "forwarder");
+	}
+	f->own = (struct inlet){ NULL, &f->own_counts, conf->flow };
 	f->answers = (struct answer_conf){ conf->net, conf->nranks, conf->mtu,
 					   conf->names };
 	*ret = f;
@@ -542,7 +651,9 @@ void fwd_free(struct fwd *f)
 {
 	if (!f)
 		return;
+	lanes_free(f->cries);
 	learn_free(f->learn);
+	lock_done(&f->lock);
 	free(f->ports);
 	free(f);
 }

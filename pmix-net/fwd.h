@@ -10,7 +10,9 @@
  *
  * Owns:    the list of ports, the learnt addresses.
  * Borrows: the rest of struct fwd_conf, the table, inlets and outlets.
- * Thread:  the loop's.
+ * Thread:  frames: any worker's, each with inlets of its own flow; the rest
+ *          while the others stand. What is for many is worker 0's business:
+ *          others hand it over.
  */
 #ifndef VMSTEP_FWD_H
 #define VMSTEP_FWD_H
@@ -20,12 +22,14 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "buf.h"
 #include "errmsg.h"
 #include "flow.h"
 #include "mcast.h"
 #include "names.h"
 #include "rankset.h"
 #include "table.h"
+#include "workers.h"
 
 struct fwd;
 
@@ -37,11 +41,14 @@ struct fwd_conf {
 	struct flow *flow;	     /* borrowed */
 	struct names names;	     /* its texts are borrowed */
 	struct mcast *mcast;	     /* borrowed; NULL: groups are broadcast */
+	struct workers *workers;     /* borrowed; NULL: one */
+	struct buf_pool *pool;	     /* borrowed; for what they send */
 };
 
 /* The outlet to a node, whose link is opened where there is none yet; NULL
- * when that node has left or cannot be reached. */
-typedef struct outlet *(*fwd_node_fn)(uint32_t node, void *arg);
+ * when that node has left or cannot be reached. @worker: whose frame it is. */
+typedef struct outlet *(*fwd_node_fn)(uint32_t node, unsigned int worker,
+				      void *arg);
 
 int fwd_new(const struct fwd_conf *conf, struct fwd **ret, struct errmsg *err);
 void fwd_free(struct fwd *f); /* NULL is fine */

@@ -20,9 +20,11 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/guest_mem.c %D%/guest_mem.h \
 	%D%/headers.h \
 	%D%/inet.c %D%/inet.h \
+	%D%/lanes.c %D%/lanes.h \
 	%D%/learn.c %D%/learn.h \
 	%D%/link.h %D%/link_wire.h \
 	%D%/link_kind.c %D%/link_kind.h \
+	%D%/lock.h \
 	%D%/link_tcp.c %D%/link_tcp.h \
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
 	%D%/local_address.c %D%/local_address.h \
@@ -54,11 +56,12 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/traffic.c %D%/traffic.h \
 	%D%/tcp_socket.c %D%/tcp_socket.h \
 	%D%/vhost.c %D%/vhost.h %D%/vhost_wire.h \
-	%D%/virtqueue.c %D%/virtqueue.h
-%C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+	%D%/virtqueue.c %D%/virtqueue.h \
+	%D%/workers.c %D%/workers.h
+%C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
 
 %C%_vmstep_net_SOURCES = %D%/vmstep-net.c
-%C%_vmstep_net_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_vmstep_net_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
 %C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS)
 
@@ -94,6 +97,7 @@ UNIT_TESTS += \
 	%D%/test_names \
 	%D%/test_net \
 	%D%/test_net_mcast \
+	%D%/test_net_workers \
 	%D%/test_offload \
 	%D%/test_options \
 	%D%/test_outq \
@@ -109,8 +113,9 @@ UNIT_TESTS += \
 	%D%/test_table \
 	%D%/test_traffic \
 	%D%/test_vhost \
-	%D%/test_virtqueue
-net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+	%D%/test_virtqueue \
+	%D%/test_workers
+net_test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_answer_CFLAGS = $(net_test_cflags)
@@ -173,6 +178,17 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_virtqueue_LDADD = $(net_test_ldadd)
 
 # Starts real ones.
+%C%_test_net_workers_SOURCES = $(%C%_test_net_SOURCES)
+%C%_test_net_workers_CPPFLAGS = $(%C%_test_net_CPPFLAGS) -DSTEP_WORKERS=3
+%C%_test_net_workers_CFLAGS = $(net_test_cflags)
+%C%_test_net_workers_LDADD = %D%/libdriver.la $(net_test_ldadd)
+%C%_test_workers_SOURCES = %D%/test_workers.c \
+	%D%/test_step.c %D%/test_step.h
+%C%_test_workers_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
+%C%_test_workers_CFLAGS = $(net_test_cflags)
+%C%_test_workers_LDADD = %D%/libdriver.la $(net_test_ldadd)
+
 %C%_test_net_SOURCES = %D%/test_net.c %D%/test_proxy.c %D%/test_proxy.h \
 	%D%/test_step.c %D%/test_step.h
 %C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \

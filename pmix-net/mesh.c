@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "lanes.h"
 #include "offload.h"
 
 /* A peer is one other node. What it may be:
@@ -60,8 +61,9 @@ struct peer {
 	struct counters counts;
 
 	struct outq q;
-	bool blocked;  /* the link takes no more for now */
-	bool was_full; /* someone may wait for room */
+	bool lane_next; /* other workers' batches go before those of q */
+	bool blocked;	/* the link takes no more for now */
+	bool was_full;	/* someone may wait for room */
 	struct round_job flush;
 	size_t taken; /* bytes of the incoming batch that are done with */
 	size_t taken_frames;
@@ -87,6 +89,7 @@ struct mesh {
 	size_t n_links;	     /* of these, those with a link */
 	struct loop_timer *retry_timer, *leave_timer, *idle_timer;
 	bool idle_armed;
+	struct lanes *lanes;
 	int64_t retry_ms; /* when retry_timer is due; -1: not armed */
 	bool leaving;
 };
@@ -108,13 +111,35 @@ static struct peer *of_flush(struct round_job *job)
 
 /* -- the queue ------------------------------------------------------------ */
 
+/* Control messages, then in turns from the queue and from the other workers'
+ * lanes. BYE is the last of the queue. */
+static struct buf *next_message(struct peer *p)
+{
+	struct mesh *m = p->mesh;
+	struct buf *b = NULL;
+
+	if (p->lane_next && !p->q.control.head && !p->said_bye)
+		b = lanes_take(m->lanes, p->node);
+	p->lane_next = !b;
+	if (!b)
+		b = outq_take(&p->q);
+	if (!b && !p->said_bye)
+		b = lanes_take(m->lanes, p->node);
+	return b;
+}
+
+static bool has_frames(const struct peer *p)
+{
+	return !outq_is_empty(&p->q) || lanes_has(p->mesh->lanes, p->node);
+}
+
 static void pump(struct peer *p)
 {
 	struct buf *b;
 	bool rest;
 
 	while (p->link && p->link->up && !p->blocked && !p->rested) {
-		b = outq_take(&p->q);
+		b = next_message(p);
 		if (!b)
 			break;
 		rest = wire_get32(b->data + b->start) == WIRE_REST;
@@ -195,6 +220,18 @@ static void retry_at(struct mesh *m, int64_t ms)
 	loop_timer_set(m->retry_timer, ms > now ? ms - now : 0);
 }
 
+/* After its state has changed: what other workers are to know of it. */
+static void tell_workers(struct peer *p)
+{
+	enum lanes_state state = LANES_OPEN;
+
+	if (p->state == AWAY || p->state == GONE)
+		state = LANES_SHUT;
+	else if (p->met && p->state != UP)
+		state = LANES_BROKEN;
+	lanes_set(p->mesh->lanes, p->node, state);
+}
+
 /* Nothing goes to it any more; a link it has may still carry an ACK. */
 static void retire(struct peer *p, enum peer_state state)
 {
@@ -202,6 +239,8 @@ static void retire(struct peer *p, enum peer_state state)
 	p->retry_ms = -1;
 	p->counts.n[COUNT_NODE_GONE] += outq_lose_frames(&p->q);
 	flow_drained(p->mesh->env.flow, &p->out);
+	tell_workers(p);
+	lanes_lose(p->mesh->lanes, p->node);
 }
 
 static void give_up(struct peer *p, const char *why)
@@ -252,6 +291,7 @@ static void begin_dialling(struct peer *p)
 	int64_t now = loop_now_ms();
 
 	p->state = DIALLING;
+	tell_workers(p);
 	p->give_up_ms = now + (p->met ? m->env.lost_after_ms : MESH_REACH_MS);
 	/* one that breaks at once again is not to keep us busy */
 	if (!p->backoff_ms || now - p->up_ms > RETRY_MAX_MS)
@@ -331,6 +371,7 @@ static struct peer *peer_get(struct mesh *m, uint32_t node)
 	p->q.batches = &p->out_batches;
 	p->retry_ms = -1;
 	p->in = (struct inlet){ peer_resume, &p->counts, m->env.flow };
+	/* others have lanes: it needs no lock */
 	p->out = (struct outlet){ peer_send, &p->counts, FLOW_LINK_MS,
 				  OFFLOAD_ALL };
 	p->flush.fn = on_flush;
@@ -363,7 +404,7 @@ static void watch_idle(struct mesh *m)
 static bool is_idle(const struct peer *p)
 {
 	return !p->used && !p->said_bye && !p->rest_due && !p->in.awaits &&
-	       outq_is_empty(&p->q);
+	       !has_frames(p);
 }
 
 static void rest(struct peer *p)
@@ -403,7 +444,8 @@ static void rest_is_over(struct peer *p)
 	p->blocked = false;
 	set_link(p, NULL);
 	m->env.ops->closed(p->node, m->env.arg);
-	if (!outq_is_empty(&p->q))
+	tell_workers(p);
+	if (has_frames(p))
 		round_want(m->env.round, &p->flush);
 }
 
@@ -418,6 +460,23 @@ static int take_rest(struct peer *p, size_t len, struct errmsg *err)
 	else if (!p->said_bye && !p->rest_due)
 		rest(p);
 	return 0;
+}
+
+/* -- what other workers send ---------------------------------------------- */
+
+static void on_lane(uint32_t node, void *arg)
+{
+	struct mesh *m = arg;
+	struct peer *p = peer_get(m, node);
+
+	if (p && !m->leaving && !p->said_bye && p->state != AWAY &&
+	    p->state != GONE) {
+		p->used = true;
+		on_flush(&p->flush);
+		return;
+	}
+	lanes_set(m->lanes, node, LANES_SHUT);
+	lanes_lose(m->lanes, node);
 }
 
 /* -- what links report ---------------------------------------------------- */
@@ -447,6 +506,7 @@ static bool on_proved(struct link *l, void *arg)
 		return false; /* ours lives */
 	p->retry_ms = -1;
 	p->state = COMING;
+	tell_workers(p);
 	set_link(p, l);
 	return true;
 }
@@ -463,6 +523,7 @@ static void on_up(struct link *l, void *arg)
 	p->used = true;
 	watch_idle(m);
 	memcpy(p->name, l->peer_name, sizeof(p->name));
+	tell_workers(p);
 	m->env.ops->up(p->node, again, m->env.arg);
 	round_want(m->env.round, &p->flush);
 }
@@ -584,7 +645,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 		break;
 	case COMING: /* it will try again; so do we, if we have a reason */
 		p->state = IDLE;
-		if (!outq_is_empty(&p->q) || p->wanted)
+		if (has_frames(p) || p->wanted)
 			round_want(m->env.round, &p->flush);
 		break;
 	case IDLE:
@@ -623,11 +684,14 @@ struct link_env mesh_link_env(struct mesh *m)
 	};
 }
 
-struct outlet *mesh_outlet(uint32_t node, void *arg)
+struct outlet *mesh_outlet(uint32_t node, unsigned int worker, void *arg)
 {
 	struct mesh *m = arg;
-	struct peer *p = m->leaving ? NULL : peer_get(m, node);
+	struct peer *p;
 
+	if (worker)
+		return lanes_outlet(m->lanes, worker, node);
+	p = m->leaving ? NULL : peer_get(m, node);
 	return p && p->state != AWAY && p->state != GONE ? &p->out : NULL;
 }
 
@@ -708,9 +772,18 @@ int mesh_new(const struct mesh_env *env, struct mesh **ret, struct errmsg *err)
 int mesh_start(struct mesh *m, struct link_host *host, const struct table *t,
 	       uint32_t self, struct errmsg *err)
 {
+	const struct lanes_conf lanes = {
+		.workers = m->env.workers,
+		.pool = m->env.pool,
+		.nnodes = table_nnodes(t),
+		.came = on_lane,
+		.arg = m,
+	};
+
 	m->host = host;
 	m->peers = calloc(table_nnodes(t), sizeof(struct peer *));
-	if (!m->peers)
+	m->lanes = lanes_new(&lanes);
+	if (!m->peers || !m->lanes)
 		return errmsg_set(err, -ENOMEM, "links");
 	m->table = t;
 	m->self = self;
@@ -724,6 +797,7 @@ void mesh_free(struct mesh *m)
 		return;
 	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++)
 		peer_free(m->peers[n]);
+	lanes_free(m->lanes);
 	link_host_free(m->host);
 	loop_timer_free(m->retry_timer);
 	loop_timer_free(m->leave_timer);
@@ -748,14 +822,21 @@ void mesh_node_text(const struct mesh *m, uint32_t node, char *text,
 
 void mesh_each(const struct mesh *m, mesh_count_fn fn, void *arg)
 {
+	struct counters sum;
+	struct batches batches = { 0 };
+	uint64_t queued = 0;
 	char text[160];
 
+	workers_stop(m->env.workers); /* to read what they count */
 	for (uint32_t n = 0; m->table && n < table_nnodes(m->table); n++) {
 		if (!m->peers[n])
 			continue;
 		mesh_node_text(m, n, text, sizeof(text));
-		fn(n, text, &m->peers[n]->counts, arg);
+		sum = m->peers[n]->counts;
+		lanes_count(m->lanes, n, &sum, &batches, &queued);
+		fn(n, text, &sum, arg);
 	}
+	workers_go(m->env.workers);
 }
 
 static void peer_stats(const struct peer *p, struct netstats *s)
@@ -772,9 +853,12 @@ static void peer_stats(const struct peer *p, struct netstats *s)
 		.in = p->in_batches,
 		.out = p->out_batches,
 	};
+	struct counters counts = p->counts;
 
+	lanes_count(p->mesh->lanes, p->node, &counts, &link.out,
+		    &link.queue_bytes);
 	netstats_name_set(&link.name, p->name);
-	memcpy(link.counts, p->counts.n, sizeof(link.counts));
+	memcpy(link.counts, counts.n, sizeof(link.counts));
 	netstats_add(s, NETSTATS_LINK, &link);
 }
 

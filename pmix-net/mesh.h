@@ -8,7 +8,7 @@
  * Owns:    the links, and for each node that was ever talked to a queue
  *          (outq.h) and an inlet and outlet.
  * Borrows: the table, and what is in struct mesh_env.
- * Thread:  the loop's.
+ * Thread:  worker 0's; mesh_outlet() is for any.
  */
 #ifndef VMSTEP_MESH_H
 #define VMSTEP_MESH_H
@@ -22,6 +22,7 @@
 #include "outq.h"
 #include "round.h"
 #include "table.h"
+#include "workers.h"
 
 #define MESH_REACH_MS 30000 /* then a node never met is unreachable */
 #define MESH_BYE_MS   1000  /* for the others to take our BYE */
@@ -56,8 +57,9 @@ struct mesh_env {
 	struct loop *loop;
 	struct round *round;
 	struct buf_pool *pool;
-	struct flow *flow;
+	struct flow *flow; /* worker 0's, as are loop and round */
 	struct fwd *fwd;
+	struct workers *workers; /* NULL: there is one */
 	const struct auth *auth; /* complete before mesh_start() */
 	int lost_after_ms;	 /* then a node once met is unreachable */
 	int idle_ms;		 /* a link is closed that was idle so long */
@@ -75,7 +77,7 @@ int mesh_start(struct mesh *m, struct link_host *host, const struct table *t,
 	       uint32_t self, struct errmsg *err);
 
 /* For the forwarder: see fwd_node_fn. @arg is the mesh. */
-struct outlet *mesh_outlet(uint32_t node, void *arg);
+struct outlet *mesh_outlet(uint32_t node, unsigned int worker, void *arg);
 
 /* Open a link to @node where there is none; up(), unreachable() follow if
  * not yet. */

@@ -23,22 +23,20 @@
 #include "mesh.h"
 #include "ports.h"
 #include "record.h"
-#include "tally.h"
-#include "round.h"
-#include "spin.h"
 #include "states.h"
 #include "stats.h"
 #include "table.h"
+#include "tally.h"
+#include "workers.h"
 
 static_assert(AUTH_KEY_LEN == NETCTL_KEY_LEN, "one key");
 
 struct node {
 	const struct options *o; /* borrowed */
 	struct loop *loop;	 /* borrowed */
-	struct round *round;
+	struct workers *workers;
+	struct worker *main; /* the first of them; borrowed */
 	struct buf_pool pool;
-	struct spin spin;
-	struct flow *flow;
 	struct mcast *mcast;
 	struct fwd *fwd;
 	struct ports *ports;
@@ -200,7 +198,19 @@ static const struct mesh_ops mesh_ops = {
 
 /* -- what helpers say ----------------------------------------------------- */
 
-static int on_hello(uint32_t rank, struct errmsg *err, void *arg)
+/* A helper that has none for us says nothing, or what we cannot use. */
+static void use_cpus(struct node *n, uint32_t rank, const char *cpus)
+{
+	struct errmsg err;
+
+	if (*cpus && workers_use_cpus(n->workers, cpus, &err) < 0)
+		log_warn("workers do not run on the CPUs of vm[%" PRIu32
+			 "], %s: %s",
+			 rank, cpus, err.text);
+}
+
+static int on_hello(uint32_t rank, const char *cpus, struct errmsg *err,
+		    void *arg)
 {
 	struct node *n = arg;
 
@@ -209,6 +219,7 @@ static int on_hello(uint32_t rank, struct errmsg *err, void *arg)
 			err, -ESHUTDOWN,
 			"vmstep-net: the last helper of this node has left, and so do we");
 	record_came(n->record, rank);
+	use_cpus(n, rank, cpus);
 	log_info("helper of vm[%" PRIu32 "] said hello", rank);
 	return 0;
 }
@@ -290,8 +301,10 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 		r = errmsg_set(err, -ENOMEM, "report");
 	if (r < 0)
 		return r;
+	workers_stop(n->workers);
 	fwd_set_table(n->fwd, n->table, msg->table.node, mesh_outlet, n->mesh,
 		      &tree);
+	workers_go(n->workers);
 	log_info("node %" PRIu32 " of %" PRIu32, msg->table.node,
 		 msg->table.nnodes);
 	return 0;
@@ -447,8 +460,13 @@ static struct stats_env stats_env(const struct node *n)
 static int on_stats(uint32_t rank, void *arg)
 {
 	const struct stats_env env = stats_env(arg);
+	struct node *n = arg;
+	int fd;
 
-	return stats_memfd(&env, rank);
+	workers_stop(n->workers); /* to read what they count */
+	fd = stats_memfd(&env, rank);
+	workers_go(n->workers);
+	return fd;
 }
 
 static void on_want_report(void *arg)
@@ -475,7 +493,9 @@ static void take_report(struct netstats *to, size_t max, void *arg)
 {
 	const struct stats_env env = stats_env(arg);
 
+	workers_stop(((struct node *)arg)->workers);
 	stats_take_whole(&env, max, to);
+	workers_go(((struct node *)arg)->workers);
 }
 
 static void on_report_ready(int memfd, void *arg)
@@ -560,6 +580,18 @@ static int make_mcast(struct node *n, struct errmsg *err)
 	return mcast_new(&env, &n->mcast, err);
 }
 
+static int make_workers(struct node *n, struct errmsg *err)
+{
+	int r = workers_new(n->loop, n->o->workers, &n->workers, err);
+
+	if (r < 0)
+		return r;
+	n->main = workers_get(n->workers, 0);
+	if (n->o->workers > 1)
+		buf_pool_share(&n->pool);
+	return 0;
+}
+
 static int make_fwd(struct node *n, struct errmsg *err)
 {
 	const struct fwd_conf conf = {
@@ -567,8 +599,10 @@ static int make_fwd(struct node *n, struct errmsg *err)
 		.mtu = n->o->mtu,
 		.nranks = n->o->nranks,
 		.local = &n->o->ranks,
-		.flow = n->flow,
+		.flow = n->main->flow,
 		.names = n->o->names,
+		.workers = n->workers,
+		.pool = &n->pool,
 		.mcast = n->mcast,
 	};
 
@@ -578,12 +612,9 @@ static int make_fwd(struct node *n, struct errmsg *err)
 static int make_ports(struct node *n, struct errmsg *err)
 {
 	const struct ports_env env = {
-		.loop = n->loop,
-		.round = n->round,
+		.workers = n->workers,
 		.pool = &n->pool,
-		.flow = n->flow,
 		.fwd = n->fwd,
-		.spin = &n->spin,
 		.counts = &n->counts,
 		.mtu = n->o->mtu,
 		.closing = on_port_closing,
@@ -597,10 +628,11 @@ static int make_mesh(struct node *n, struct errmsg *err)
 {
 	const struct mesh_env env = {
 		.loop = n->loop,
-		.round = n->round,
+		.round = n->main->round,
 		.pool = &n->pool,
-		.flow = n->flow,
+		.flow = n->main->flow,
 		.fwd = n->fwd,
+		.workers = n->workers,
 		.auth = &n->auth,
 		.lost_after_ms = (int)n->o->lost_after_s * 1000,
 		.idle_ms = (int)n->o->idle_after_s * 1000,
@@ -628,7 +660,7 @@ static int make_states(struct node *n, struct errmsg *err)
 {
 	const struct states_env env = {
 		.loop = n->loop,
-		.round = n->round,
+		.round = n->main->round,
 		.mesh = n->mesh,
 		.nranks = n->o->nranks,
 		.all = on_all,
@@ -696,12 +728,10 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	n->started_ms = loop_now_ms();
 	r = record_open(o->lock_fd, &n->record, err);
 	if (r == 0)
-		r = round_new(loop, &n->round, err);
+		r = make_workers(n, err);
 	if (r == 0 && loop_timer_add(loop, NODE_HELPERS_MS, on_helpers_timer, n,
 				     &n->helpers_timer) < 0)
 		r = errmsg_set(err, -ENOMEM, "timer");
-	if (r == 0)
-		r = flow_new(loop, n->round, &n->flow, err);
 	if (r == 0)
 		r = make_mcast(n, err);
 	if (r == 0)
@@ -718,6 +748,8 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 		r = make_host(n, err);
 	if (r == 0)
 		r = make_ctl(n, err);
+	if (r == 0)
+		r = workers_start(n->workers, err);
 	if (r < 0) {
 		node_free(n);
 		return r;
@@ -730,6 +762,7 @@ void node_free(struct node *n)
 {
 	if (!n)
 		return;
+	workers_end(n->workers);
 	ctl_free(n->ctl);
 	states_free(n->states);
 	mesh_free(n->mesh);
@@ -738,10 +771,9 @@ void node_free(struct node *n)
 	tally_free(n->tally);
 	fwd_free(n->fwd);
 	mcast_free(n->mcast);
-	flow_free(n->flow);
 	loop_timer_free(n->helpers_timer);
 	record_free(n->record);
-	round_free(n->round);
+	workers_free(n->workers);
 	buf_pool_done(&n->pool);
 	table_free(n->table);
 	auth_forget(&n->auth);

@@ -10,6 +10,7 @@
 #include "cleanup.h"
 #include "mesh.h"
 #include "value.h"
+#include "workers.h"
 
 /* What an option of the table does with its value; @at points into struct
  * options. Returns 0 or -EINVAL with words about the value. */
@@ -90,6 +91,11 @@ static int opt_seconds(void *at, const char *value, struct errmsg *err)
 	return parse_u32(value, 1, 1000000, at, err);
 }
 
+static int opt_workers(void *at, const char *value, struct errmsg *err)
+{
+	return parse_u32(value, 1, WORKERS_MAX, at, err);
+}
+
 static int opt_flag(void *at, const char *value, struct errmsg *err)
 {
 	*(bool *)at = true;
@@ -118,6 +124,7 @@ static const struct option_row {
 	{ "--port-range", true, opt_ports, AT(ports) },
 	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
 	{ "--idle-after", true, opt_seconds, AT(idle_after_s) },
+	{ "--workers", true, opt_workers, AT(workers) },
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
 	{ "--log-fd", true, opt_fd, AT(log_fd) },
@@ -185,6 +192,7 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.mtu = 9000,
 		.lost_after_s = OPTIONS_LOST_AFTER_S,
 		.idle_after_s = MESH_IDLE_S,
+		.workers = 1,
 		.names = { .pattern = "vm%t" },
 	};
 	for (int i = 1; i < argc; i++) {

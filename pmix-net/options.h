@@ -24,7 +24,8 @@ struct options {
 	const char *bind, *device, *log;
 	struct port_range ports;
 	uint32_t lost_after_s, idle_after_s;
-	bool encrypt; /* what goes over links */
+	bool encrypt;	      /* what goes over links */
+	unsigned int workers; /* 1..WORKERS_MAX */
 	bool verbose, report;
 	bool help, version; /* asked by a person: nothing else was checked */
 };

@@ -6,7 +6,8 @@
  *
  * Owns:    its descriptors and queue (PORT_QUEUE_BYTES at most).
  * Borrows: what is in struct port_env, and its entry in the forwarder.
- * Thread:  the loop's.
+ * Thread:  its worker's, or, while that stands, any; frames come to its outlet
+ *          from any worker (flow.h).
  */
 #ifndef VMSTEP_PORT_H
 #define VMSTEP_PORT_H

@@ -20,7 +20,8 @@
  *
  * Writing: frames are copied behind one another, each with its length before
  * it, and leave at the end of the round (flow.h), or as soon as FLUSH_BYTES
- * wait.
+ * wait. That is done by who sends, in whatever thread, and so is under the
+ * outlet's lock, as is what the socket is watched for.
  *
  * The kernel bounds a pair of datagram sockets by what its sender has under
  * way (SO_SNDBUF): EAGAIN until the other end has read enough of it, then
@@ -43,10 +44,12 @@ struct dgram {
 	struct loop_io *io;
 	struct buf *rx[RX_FRAMES]; /* a frame each, from next_rx to n_rx */
 	unsigned int n_rx, next_rx;
+	/* under the outlet's lock: */
 	struct bufq tx;
 	size_t tx_bytes;
 	bool blocked;  /* the socket is full: wait for EPOLLOUT */
 	bool was_full; /* someone may wait for room */
+	bool paused;   /* a frame of the guest's waits */
 	bool gone;     /* QEMU is: end_job ends the port */
 	bool dead;
 	struct round_job end_job;
@@ -68,25 +71,35 @@ static struct dgram *of_outlet(struct outlet *out)
 		(struct port *)((char *)out - offsetof(struct port, out)));
 }
 
-static void watch(struct dgram *d)
+static void watch_locked(struct dgram *d)
 {
 	uint32_t events = 0;
 
 	if (d->dead)
 		return;
-	if (!d->in.awaits)
+	if (!d->paused)
 		events |= EPOLLIN;
 	if (d->blocked)
 		events |= EPOLLOUT;
 	loop_io_set(d->io, events);
 }
 
+static void watch(struct dgram *d)
+{
+	outlet_lock(&d->port.out);
+	d->paused = d->in.awaits != NULL;
+	watch_locked(d);
+	outlet_unlock(&d->port.out);
+}
+
 static void end(struct dgram *d, const char *why)
 {
 	if (d->dead)
 		return;
+	outlet_lock(&d->port.out);
 	d->dead = true;
 	loop_io_set(d->io, 0);
+	outlet_unlock(&d->port.out);
 	d->env.ended(&d->port, why, d->env.arg);
 }
 
@@ -263,7 +276,7 @@ static int after_send(struct dgram *d, int r)
 		d->gone = true;
 		while (d->tx.head)
 			drop_first(d);
-		round_want(d->env.round, &d->end_job);
+		round_post(d->env.round, &d->end_job);
 	}
 	return r == -EINTR ? 0 : r;
 }
@@ -279,7 +292,7 @@ static void flush(struct dgram *d)
 		d->was_full = false;
 		flow_drained(d->env.flow, &d->port.out);
 	}
-	watch(d);
+	watch_locked(d);
 }
 
 static void dgram_flush(struct outlet *out)
@@ -339,8 +352,11 @@ static void on_io(uint32_t events, void *arg)
 {
 	struct dgram *d = arg;
 
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
+		outlet_lock(&d->port.out);
 		flush(d);
+		outlet_unlock(&d->port.out);
+	}
 	if (!d->dead && !d->in.awaits && (events & ~(uint32_t)EPOLLOUT))
 		read_some(d);
 	else if (events & (EPOLLHUP | EPOLLERR))
@@ -359,6 +375,7 @@ static void dgram_free(struct port *p)
 	for (; d->next_rx < d->n_rx; d->next_rx++)
 		buf_return(d->env.pool, d->rx[d->next_rx]);
 	bufq_done(&d->tx, d->env.pool);
+	lock_done(&d->port.out.lock);
 	free(d);
 }
 
@@ -414,6 +431,7 @@ int port_dgram_new(const struct port_env *env, uint32_t rank, int fd,
 	d->port.out =
 		(struct outlet){ dgram_send, &d->port.counts, FLOW_PORT_MS };
 	d->port.out.flush = dgram_flush;
+	flow_outlet(env->flow, &d->port.out);
 	d->end_job.fn = on_end_job;
 	d->env = *env;
 	d->fd = fd;

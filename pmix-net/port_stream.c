@@ -20,7 +20,9 @@
  * stops the reading, and the kernel's socket buffer then stops QEMU.
  *
  * Writing: frames are copied behind one another and leave at the end of the
- * round (flow.h), or as soon as FLUSH_BYTES wait.
+ * round (flow.h), or as soon as FLUSH_BYTES wait. That is done by who sends,
+ * in whatever thread, and so is under the outlet's lock, as is what the socket
+ * is watched for.
  */
 
 #define PREFIX	    4
@@ -35,11 +37,13 @@ struct stream {
 	int fd;
 	struct loop_io *io;
 	struct buf *rx; /* NULL: nothing half-read */
+	/* under the outlet's lock: */
 	struct bufq tx;
 	size_t tx_bytes;
 	struct netstats_sum fresh; /* queued since the last flush */
 	bool blocked;		   /* the socket is full: wait for EPOLLOUT */
 	bool was_full;		   /* someone may wait for room */
+	bool paused;		   /* a frame of the guest's waits */
 	bool dead;
 };
 
@@ -59,25 +63,35 @@ static struct stream *of_outlet(struct outlet *out)
 		(struct port *)((char *)out - offsetof(struct port, out)));
 }
 
-static void watch(struct stream *s)
+static void watch_locked(struct stream *s)
 {
 	uint32_t events = 0;
 
 	if (s->dead)
 		return;
-	if (!s->in.awaits)
+	if (!s->paused)
 		events |= EPOLLIN;
 	if (s->blocked)
 		events |= EPOLLOUT;
 	loop_io_set(s->io, events);
 }
 
+static void watch(struct stream *s)
+{
+	outlet_lock(&s->port.out);
+	s->paused = s->in.awaits != NULL;
+	watch_locked(s);
+	outlet_unlock(&s->port.out);
+}
+
 static void end(struct stream *s, const char *why)
 {
 	if (s->dead)
 		return;
+	outlet_lock(&s->port.out);
 	s->dead = true;
 	loop_io_set(s->io, 0);
+	outlet_unlock(&s->port.out);
 	s->env.ended(&s->port, why, s->env.arg);
 }
 
@@ -225,7 +239,7 @@ static void flush(struct stream *s)
 		s->was_full = false;
 		flow_drained(s->env.flow, &s->port.out);
 	}
-	watch(s); /* another error shows up as EPOLLHUP or in recv() */
+	watch_locked(s); /* another error shows up as EPOLLHUP or in recv() */
 }
 
 static void stream_flush(struct outlet *out)
@@ -277,8 +291,11 @@ static void on_io(uint32_t events, void *arg)
 {
 	struct stream *s = arg;
 
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
+		outlet_lock(&s->port.out);
 		flush(s);
+		outlet_unlock(&s->port.out);
+	}
 	if (!s->dead && !s->in.awaits && (events & ~(uint32_t)EPOLLOUT))
 		read_some(s);
 	else if (events & (EPOLLHUP | EPOLLERR))
@@ -295,6 +312,7 @@ static void stream_free(struct port *p)
 	close(s->fd);
 	buf_return(s->env.pool, s->rx);
 	bufq_done(&s->tx, s->env.pool);
+	lock_done(&s->port.out.lock);
 	free(s);
 }
 
@@ -348,6 +366,7 @@ int port_stream_new(const struct port_env *env, uint32_t rank, int fd,
 	s->port.out =
 		(struct outlet){ stream_send, &s->port.counts, FLOW_PORT_MS };
 	s->port.out.flush = stream_flush;
+	flow_outlet(env->flow, &s->port.out);
 	s->env = *env;
 	s->fd = fd;
 	r = fwd_add_port(env->fwd, rank, &s->port.out);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +30,10 @@
  * A ring that breaks the rules ends its port, but not at once: another port's
  * frame may be on its way into it. The end of the round sees to it. So does
  * memory that goes away under us: whoever has used it has a look.
+ *
+ * Who sends writes into the receive rings himself, in whatever thread, and so
+ * that is under the outlet's lock; transmit rings are our own thread's. What
+ * the front end says is heard while all others stand.
  */
 
 #define BIT(n) (1ull << (n))
@@ -58,7 +63,8 @@ struct pair {
 	struct vhost_ring *rx, *tx; /* NULL: does not run */
 	struct inlet in;
 	struct round_job run_tx;
-	bool asleep;  /* tx asks for a kick */
+	bool asleep; /* tx asks for a kick */
+	/* under the outlet's lock: */
 	bool starved; /* rx asks for one: somebody waits for buffers */
 };
 
@@ -73,9 +79,10 @@ struct vport {
 	struct netstats_sum told; /* frames for the guest that it knows of */
 	bool mergeable;
 	struct round_job end_job;
-	const char *why; /* it is to end; NULL: it is not */
+	_Atomic(const char *) why; /* it is to end; NULL: it is not */
 	uint8_t head[PACKET_HEAD];
-	struct vq_chain tx_chain, rx_chain;
+	struct vq_chain tx_chain;
+	struct vq_chain rx_chain; /* under the outlet's lock */
 };
 
 static struct vport *of_port(struct port *p)
@@ -94,12 +101,22 @@ static bool is_gone(const struct vport *vp)
 	return guest_mem_gone(vhost_mem(vp->dev));
 }
 
+static bool is_ending(const struct vport *vp)
+{
+	/* relaxed: what it stands for is the end job's business */
+	return atomic_load_explicit(&vp->why, memory_order_relaxed);
+}
+
+/* From any thread. */
 static void end_soon(struct vport *vp, const char *why)
 {
-	if (vp->why)
-		return;
-	vp->why = is_gone(vp) ? GUEST_MEM_GONE : why;
-	round_want(vp->env.round, &vp->end_job);
+	const char *none = NULL;
+
+	if (is_gone(vp))
+		why = GUEST_MEM_GONE;
+	if (!is_ending(vp) &&
+	    atomic_compare_exchange_strong(&vp->why, &none, why))
+		round_post(vp->env.round, &vp->end_job);
 }
 
 static void end(struct vport *vp, const char *why)
@@ -275,7 +292,7 @@ static void on_run_tx(struct round_job *job)
 	struct pair *q =
 		(struct pair *)((char *)job - offsetof(struct pair, run_tx));
 
-	if (q->tx && !q->in.awaits && !q->vp->why)
+	if (q->tx && !q->in.awaits && !is_ending(q->vp))
 		run_tx(q);
 }
 
@@ -433,7 +450,7 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 	uint16_t need = 1;
 	int r;
 
-	if (!q || vp->why)
+	if (!q || is_ending(vp))
 		return -ENOTCONN;
 	vq = &q->rx->vq;
 	do
@@ -458,7 +475,7 @@ static void vhost_flush(struct outlet *out)
 		publish_rx(vp->takers[i]);
 }
 
-static void fed(struct pair *q)
+static void fed_locked(struct pair *q)
 {
 	if (!q->starved)
 		return;
@@ -467,6 +484,13 @@ static void fed(struct pair *q)
 		vq_disarm(&q->rx->vq);
 	look_after(q->vp);
 	flow_drained(q->vp->env.flow, &q->vp->port.out);
+}
+
+static void fed(struct pair *q)
+{
+	outlet_lock(&q->vp->port.out);
+	fed_locked(q);
+	outlet_unlock(&q->vp->port.out);
 }
 
 /* -- what the control side reports ----------------------------------------- */
@@ -609,6 +633,7 @@ static void vport_free(struct port *p)
 	}
 	round_forget(vp->env.round, &vp->end_job);
 	vhost_free(vp->dev);
+	lock_done(&vp->port.out.lock);
 	free(vp);
 }
 
@@ -686,6 +711,7 @@ int port_vhost_new(const struct port_env *env, uint32_t rank, int fd,
 	vp->port.out =
 		(struct outlet){ vhost_send, &vp->port.counts, FLOW_PORT_MS };
 	vp->port.out.flush = vhost_flush;
+	flow_outlet(env->flow, &vp->port.out);
 	vp->env = *env;
 	vp->end_job.fn = on_end_job;
 	init_pairs(vp);

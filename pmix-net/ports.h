@@ -1,7 +1,9 @@
 /* ports.h - the ports of this node's guests
  *
+ * Spreads them over the workers. Others stand still while one comes or goes.
+ *
  * Owns:    the ports. Borrows what is in struct ports_env.
- * Thread:  the loop's.
+ * Thread:  worker 0's.
  */
 #ifndef VMSTEP_PORTS_H
 #define VMSTEP_PORTS_H
@@ -9,16 +11,14 @@
 #include "errmsg.h"
 #include "netctl.h"
 #include "port.h"
+#include "workers.h"
 
 struct ports;
 
 struct ports_env {
-	struct loop *loop;
-	struct round *round;
+	struct workers *workers;
 	struct buf_pool *pool;
-	struct flow *flow;
 	struct fwd *fwd;
-	struct spin *spin;
 	struct counters *counts; /* of captures */
 	unsigned int mtu;
 	/* A port closes, for the log; "" where its helper wanted it to. */

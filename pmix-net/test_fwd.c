@@ -83,7 +83,7 @@ static void end_init(struct end *e)
 	e->out.flush = end_flush;
 }
 
-static struct outlet *node_outlet(uint32_t node, void *arg)
+static struct outlet *node_outlet(uint32_t node, unsigned int worker, void *arg)
 {
 	return t.gone ? NULL : &t.nodes[node].out;
 }

@@ -22,6 +22,7 @@ static void ranks_text(uint32_t node, uint32_t per_node, char text[RANKS_TEXT])
 int helper_exec(const struct helper_conf *conf)
 {
 	char node[32], ranks[16 + RANKS_TEXT], nranks[32], bind[80], log[256];
+	char workers[32];
 	char fds[3][32];
 	const struct {
 		const char *name;
@@ -29,7 +30,7 @@ int helper_exec(const struct helper_conf *conf)
 	} given[3] = { { "ctl", conf->ctl_fd },
 		       { "lock", conf->lock_fd },
 		       { "link", conf->link_fd } };
-	char *argv[13] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
+	char *argv[14] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
 			   bind };
 	char text[RANKS_TEXT];
 	int n = 5;
@@ -52,6 +53,11 @@ int helper_exec(const struct helper_conf *conf)
 	}
 	if (conf->links)
 		argv[n++] = (char *)(uintptr_t)conf->links;
+	if (conf->workers) {
+		snprintf(workers, sizeof(workers), "--workers=%u",
+			 conf->workers);
+		argv[n++] = workers;
+	}
 	argv[n] = (char *)(uintptr_t)conf->option;
 	execv(conf->program, argv);
 	return -errno;

@@ -16,6 +16,7 @@ struct helper_conf {
 	const char *option; /* one more; NULL: none */
 	const char *links;  /* the same, for what its links are like */
 	uint32_t node, per_node, nranks;
+	unsigned int workers; /* 0: as it likes */
 	/* What the process inherits; -1: none. */
 	int ctl_fd, lock_fd, link_fd;
 };

@@ -74,7 +74,7 @@ static void end_init(struct end *e)
 			   .out = { end_send, &e->counts, FLOW_PORT_MS } };
 }
 
-static struct outlet *node_outlet(uint32_t node, void *arg)
+static struct outlet *node_outlet(uint32_t node, unsigned int worker, void *arg)
 {
 	return &t.nodes[node].out;
 }

@@ -65,6 +65,8 @@ static void what_does_not_parse_is_named(void **state)
 		"--lost-after=0",
 		"--lost-after=1000001",
 		"--idle-after=0",
+		"--workers=0",
+		"--workers=17",
 		"--port-range=1",
 		"--port-range=0-5",
 		"--port-range=9-8",

@@ -28,6 +28,9 @@
 #ifndef VMSTEP_NET
 #define VMSTEP_NET "./vmstep-net"
 #endif
+#ifndef STEP_WORKERS
+#define STEP_WORKERS 1 /* or as VMSTEP_WORKERS says */
+#endif
 
 const char *step_links;
 
@@ -50,6 +53,13 @@ static int give(int fd)
 	return fd < 0 ? -1 : dup(fd);
 }
 
+unsigned int step_workers(void)
+{
+	const char *text = getenv("VMSTEP_WORKERS");
+
+	return text ? (unsigned int)atoi(text) : STEP_WORKERS;
+}
+
 static void exec_net(const struct step *s, uint32_t node)
 {
 	const struct step_node *n = &s->nodes[node];
@@ -63,6 +73,7 @@ static void exec_net(const struct step *s, uint32_t node)
 		.node = node,
 		.per_node = s->per_node,
 		.nranks = s->nranks,
+		.workers = step_workers(),
 		.ctl_fd = give(n->ctl_fd),
 		.link_fd = give(n->link_fd),
 	};
@@ -280,6 +291,20 @@ static void expect_welcome(struct step *s, uint32_t rank)
 	n->link_fd = fds[1];
 }
 
+/* With several workers another guest's frame may overtake the PORT message: see
+ * that the port is there. It answers this by itself. */
+static void see_port_answer(struct step *s, uint32_t rank)
+{
+	const uint32_t net = 0x0a000001, other = (rank + 1) % s->nranks;
+	uint8_t frame[WIRE_FRAME_MAX];
+
+	step_put(s, rank, frame,
+		 test_arp(frame, rank, 1, net + rank, net + other));
+	do
+		step_get(s, rank, frame, sizeof(frame));
+	while (frame[12] != 0x08 || frame[13] != 0x06);
+}
+
 static void say_hello(struct step *s, uint32_t rank)
 {
 	struct step_rank *r = &s->ranks[rank];
@@ -290,6 +315,8 @@ static void say_hello(struct step *s, uint32_t rank)
 	step_send(r->ctl, &hello, -1);
 	step_send(r->ctl, &port, r->port);
 	expect_welcome(s, rank);
+	if (r->kind == NETCTL_STREAM && step_workers() > 1 && s->nranks > 1)
+		see_port_answer(s, rank);
 }
 
 void step_hello_of(struct step *s, uint32_t rank)
@@ -378,11 +405,19 @@ void step_table(struct step *s)
 		step_table_to(s, n, s->key);
 }
 
+void step_hear_table(struct step *s)
+{
+	for (uint32_t r = 0; r < s->nranks && s->nnodes > 1; r++)
+		if (s->ranks[r].ctl >= 0)
+			step_expect(s->ranks[r].ctl, NETCTL_TABLE);
+}
+
 void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node)
 {
 	step_start(s, nnodes, per_node, NULL);
 	step_hello(s);
 	step_table(s);
+	step_hear_table(s);
 }
 
 void step_say(struct step *s, uint32_t rank, enum netctl_state state)

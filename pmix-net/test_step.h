@@ -53,6 +53,9 @@ void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
 		const char *option);
 /* One of them, again. */
 void step_start_node(struct step *s, uint32_t node);
+/* Of each process. With more than one, step_hello() asks each port a question,
+ * which is counted. */
+unsigned int step_workers(void);
 /* Every helper's HELLO, with a port, and its WELCOME. */
 void step_hello(struct step *s);
 void step_hello_of(struct step *s, uint32_t rank);
@@ -62,6 +65,8 @@ void step_hello_with(struct step *s, uint32_t rank, enum netctl_port kind,
 		     int fd);
 /* TABLE to every node, or to one, with @key. */
 void step_table(struct step *s);
+/* It holds: frames are other workers' business, and may overtake it. */
+void step_hear_table(struct step *s);
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key);
 void step_table_from(struct step *s, uint32_t rank, const uint8_t *key);
 /* All of the above. */

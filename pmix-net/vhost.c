@@ -671,6 +671,7 @@ int vhost_new(const struct vhost_conf *conf, struct vhost **ret,
 	r = loop_io_add(conf->loop, conf->fd, EPOLLIN, on_socket, v, &v->io);
 	if (r < 0)
 		return errmsg_set(err, r, "watch the port");
+	loop_io_alone(v->io);
 	*ret = TAKE_PTR(v);
 	return 0;
 }

@@ -7,7 +7,8 @@
  *
  * Owns:    the socket, the mapped memory, the rings' descriptors.
  * Borrows: the loop.
- * Thread:  the loop's.
+ * Thread:  the loop's, which others stand still for while it hears messages;
+ *          vhost_call() is for any.
  */
 #ifndef VMSTEP_VHOST_H
 #define VMSTEP_VHOST_H

@@ -8,7 +8,7 @@
  * be taken up again from its used index, by us or by another process.
  *
  * Owns:    nothing. Borrows the guest's memory.
- * Thread:  the worker's; the driver is on the other side.
+ * Thread:  one at a time; the driver is on the other side.
  */
 #ifndef VMSTEP_VIRTQUEUE_H
 #define VMSTEP_VIRTQUEUE_H

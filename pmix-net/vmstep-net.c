@@ -1,9 +1,9 @@
 /* vmstep-net - the Ethernet forwarder: one a node and job step
  *
  * Started by the node's first vmstep-helper, which hands it a listening socket
- * for the helpers (lib/netctl.h). Runs as the user, single-threaded, with
- * stdio at /dev/null; ends when the last helper has left. doc/net.md describes
- * what it says to helpers and to other nodes.
+ * for the helpers (lib/netctl.h). Runs as the user, in one thread or more
+ * (workers.h), with stdio at /dev/null; ends when the last helper has left.
+ * doc/net.md describes what it says to helpers and to other nodes.
  */
 #include <config.h>
 
