@@ -43,6 +43,13 @@ static int check_count(const char *value, struct errmsg *err)
 	return value_uint(value, 1, 4096, &n, err);
 }
 
+static int check_io_cpus(const char *value, struct errmsg *err)
+{
+	unsigned long n;
+
+	return value_uint(value, 0, 4096, &n, err);
+}
+
 static int check_seconds(const char *value, struct errmsg *err)
 {
 	unsigned long n;
@@ -255,8 +262,9 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_BIND] = { "bind", "cores|none",
 		       "pin each virtual CPU to one CPU of the task", "cores",
 		       0, NULL, words_bind },
-	[OPT_IO_CPUS] = { "io-cpus", "N", "CPUs kept for I/O and network",
-			  "0: shared", OPTF_LATER, NULL, NULL },
+	[OPT_IO_CPUS] = { "io-cpus", "N",
+			  "CPUs of a task kept for I/O and network",
+			  "0: shared", 0, check_io_cpus, NULL },
 	[OPT_NUMA] = { "numa", "mirror|flat", "NUMA nodes of the guest",
 		       "mirror", OPTF_LATER, NULL, words_numa },
 	[OPT_HUGEPAGES] = { "hugepages", "SIZE",

@@ -41,6 +41,8 @@ const struct site_key site_keys[] = {
 	  false },
 	{ "net_encrypt", SITE_BOOL, AT(net_encrypt), "no",
 	  "encrypt what goes over the links between nodes?", false },
+	{ "net_workers", SITE_WORKERS, AT(net_workers), "1",
+	  "threads of a node that carry frames, up to 16", false },
 	{ "lost_after", SITE_SECONDS, AT(lost_after_s), "30",
 	  "seconds that a node may be cut off before its VMs count as failed",
 	  false },
@@ -61,7 +63,6 @@ const struct site_key site_keys[] = {
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
 	{ "max_fam", SITE_SIZE, 0, NULL, "", true },
 	{ "net_link", SITE_TEXT, 0, NULL, "", true },
-	{ "net_workers", SITE_TEXT, 0, NULL, "", true },
 	{ "beacon_interval", SITE_TEXT, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
@@ -88,10 +89,11 @@ static int set_ports(char **at, const char *value, struct errmsg *err)
 
 #define SECONDS_MAX 1000000
 
-static int set_seconds(unsigned int *at, const char *value, struct errmsg *err)
+static int set_uint(unsigned int *at, unsigned long max, const char *value,
+		    struct errmsg *err)
 {
 	unsigned long n;
-	int r = value_uint(value, 1, SECONDS_MAX, &n, err);
+	int r = value_uint(value, 1, max, &n, err);
 
 	if (r == 0)
 		*at = (unsigned int)n;
@@ -142,7 +144,11 @@ static int set_key(struct site *s, const struct site_key *key,
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
 	case SITE_SECONDS:
-		return set_seconds((unsigned int *)(void *)at, value, err);
+		return set_uint((unsigned int *)(void *)at, SECONDS_MAX, value,
+				err);
+	case SITE_WORKERS:
+		return set_uint((unsigned int *)(void *)at, SITE_WORKERS_MAX,
+				value, err);
 	case SITE_BOOL:
 		return value_bool(value, (bool *)at, err);
 	case SITE_OPTION:

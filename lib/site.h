@@ -15,6 +15,8 @@
 
 #define SITE_DEFAULT_PATH SYSCONFDIR "/vmstep/vmstep.conf"
 
+#define SITE_WORKERS_MAX 16 /* that vmstep-net can have */
+
 struct site {
 	char *runtime_dir;    /* sockets and small files of running steps */
 	char *image_path;     /* directories, separated by ':' */
@@ -27,6 +29,7 @@ struct site {
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
 	bool net_encrypt;     /* what goes over the links */
+	unsigned int net_workers;  /* threads that carry frames, a node */
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
 };
@@ -38,7 +41,8 @@ enum site_kind {
 	SITE_SEARCH,  /* absolute paths with ':' between them */
 	SITE_SIZE,
 	SITE_SECONDS,
-	SITE_PORTS, /* FIRST-LAST, or empty */
+	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
+	SITE_PORTS,   /* FIRST-LAST, or empty */
 	SITE_BOOL,
 	SITE_OPTION
 };

@@ -31,6 +31,8 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_APPEND] = { { "quiet", "", "a=1,2;3:4 % @" }, { NULL } },
 	[OPT_CPUS] = { { "1", "4096" },
 		       { "", "0", "4097", "2.5", "-1", "all" } },
+	[OPT_IO_CPUS] = { { "0", "1", "4096" },
+			  { "", "4097", "0.5", "-1", "all" } },
 	[OPT_MEM] = { { "4G", "512", "80%", "1%", "64M" },
 		      { "", "0", "0%", "101%", "4Z", "63M" } },
 	[OPT_ACCEL] = { { "auto", "kvm", "tcg" },

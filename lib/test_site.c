@@ -111,6 +111,8 @@ static void test_bad_lines(void **state)
 	refused(f, "mem_reserve = much\n", -EINVAL, "'much' is not a size");
 	refused(f, "mem_reserve = 0\n", -EINVAL, "'0' is not a size");
 	refused(f, "lost_after = 0\n", -EINVAL, "lost_after: ");
+	refused(f, "net_workers = 0\n", -EINVAL, "net_workers: ");
+	refused(f, "net_workers = 17\n", -EINVAL, "net_workers: ");
 	refused(f, "net_port_range = 40000\n", -EINVAL,
 		"net_port_range: '40000' is not a range of ports");
 	refused(f, "net_port_range = 2-1\n", -EINVAL, "net_port_range: '2-1'");
@@ -216,6 +218,7 @@ static void test_values(void **state)
 				 "mem_reserve = 1G\n"
 				 "default_net_mtu = 1500\n"
 				 "net_encrypt = yes\n"
+				 "net_workers = 16\n"
 				 "net_port_range = 1-2"),
 			 0);
 	assert_string_equal(f->site.runtime_dir, "/a b");
@@ -225,6 +228,7 @@ static void test_values(void **state)
 	assert_int_equal(f->site.mem_reserve, 1 << 30);
 	assert_string_equal(f->site.net_port_range, "1-2");
 	assert_true(f->site.net_encrypt);
+	assert_int_equal(f->site.net_workers, 16);
 	assert_string_equal(f->site.defaults.opt[OPT_NET_MTU].v[0], "1500");
 }
 

@@ -61,31 +61,43 @@ static void on_running(json_t *result, const char *error, void *arg)
 		failed(m, "QEMU does not start the VM", error);
 }
 
-static int pin_all(struct machine *m, json_t *cpus, struct errmsg *err)
+static int pin_vcpus(struct machine *m, json_t *cpus, pid_t *tids,
+		     struct errmsg *err)
 {
 	size_t i;
 	json_t *cpu;
-	int r;
+	int r = 0;
 
-	r = pin_plan(m->pin, m->spec->cpus, m->task->local_id,
-		     m->task->local_tasks, err);
-	if (r <= 0) {
-		if (r == 0)
-			log_debug(
-				"virtual CPUs are not pinned: the task's mask has fewer CPUs");
-		return r;
-	}
 	json_array_foreach (cpus, i, cpu) {
-		json_int_t tid =
-			json_integer_value(json_object_get(cpu, "thread-id"));
-
-		if (i >= m->spec->cpus)
+		if (i >= m->spec->cpus || r < 0)
 			break;
-		r = pin_thread(m->pin, (unsigned int)i, (pid_t)tid, err);
-		if (r < 0)
-			return r;
+		tids[i] = (pid_t)json_integer_value(
+			json_object_get(cpu, "thread-id"));
+		r = pin_thread(m->pin, (unsigned int)i, tids[i], err);
 	}
-	return 0;
+	return r;
+}
+
+static int pin_all(struct machine *m, json_t *cpus, struct errmsg *err)
+{
+	const struct spec *s = m->spec;
+	const struct pin_want want = { s->cpus, s->io_cpus, m->task->local_id,
+				       m->task->local_tasks };
+	_cleanup_free_ pid_t *tids = calloc(s->cpus, sizeof(*tids));
+	int r = pin_plan(m->pin, &want, err);
+
+	if (!tids)
+		return errmsg_set(err, -ENOMEM, "CPU binding");
+	if (r == 0)
+		log_at(s->io_cpus ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+		       "virtual CPUs are not pinned%s: the task's mask has fewer CPUs",
+		       s->io_cpus ? ", and none is kept for I/O" : "");
+	if (r <= 0)
+		return r;
+	r = pin_vcpus(m, cpus, tids, err);
+	if (r == 0 && s->io_cpus)
+		r = pin_others(m->pin, m->pid, tids, s->cpus, err);
+	return r;
 }
 
 static void on_cpus(json_t *result, const char *error, void *arg)

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "netmsg.h"
 #include "netproc.h"
+#include "pin.h"
 #include "port.h"
 
 /* Who starts vmstep-net, and who starts it again:
@@ -79,6 +80,7 @@ struct net {
 	bool qemu_runs;
 	struct loop_timer *port_timer;
 	bool captures;
+	char cpus[NETCTL_CPUS_LEN]; /* for its workers; "": as it likes */
 
 	struct question questions[NET_QUESTIONS];
 	uint32_t last_tag;
@@ -401,6 +403,7 @@ static int introduce(struct net *n, struct errmsg *err)
 
 	m.hello.rank = n->task->rank;
 	m.hello.nranks = n->task->ranks;
+	memcpy(m.hello.cpus, n->cpus, sizeof(n->cpus));
 	r = netmsg_send(n->fd, &m, -1);
 	if (r < 0)
 		return errmsg_set(err, r, "hello to vmstep-net");
@@ -552,6 +555,34 @@ static int find_first(struct net *n, struct errmsg *err)
 
 /* -- life ------------------------------------------------------------------ */
 
+/* It is started on the CPUs of one task, whichever comes first. Where it has
+ * more workers, or CPUs that are kept for it, each helper names its own: those
+ * that are kept, or all. */
+static void choose_cpus(struct net *n)
+{
+	const struct task *t = n->task;
+	const struct spec *s = n->spec;
+	const struct pin_want want = { s->cpus, s->io_cpus, t->local_id,
+				       t->local_tasks };
+	struct pin *pin = NULL;
+	struct errmsg err = { "" };
+	int r;
+
+	if (t->net_workers < 2 && !s->io_cpus)
+		return;
+	r = pin_new(&pin, &err);
+	if (r == 0 && s->bind != BIND_NONE)
+		r = pin_plan(pin, &want, &err);
+	if (r >= 0 && pin_text(pin, n->cpus, sizeof(n->cpus)) < 0)
+		r = errmsg_say(&err, -E2BIG, "their list is too long");
+	if (r < 0) {
+		log_warn("vmstep-net is not told this task's CPUs: %s",
+			 err.text);
+		n->cpus[0] = '\0';
+	}
+	pin_free(pin);
+}
+
 /* Its port, vmstep-net, and the first word to it. */
 static int open_net(struct net *n, struct errmsg *err)
 {
@@ -564,6 +595,8 @@ static int open_net(struct net *n, struct errmsg *err)
 				  t->step_dir);
 	if (n->spec && n->spec->net != NET_NONE)
 		r = port_new(n->spec->net, n->dir, t->rank, &n->port, err);
+	if (r == 0 && n->spec)
+		choose_cpus(n);
 	if (r == 0)
 		r = find_first(n, err);
 	if (r == 0)

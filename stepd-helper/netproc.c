@@ -96,6 +96,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
 	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
+	char workers[32];
 	char hostname[600], domain[300];
 	struct child_fd fds[7] = { { null, 0 },
 				   { null, 1 },
@@ -114,6 +115,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 	snprintf(mtu, sizeof(mtu), "--mtu=%u", s->mtu);
 	snprintf(lost_after, sizeof(lost_after), "--lost-after=%u",
 		 t->lost_after_s);
+	snprintf(workers, sizeof(workers), "--workers=%u", t->net_workers);
 	snprintf(nranks, sizeof(nranks), "--nranks=%u", t->ranks);
 	if ((size_t)snprintf(local, sizeof(local), "--ranks=%s", ranks) >=
 	    sizeof(local))
@@ -145,6 +147,8 @@ int netproc_start(const struct task *t, const struct spec *s,
 		argv[n++] = ports;
 	if (t->net_encrypt)
 		argv[n++] = "--encrypt";
+	if (t->net_workers > 1)
+		argv[n++] = workers;
 	argv[n++] = s->log ? "--log-fd=6" : log;
 	if (s->verbose || s->log)
 		argv[n++] = "--verbose";

@@ -3,9 +3,12 @@
 #include "pin.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <hwloc.h>
 #include <hwloc/linux.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cleanup.h"
@@ -15,6 +18,7 @@ struct pin {
 	hwloc_bitmap_t mask; /* of this process, within the machine's CPUs */
 	unsigned int *cpus;  /* planned, by virtual CPU */
 	unsigned int n;
+	hwloc_bitmap_t kept; /* for I/O and network */
 };
 
 int pin_new(struct pin **ret, struct errmsg *err)
@@ -24,8 +28,10 @@ int pin_new(struct pin **ret, struct errmsg *err)
 	if (!p)
 		return errmsg_set(err, -ENOMEM, "CPU topology");
 	p->mask = hwloc_bitmap_alloc();
-	if (!p->mask || hwloc_topology_init(&p->topo) < 0) {
+	p->kept = hwloc_bitmap_alloc();
+	if (!p->mask || !p->kept || hwloc_topology_init(&p->topo) < 0) {
 		hwloc_bitmap_free(p->mask);
+		hwloc_bitmap_free(p->kept);
 		free(p);
 		return errmsg_set(err, -ENOMEM, "CPU topology");
 	}
@@ -51,29 +57,34 @@ void pin_free(struct pin *p)
 		return;
 	hwloc_topology_destroy(p->topo);
 	hwloc_bitmap_free(p->mask);
+	hwloc_bitmap_free(p->kept);
 	free(p->cpus);
 	free(p);
 }
 
-int pin_plan(struct pin *p, unsigned int n, unsigned int local_id,
-	     unsigned int local_tasks, struct errmsg *err)
+int pin_plan(struct pin *p, const struct pin_want *want, struct errmsg *err)
 {
 	unsigned int have = (unsigned int)hwloc_bitmap_weight(p->mask);
-	unsigned int first, place = 0;
-	int cpu;
+	unsigned int all = want->cpus + want->io, first = 0, place = 0;
+	hwloc_obj_t pu = NULL;
 
-	if (have < n)
+	if (have < all)
 		return 0;
-	first = have / n >= local_tasks && have > n ? local_id * n : 0;
-	p->cpus = calloc(n, sizeof(*p->cpus));
+	if (have / all >= want->local_tasks && have > all)
+		first = want->local_id * all;
+	p->cpus = calloc(want->cpus, sizeof(*p->cpus));
 	if (!p->cpus)
 		return errmsg_set(err, -ENOMEM, "CPU binding");
-	p->n = 0;
-	hwloc_bitmap_foreach_begin (cpu, p->mask)
-		if (place++ >= first && p->n < n)
-			p->cpus[p->n++] = (unsigned int)cpu;
-	hwloc_bitmap_foreach_end();
-	return p->n == n;
+	while ((pu = hwloc_get_next_obj_by_type(p->topo, HWLOC_OBJ_PU, pu))) {
+		if (!hwloc_bitmap_isset(p->mask, pu->os_index))
+			continue;
+		if (place >= first && p->n < want->cpus)
+			p->cpus[p->n++] = pu->os_index;
+		else if (place >= first && place < first + all)
+			hwloc_bitmap_set(p->kept, pu->os_index);
+		place++;
+	}
+	return p->n == want->cpus;
 }
 
 int pin_thread(struct pin *p, unsigned int i, pid_t tid, struct errmsg *err)
@@ -90,4 +101,47 @@ int pin_thread(struct pin *p, unsigned int i, pid_t tid, struct errmsg *err)
 			       p->cpus[i]);
 	hwloc_bitmap_free(one);
 	return r;
+}
+
+static bool is_one_of(pid_t tid, const pid_t *tids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (tids[i] == tid)
+			return true;
+	return false;
+}
+
+int pin_others(struct pin *p, pid_t pid, const pid_t *tids, size_t n,
+	       struct errmsg *err)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *dir;
+	int r = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return errmsg_set(err, -errno, "threads of QEMU");
+	while (r == 0 && (e = readdir(dir))) {
+		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
+
+		/* one that has ended meanwhile needs none */
+		if (tid > 0 && !is_one_of(tid, tids, n) &&
+		    hwloc_linux_set_tid_cpubind(p->topo, tid, p->kept) < 0 &&
+		    errno != ESRCH)
+			r = errmsg_set(err, -errno,
+				       "bind QEMU's I/O to the CPUs kept");
+	}
+	closedir(dir);
+	return r;
+}
+
+int pin_text(const struct pin *p, char *text, size_t size)
+{
+	hwloc_const_bitmap_t set =
+		hwloc_bitmap_iszero(p->kept) ? p->mask : p->kept;
+	int n = hwloc_bitmap_list_snprintf(text, size, set);
+
+	return n < 0 || (size_t)n >= size ? -E2BIG : 0;
 }

@@ -1,13 +1,16 @@
 /* pin.h - which CPU of the task each virtual CPU runs on (hwloc)
  *
- * Slurm has given this process a CPU mask. Where the mask holds just this
- * task's CPUs, virtual CPU i gets the i'th of them. Where it holds enough for
- * all tasks of the node, which then share it (no task affinity), task t takes
- * the t'th part. Else nothing is pinned.
+ * Slurm has given this process a CPU mask; its CPUs are counted as hwloc does,
+ * so that those of one core are neighbours. Where the mask holds just this
+ * task's CPUs, virtual CPU i gets the i'th of them, and those behind are kept
+ * for I/O and network, where that is asked for. Where it holds enough for all
+ * tasks of the node, which then share it (no task affinity), task t takes the
+ * t'th part. Else nothing is pinned.
  */
 #ifndef VMSTEP_PIN_H
 #define VMSTEP_PIN_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -15,14 +18,25 @@
 
 struct pin;
 
+struct pin_want {
+	unsigned int cpus; /* virtual ones */
+	unsigned int io;   /* to be kept besides */
+	unsigned int local_id, local_tasks;
+};
+
 int pin_new(struct pin **ret, struct errmsg *err);
 void pin_free(struct pin *p); /* NULL is fine */
 
-/* Choose CPUs for @n virtual CPUs of task @local_id of @local_tasks. Returns 1
- * when there are enough, 0 when nothing is to be pinned, or -errno. */
-int pin_plan(struct pin *p, unsigned int n, unsigned int local_id,
-	     unsigned int local_tasks, struct errmsg *err);
+/* Choose the CPUs. Returns 1 when there are enough, 0 when nothing is to be
+ * pinned, or -errno. */
+int pin_plan(struct pin *p, const struct pin_want *want, struct errmsg *err);
 /* Bind thread @tid to the CPU planned for virtual CPU @i. */
 int pin_thread(struct pin *p, unsigned int i, pid_t tid, struct errmsg *err);
+/* Bind all threads of process @pid but the @n of @tids to the kept CPUs. */
+int pin_others(struct pin *p, pid_t pid, const pid_t *tids, size_t n,
+	       struct errmsg *err);
+
+/* The kept CPUs, or where none are, the mask: a list as in "0-3,8". -E2BIG. */
+int pin_text(const struct pin *p, char *text, size_t size);
 
 #endif

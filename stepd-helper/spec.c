@@ -70,33 +70,66 @@ static int flag_value(const struct task *t, enum option_id id, bool *ret,
 	return r < 0 ? r : value_bool(text, ret, err);
 }
 
-static int uint_value(const struct task *t, enum option_id id, const char *dflt,
-		      unsigned int *ret, struct errmsg *err)
+static int uint_from(const struct task *t, enum option_id id, unsigned long min,
+		     const char *dflt, unsigned int *ret, struct errmsg *err)
 {
 	_cleanup_free_ char *text = NULL;
 	unsigned long n;
 	int r = one_value(t, id, dflt, &text, err);
 
 	if (r == 0)
-		r = value_uint(text, 1, UINT_MAX, &n, err);
+		r = value_uint(text, min, UINT_MAX, &n, err);
 	if (r == 0)
 		*ret = (unsigned int)n;
 	return r;
+}
+
+static int uint_value(const struct task *t, enum option_id id, const char *dflt,
+		      unsigned int *ret, struct errmsg *err)
+{
+	return uint_from(t, id, 1, dflt, ret, err);
+}
+
+static int resolve_io_cpus(const struct task *t, struct spec *s,
+			   struct errmsg *err)
+{
+	int r = uint_from(t, OPT_IO_CPUS, 0, "0", &s->io_cpus, err);
+
+	if (r < 0 || !s->io_cpus)
+		return r;
+	if (s->bind == BIND_NONE)
+		return errmsg_say(
+			err, -EINVAL,
+			"--vm-io-cpus=%u: with --vm-bind=none no CPU is kept for anything; take one of them out",
+			s->io_cpus);
+	if (s->io_cpus >= t->cpus)
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-io-cpus=%u: the task has %u CPU%s, and its VM needs one of its own; keep fewer, or give the task more by --cpus-per-task",
+			s->io_cpus, t->cpus, t->cpus == 1 ? "" : "s");
+	return 0;
 }
 
 static int resolve_cpus(const struct task *t, struct spec *s,
 			struct errmsg *err)
 {
 	char dflt[16];
-	int r;
+	int r = resolve_io_cpus(t, s, err);
 
-	snprintf(dflt, sizeof(dflt), "%u", t->cpus);
+	if (r < 0)
+		return r;
+	snprintf(dflt, sizeof(dflt), "%u", t->cpus - s->io_cpus);
 	r = uint_value(t, OPT_CPUS, dflt, &s->cpus, err);
 	if (r == 0 && s->cpus > t->cpus)
 		return errmsg_say(
 			err, -ERANGE,
 			"--vm-cpus=%u: the task has %u; ask for fewer, or give it more by --cpus-per-task",
 			s->cpus, t->cpus);
+	if (r == 0 && s->cpus > t->cpus - s->io_cpus)
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-cpus=%u with --vm-io-cpus=%u: the task has %u CPUs; ask for fewer, or give it more by --cpus-per-task",
+			s->cpus, s->io_cpus, t->cpus);
 	return r;
 }
 

@@ -30,8 +30,9 @@ struct spec {
 	int accel; /* enum spec_accel */
 	char *cpu; /* NULL: by accelerator */
 	char *machine;
-	int bind; /* enum spec_bind */
-	int net;  /* enum spec_net */
+	int bind;	      /* enum spec_bind */
+	unsigned int io_cpus; /* of the task's, besides those of cpus */
+	int net;	      /* enum spec_net */
 	struct addr_net cidr;
 	unsigned int mtu;
 	char *hostname;		/* of this guest */

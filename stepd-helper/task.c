@@ -76,6 +76,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		{ "node_id", &t->node_id },
 		{ "cpus", &t->cpus },
 		{ "site.lost_after", &t->lost_after_s },
+		{ "site.net_workers", &t->net_workers },
 	};
 	uint64_t mib;
 	int r = 0;

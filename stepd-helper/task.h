@@ -33,6 +33,7 @@ struct task {
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *net_device, *net_port_range;
 	uint32_t lost_after_s;
+	uint32_t net_workers;
 	bool allow_tcg, net_encrypt;
 	uint64_t mem_reserve;
 };

@@ -105,6 +105,35 @@ static void test_too_many_cpus(void **state)
 	refused(f, -ERANGE, "--vm-cpus=5: the task has 4; ask for fewer");
 }
 
+static void test_io_cpus(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_IO_CPUS, "4");
+	refused(f, -ERANGE,
+		"--vm-io-cpus=4: the task has 4 CPUs, and its VM needs one of its own");
+	give(f, OPT_IO_CPUS, "1");
+	give(f, OPT_CPUS, "4");
+	refused(f, -ERANGE,
+		"--vm-cpus=4 with --vm-io-cpus=1: the task has 4 CPUs");
+	give(f, OPT_CPUS, "2");
+	give(f, OPT_BIND, "none");
+	refused(f, -EINVAL, "--vm-io-cpus=1: with --vm-bind=none");
+	give(f, OPT_BIND, "cores");
+	resolve(f);
+	assert_int_equal(f->s.cpus, 2);
+	assert_int_equal(f->s.io_cpus, 1);
+}
+
+static void test_vm_gets_the_other_cpus(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_IO_CPUS, "1");
+	resolve(f);
+	assert_int_equal(f->s.cpus, 3);
+}
+
 static void test_too_much_memory(void **state)
 {
 	struct fixture *f = *state;
@@ -399,6 +428,9 @@ int main(void)
 		     test_no_image),
 		TEST("more CPUs than the task has are refused",
 		     test_too_many_cpus),
+		TEST("so is keeping more than its VM can spare", test_io_cpus),
+		TEST("what is not kept is the VM's",
+		     test_vm_gets_the_other_cpus),
 		TEST("so is more memory, or too little of it",
 		     test_too_much_memory),
 		TEST("a network too small for the step is refused",

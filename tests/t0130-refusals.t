@@ -77,7 +77,7 @@ for option in "${bad[@]}"; do
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
 for option in save=x input=x output=x mounts=a:b mount-home scratch=1G firmware=uefi \
-	install=x io-cpus=1 numa=flat hugepages fam=1G display=vnc qemu=x \
+	install=x numa=flat hugepages fam=1G display=vnc qemu=x \
 	qemu-arg=x outbound=user tftp=x publish=22 config=x \
 	restore=x bind=numa; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \

@@ -11,7 +11,8 @@
 #	leftovers                  prints what a step left: processes of ours,
 #	                           files, sockets; nothing when clean
 #	clean NAME                 a check that nothing is left, within 20 s
-#	conf LINE...               (re)write vmstep.conf with these lines added
+#	conf LINE...               (re)write vmstep.conf with these lines added,
+#	                           and those of $VMSTEP_CONF ("net_workers = 2")
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # shellcheck source=tests/lib.sh
@@ -24,7 +25,8 @@ plugin=$build/inst/lib/vmstep/vmstep.so
 # shellcheck disable=SC2034
 tiny=$images/tiny.vm
 runtime=/run/vmstep
-export -n VMSTEP_BUILD VMSTEP_IMAGES # srun would take one for VMSTEP_IMAGE
+site_lines=${VMSTEP_CONF-}
+export -n VMSTEP_BUILD VMSTEP_IMAGES VMSTEP_CONF # srun would take one for VMSTEP_IMAGE
 
 [[ -e $plugin ]] ||
 	skip_all "$plugin is not there: build and install first (contrib/check does)"
@@ -34,7 +36,7 @@ export -n VMSTEP_BUILD VMSTEP_IMAGES # srun would take one for VMSTEP_IMAGE
 conf()
 {
 	printf '%s\n' "runtime_dir = $runtime" "image_path = $images" \
-		"mem_reserve = 160M" "$@" >"$tmp/vmstep.conf"
+		"mem_reserve = 160M" ${site_lines:+"$site_lines"} "$@" >"$tmp/vmstep.conf"
 }
 
 vm_cluster()
