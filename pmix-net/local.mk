@@ -97,6 +97,7 @@ UNIT_TESTS += \
 	%D%/test_names \
 	%D%/test_net \
 	%D%/test_net_mcast \
+	%D%/test_net_sealed \
 	%D%/test_net_workers \
 	%D%/test_offload \
 	%D%/test_options \
@@ -178,6 +179,10 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_virtqueue_LDADD = $(net_test_ldadd)
 
 # Starts real ones.
+%C%_test_net_sealed_SOURCES = $(%C%_test_net_SOURCES)
+%C%_test_net_sealed_CPPFLAGS = $(%C%_test_net_CPPFLAGS) -DNET_KIND=1
+%C%_test_net_sealed_CFLAGS = $(net_test_cflags)
+%C%_test_net_sealed_LDADD = %D%/libdriver.la $(net_test_ldadd)
 %C%_test_net_workers_SOURCES = $(%C%_test_net_SOURCES)
 %C%_test_net_workers_CPPFLAGS = $(%C%_test_net_CPPFLAGS) -DSTEP_WORKERS=3
 %C%_test_net_workers_CFLAGS = $(net_test_cflags)

@@ -1347,24 +1347,33 @@ static void what_was_counted_is_told(void **state)
 	step_end(&s);
 }
 
+/* What all nodes have used and how often they woke, in a second. */
+static long work_of_a_second(void)
+{
+	long sum = 0;
+
+	for (int after = 0; after < 2; after++) {
+		for (uint32_t n = 0; n < s.nnodes; n++)
+			sum += (after ? 1 : -1) *
+			       (step_cpu_ticks(&s, n) +
+				step_status(&s, n, "voluntary_ctxt_switches:"));
+		if (!after)
+			poll(NULL, 0, 1000);
+	}
+	return sum;
+}
+
+/* A busy machine may be late with what is done at the start. */
 static void an_idle_step_uses_no_cpu(void **state)
 {
-	long before[3], wakes[3];
+	int64_t until = loop_now_ms() + STEP_WAIT_MS;
 
 	step_begin(&s, 3, 1);
 	step_say_all(&s, NETCTL_READY);
 	step_expect_all(&s, NETCTL_READY);
 	let_guests_settle();
-	for (uint32_t n = 0; n < 3; n++) {
-		before[n] = step_cpu_ticks(&s, n);
-		wakes[n] = step_status(&s, n, "voluntary_ctxt_switches:");
-	}
-	poll(NULL, 0, 1000);
-	for (uint32_t n = 0; n < 3; n++) {
-		assert_int_equal(step_cpu_ticks(&s, n), before[n]);
-		assert_int_equal(step_status(&s, n, "voluntary_ctxt_switches:"),
-				 wakes[n]);
-	}
+	while (work_of_a_second() > 0)
+		assert_true(loop_now_ms() < until);
 	step_end(&s);
 }
 
@@ -1457,14 +1466,21 @@ static void add_rows(const struct CMUnitTest *tests, size_t n,
 	}
 }
 
+/* Most of them wait, for a kind, for as long as make check may take: so each
+ * kind has a program, and they run at the same time. */
+#ifndef NET_KIND
+#define NET_KIND 0
+#endif
+
 int main(void)
 {
-	add_rows(once, ARRAY_SIZE(once), &kinds[0]);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		add_rows(over_links, ARRAY_SIZE(over_links), &kinds[i]);
-		add_rows(over_tcp, ARRAY_SIZE(over_tcp), &kinds[i]);
-		if (kinds[i].flags & WIRE_SEALED)
-			add_rows(sealed, ARRAY_SIZE(sealed), &kinds[i]);
-	}
+	const struct kind *k = &kinds[NET_KIND];
+
+	if (NET_KIND == 0)
+		add_rows(once, ARRAY_SIZE(once), k);
+	add_rows(over_links, ARRAY_SIZE(over_links), k);
+	add_rows(over_tcp, ARRAY_SIZE(over_tcp), k);
+	if (k->flags & WIRE_SEALED)
+		add_rows(sealed, ARRAY_SIZE(sealed), k);
 	return cmocka_run_group_tests_name("net", rows, NULL, NULL);
 }

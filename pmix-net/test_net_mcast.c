@@ -15,12 +15,29 @@
 #include "test_step.h"
 
 #define LEN	100
+#define MARK	60
 #define RANKS	4u /* two on each node */
 #define WAIT_MS 20000
 
 static struct step s;
-static uint8_t frame[2048], got[2048];
+static uint8_t frame[2048], mark[MARK], got[2048];
 static const struct group group = TEST_G4(239, 1, 1, 1);
+
+/* Is there a frame for the group at @rank, before one that is for all and was
+ * sent after? */
+static bool has_got(uint32_t rank)
+{
+	bool has = false;
+	size_t len;
+
+	while ((len = step_get(&s, rank, got, sizeof(got))) == LEN) {
+		assert_false(has);
+		has = true;
+		assert_memory_equal(got, frame, LEN);
+	}
+	assert_int_equal(len, MARK);
+	return has;
+}
 
 /* A frame for the group from rank 0; which ranks get it, a bit each. */
 static unsigned int reached(void)
@@ -28,13 +45,12 @@ static unsigned int reached(void)
 	unsigned int set = 0;
 
 	step_put(&s, 0, frame, test_group_data(frame, 0, &group, LEN));
-	for (uint32_t r = 0; r < RANKS; r++) {
-		if (!step_has_frame(&s, r, 30))
-			continue;
-		set |= 1u << r;
-		assert_int_equal(step_get(&s, r, got, sizeof(got)), LEN);
-		assert_memory_equal(got, frame, LEN);
-	}
+	test_frame(mark, 0, 0, MARK);
+	memcpy(mark, test_broadcast, ADDR_MAC_LEN);
+	step_put(&s, 0, mark, MARK);
+	for (uint32_t r = 1; r < RANKS; r++)
+		set |= (unsigned int)has_got(r) << r;
+	assert_false(step_has_frame(&s, 0, 0));
 	return set;
 }
 
@@ -44,10 +60,12 @@ static void wait_reached(unsigned int set)
 	int64_t until = loop_now_ms() + WAIT_MS;
 	unsigned int now;
 
-	while ((now = reached()) != set)
+	while ((now = reached()) != set) {
 		if (loop_now_ms() > until)
 			fail_msg("frames of a group reach %#x, not %#x", now,
 				 set);
+		poll(NULL, 0, 20);
+	}
 }
 
 static void report(uint32_t rank, bool leave)
