@@ -147,6 +147,7 @@ static void pump(struct peer *p)
 			buf_return(p->mesh->env.pool, b);
 		} else if (link_send(p->link, b) < 0) {
 			outq_put_back(&p->q, b);
+			p->lane_next = false; /* that one goes first */
 			p->blocked = true;
 		} else {
 			p->rested = rest;
