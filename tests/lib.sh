@@ -18,7 +18,8 @@
 #	wait_for SECONDS CMD...  poll until CMD succeeds; 1 when the time is up
 #	at_exit CMD...           run CMD when the test ends, however; last one first
 #	                         (not from $(...), nor under ok, which is one)
-#	diag TEXT...             a comment in the output
+#	diag LINE...             a comment in the output
+#	fail NAME LINE...        a check that failed, and why; pass NAME
 #	need CMD...              skip_all unless all commands are there
 #
 # For tests that want a Slurm (root only; see contrib/minicluster --help):
@@ -43,10 +44,16 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 test_user=vmtest
 tap_count=0 tap_failed=0 tap_exit=()
 
-diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+diag() { printf '%s\n' "$@" | sed 's/^/# /'; }
 
 pass() { echo "ok $((++tap_count)) - $1"; }
-fail() { echo "not ok $((++tap_count)) - $1"; tap_failed=$((tap_failed + 1)); }
+# what prove shows of a test without -v is its standard error
+fail()
+{
+	echo "not ok $((++tap_count)) - $1"
+	tap_failed=$((tap_failed + 1))
+	diag "${0##*/}: $tap_count - $1 failed" "${@:2}" >&2
+}
 
 ok()
 {
@@ -57,8 +64,7 @@ ok()
 	if ((status == 0)); then
 		pass "$name"
 	else
-		fail "$name"
-		diag "$* -> $status"$'\n'"$out"
+		fail "$name" "$* -> $status" "$out"
 	fi
 }
 
@@ -70,9 +76,7 @@ is()
 	if [[ $2 == "$3" ]]; then
 		pass "$1"
 	else
-		fail "$1"
-		diag "got:  $2"
-		diag "want: $3"
+		fail "$1" "got:  $2" "want: $3"
 	fi
 }
 
@@ -81,9 +85,7 @@ like()
 	if [[ $2 =~ $3 ]]; then
 		pass "$1"
 	else
-		fail "$1"
-		diag "got:  $2"
-		diag "want: /$3/"
+		fail "$1" "got:  $2" "want: /$3/"
 	fi
 }
 

@@ -22,8 +22,7 @@ in_seconds()
 	local name=$1 limit=$2 from=$SECONDS
 	ended
 	if ((SECONDS - from <= limit)); then pass "$name"; else
-		fail "$name"
-		diag "took $((SECONDS - from)) s: $(cat "$tmp/err")"
+		fail "$name" "took $((SECONDS - from)) s: $(cat "$tmp/err")"
 	fi
 }
 says() { like "and says so" "$(cat "$tmp/err")" "$1"; }

@@ -13,7 +13,7 @@ refused()
 	vrun "$@" >"$tmp/out"
 	is "$name: status $want" $? "$want"
 	like "... and says why" "$(cat "$tmp/err")" "$regex"
-	[[ ! -s $tmp/out ]] || { fail "... but something ran"; diag "$(cat "$tmp/out")"; }
+	[[ ! -s $tmp/out ]] || { fail "... but something ran" "$(cat "$tmp/out")"; }
 }
 
 cd "$tmp/home" || exit 1

@@ -18,8 +18,8 @@ kib=$(vrun -n1 --mem=700M --vm-image=tiny \
 if ((kib > 400 * 1024 && kib < 540 * 1024)); then
 	pass "the guest's memory is the step's less the reserve of 160M"
 else
-	fail "the guest's memory is the step's less the reserve of 160M"
-	diag "MemTotal $kib kB of 700M"
+	fail "the guest's memory is the step's less the reserve of 160M" \
+		"MemTotal $kib kB of 700M"
 fi
 vrun -n1 --mem=700M --vm-image=tiny sh -c '
 	dd if=/dev/zero of=/dev/shm/x bs=1M count=400 2>/dev/null; echo used' >"$tmp/out"

@@ -82,7 +82,6 @@ clean()
 	if wait_for 20 is_clean; then
 		pass "$1"
 	else
-		fail "$1"
-		diag "$(leftovers)"
+		fail "$1" "$(leftovers)"
 	fi
 }
