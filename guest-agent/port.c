@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "crc32c.h"
 #include "frame.h"
 
 #define PORTS_DIR "/sys/class/virtio-ports"
@@ -118,7 +119,7 @@ int port_claim(const char *path)
 		return -errno;
 	len = snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1,
 		       "vmstep-agent:%08x:%.60s",
-		       path ? frame_crc32c(path, strlen(path)) : 0,
+		       path ? crc32c(0, path, strlen(path)) : 0,
 		       path ? path : PORT_NAME);
 	if (bind(fd, (struct sockaddr *)&sa,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +

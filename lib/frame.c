@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "crc32c.h"
 
 /* As they lie on the wire. */
 struct wire_header {
@@ -52,26 +53,6 @@ static const struct rule {
 };
 static_assert(ARRAY_SIZE(rules) == FRAME_TYPES, "a rule for each type");
 
-uint32_t frame_crc32c(const void *bytes, size_t len)
-{
-	/* four bits at a time; 0x82f63b78 is the polynomial, reflected */
-	static const uint32_t table[16] = {
-		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
-		0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
-	};
-	const uint8_t *p = bytes;
-	uint32_t crc = ~0u;
-
-	while (len--) {
-		crc ^= *p++;
-		crc = crc >> 4 ^ table[crc & 15];
-		crc = crc >> 4 ^ table[crc & 15];
-	}
-	return ~crc;
-}
-
 void frame_encode(const struct frame *f, uint8_t bytes[FRAME_HEADER])
 {
 	struct wire_header w = {
@@ -82,7 +63,7 @@ void frame_encode(const struct frame *f, uint8_t bytes[FRAME_HEADER])
 		.length = htole32(f->length),
 	};
 
-	w.crc = htole32(frame_crc32c(&w, offsetof(struct wire_header, crc)));
+	w.crc = htole32(crc32c(0, &w, offsetof(struct wire_header, crc)));
 	memcpy(bytes, &w, sizeof(w));
 }
 
@@ -118,7 +99,7 @@ int frame_decode(const uint8_t bytes[FRAME_HEADER], struct frame *ret,
 		return errmsg_say(err, -EBADMSG,
 				  "no frame where one should begin");
 	if (le32toh(w.crc) !=
-	    frame_crc32c(bytes, offsetof(struct wire_header, crc)))
+	    crc32c(0, bytes, offsetof(struct wire_header, crc)))
 		return errmsg_say(err, -EBADMSG, "a frame with a bad checksum");
 	f = (struct frame){ w.type, w.flags, le32toh(w.channel),
 			    le32toh(w.length) };

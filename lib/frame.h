@@ -79,7 +79,4 @@ void frame_credit_encode(const struct frame_credit *c,
 void frame_credit_decode(const uint8_t bytes[FRAME_CREDIT_LEN],
 			 struct frame_credit *ret);
 
-/* CRC-32C: polynomial 0x1EDC6F41 (Castagnoli; RFC 3720, appendix B.4). */
-uint32_t frame_crc32c(const void *bytes, size_t len);
-
 #endif

@@ -1,7 +1,9 @@
 # What two or more parts need, one subject a module. libcore has nothing but
 # libc under it and may go into the plugin; libprog is for programs.
-# librpc brings jansson, which what links it chooses: shared, or static.
-noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la
+# librpc brings jansson, libfiles libcrypto; what links them chooses: shared, or
+# static.
+noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
+	%D%/libfiles.la
 
 %C%_libcore_la_SOURCES = \
 	%D%/addr.c %D%/addr.h \
@@ -16,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la
 
 %C%_libprog_la_SOURCES = \
 	%D%/counters.c %D%/counters.h \
+	%D%/crc32c.c %D%/crc32c.h \
 	%D%/log.c %D%/log.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/frame.c %D%/frame.h \
@@ -29,10 +32,21 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la
 %C%_librpc_la_SOURCES = %D%/rpc.c %D%/rpc.h
 %C%_librpc_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 
+# Files and trees as streams: what blocks, for processes that do nothing else.
+%C%_libfiles_la_SOURCES = \
+	%D%/digest.c %D%/digest.h \
+	%D%/filedata.c %D%/filedata.h \
+	%D%/flow.c %D%/flow.h \
+	%D%/newfile.c %D%/newfile.h \
+	%D%/tar.c %D%/tar.h \
+	%D%/tree.h %D%/tree_receive.c %D%/tree_send.c
+%C%_libfiles_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS)
+
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_addr \
 	%D%/test_desc \
+	%D%/test_files \
 	%D%/test_log \
 	%D%/test_loop \
 	%D%/test_mux \
@@ -42,6 +56,9 @@ UNIT_TESTS += \
 	%D%/test_rankset \
 	%D%/test_site \
 	%D%/test_value
+%C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
+	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_rankset_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_log_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

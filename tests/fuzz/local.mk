@@ -16,6 +16,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
 	%D%/fuzz_stream \
+	%D%/fuzz_tar \
 	%D%/fuzz_vhost
 fuzz_ldflags = -fsanitize=fuzzer
 fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
@@ -59,6 +60,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = $(fuzz_net)
+%C%_fuzz_tar_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_tar_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_tar_LDADD = lib/libfiles.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_vhost_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_vhost_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
@@ -67,5 +71,5 @@ EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
 	%D%/fuzz_netstats.c %D%/fuzz_rpc.c %D%/fuzz_segment.c \
-	%D%/fuzz_stream.c %D%/fuzz_vhost.c
+	%D%/fuzz_stream.c %D%/fuzz_tar.c %D%/fuzz_vhost.c
 endif
