@@ -14,6 +14,7 @@ struct agent {
 	struct mux *mux; /* owned by session.c; NULL: no port */
 	struct rpc *rpc;
 	struct procs *procs;			      /* proc.c */
+	struct jobs *jobs;			      /* job.c */
 	struct shutdown *shutdown;		      /* power.c */
 	LIST_HEAD(netconf_waits, netconf_wait) waits; /* netconf.c */
 };

@@ -7,7 +7,12 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/agent.h \
 	%D%/account.c %D%/account.h \
 	%D%/command.c %D%/command.h \
+	%D%/file.c %D%/file.h \
+	%D%/filecopy.c %D%/filecopy.h \
+	%D%/filelist.c %D%/filelist.h \
+	%D%/fileremove.c %D%/fileremove.h \
 	%D%/hostsfile.c %D%/hostsfile.h \
+	%D%/job.c %D%/job.h \
 	%D%/netconf.c %D%/netconf.h \
 	%D%/netlink.c %D%/netlink.h \
 	%D%/param.c %D%/param.h \
@@ -20,33 +25,40 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/spawn.c %D%/spawn.h \
 	%D%/start.c %D%/start.h \
 	%D%/sysinfo.c %D%/sysinfo.h
-%C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+%C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
+agent_libs = %D%/libagent.la lib/librpc.la lib/libfiles.la lib/libprog.la \
+	lib/libcore.la
 
 %C%_vmstep_agent_SOURCES = %D%/vmstep-agent.c
 %C%_vmstep_agent_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
-%C%_vmstep_agent_LDADD = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la
+%C%_vmstep_agent_LDADD = $(agent_libs)
 if SANITIZE
-%C%_vmstep_agent_LDADD += $(JANSSON_LIBS)
+%C%_vmstep_agent_LDADD += $(JANSSON_LIBS) $(CRYPTO_LIBS)
 else
-%C%_vmstep_agent_LDADD += $(JANSSON_STATIC_LIBS)
+%C%_vmstep_agent_LDADD += $(JANSSON_STATIC_LIBS) $(CRYPTO_STATIC_LIBS)
 %C%_vmstep_agent_LDFLAGS = -all-static
 endif
 
-# test_agent runs the real agent, over a unix socket and without a VM.
+# test_agent and test_file run the real agent, over a unix socket and without a
+# VM.
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_account \
 	%D%/test_agent \
+	%D%/test_file \
 	%D%/test_hostsfile \
 	%D%/test_resolvconf \
 	%D%/test_rpc
 AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
-AGENT_TEST_LIBS = %D%/libagent.la lib/librpc.la lib/libprog.la lib/libcore.la \
-	$(JANSSON_LIBS) $(CMOCKA_LIBS)
+AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_account_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_account_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_agent_SOURCES = %D%/test_agent.c %D%/test_host.c %D%/test_host.h
 %C%_test_agent_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_agent_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_file_SOURCES = %D%/test_file.c %D%/test_host.c %D%/test_host.h
+%C%_test_file_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_file_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_resolvconf_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_resolvconf_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)

@@ -57,7 +57,7 @@ static char *base64_encode(const char *text, size_t len)
 }
 
 static int decode_b64(const json_t *value, const char *name, char **ret,
-		      struct errmsg *err)
+		      size_t *ret_len, struct errmsg *err)
 {
 	const json_t *b64 = json_object_get(value, "b64");
 	_cleanup_free_ char *text = NULL;
@@ -72,35 +72,42 @@ static int decode_b64(const json_t *value, const char *name, char **ret,
 			  text);
 	if (n < 0)
 		return errmsg_say(err, -EINVAL, "%s: not base64", name);
-	if (memchr(text, '\0', (size_t)n))
-		return errmsg_say(err, -EINVAL, "%s: has a NUL byte", name);
 	text[n] = '\0';
 	*ret = TAKE_PTR(text);
+	*ret_len = (size_t)n;
+	return 0;
+}
+
+static int value_bytes(const json_t *value, const char *name, char **ret,
+		       size_t *ret_len, struct errmsg *err)
+{
+	size_t len = json_string_length(value);
+
+	if (json_is_object(value))
+		return decode_b64(value, name, ret, ret_len, err);
+	if (!json_is_string(value))
+		return errmsg_say(err, -EINVAL, "%s: not a text", name);
+	*ret = malloc(len + 1);
+	if (!*ret)
+		return errmsg_set(err, -ENOMEM, "%s", name);
+	memcpy(*ret, json_string_value(value), len + 1);
+	*ret_len = len;
 	return 0;
 }
 
 int param_value_text(const json_t *value, const char *name, char **ret,
 		     struct errmsg *err)
 {
-	char *text = NULL;
-	int r;
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r = value_bytes(value, name, &text, &len, err);
 
-	if (json_is_object(value)) {
-		r = decode_b64(value, name, &text, err);
-		if (r < 0)
-			return r;
-	} else if (!json_is_string(value)) {
-		return errmsg_say(err, -EINVAL, "%s: not a text", name);
-	} else if (strlen(json_string_value(value)) !=
-		   json_string_length(value)) {
+	if (r < 0)
+		return r;
+	if (strlen(text) != len)
 		return errmsg_say(err, -EINVAL, "%s: has a NUL byte", name);
-	} else {
-		text = strdup(json_string_value(value));
-		if (!text)
-			return errmsg_set(err, -ENOMEM, "%s", name);
-	}
 	free(*ret);
-	*ret = text;
+	*ret = TAKE_PTR(text);
 	return 0;
 }
 
@@ -165,13 +172,31 @@ int param_word(const json_t *params, const char *name, const char *const *words,
 			  name);
 }
 
-json_t *param_from_text(const char *text)
+int param_bytes(const json_t *params, const char *name, char **ret,
+		size_t *ret_len, struct errmsg *err)
 {
-	json_t *s = json_string(text); /* NULL where it is not UTF-8 */
-	_cleanup_free_ char *b64 = NULL;
+	const json_t *value = json_object_get(params, name);
 
+	*ret = NULL;
+	*ret_len = 0;
+	return is_missing(value) ? 0
+				 : value_bytes(value, name, ret, ret_len, err);
+}
+
+json_t *param_from_bytes(const char *data, size_t len)
+{
+	_cleanup_free_ char *b64 = NULL;
+	json_t *s = NULL;
+
+	if (!memchr(data, '\0', len))	     /* which many parsers refuse */
+		s = json_stringn(data, len); /* NULL where it is not UTF-8 */
 	if (s)
 		return s;
-	b64 = base64_encode(text, strlen(text));
+	b64 = base64_encode(data, len);
 	return b64 ? json_pack("{s:s}", "b64", b64) : NULL;
+}
+
+json_t *param_from_text(const char *text)
+{
+	return param_from_bytes(text, strlen(text));
 }

@@ -29,7 +29,13 @@ int param_word(const json_t *params, const char *name, const char *const *words,
 int param_value_text(const json_t *value, const char *name, char **ret,
 		     struct errmsg *err);
 
+/* Any bytes, NUL among them, to be freed; *ret is NULL where @name is missing
+ * or null. */
+int param_bytes(const json_t *params, const char *name, char **ret,
+		size_t *ret_len, struct errmsg *err);
+
 /* The text as JSON, as {"b64"} where it has to be; NULL without memory. */
 json_t *param_from_text(const char *text);
+json_t *param_from_bytes(const char *data, size_t len);
 
 #endif

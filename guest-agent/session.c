@@ -10,6 +10,8 @@
 
 #include "cleanup.h"
 #include "command.h"
+#include "file.h"
+#include "filecopy.h"
 #include "log.h"
 #include "netconf.h"
 #include "port.h"
@@ -19,6 +21,20 @@
 
 /* All that the host may ask. */
 static const struct rpc_method methods[] = {
+	{ "file.get", filecopy_get },
+	{ "file.hash", file_hash },
+	{ "file.list", file_list },
+	{ "file.mkdir", file_mkdir },
+	{ "file.put", filecopy_put },
+	{ "file.read", file_read },
+	{ "file.readlink", file_readlink },
+	{ "file.remove", file_remove },
+	{ "file.rename", file_rename },
+	{ "file.set", file_set },
+	{ "file.stat", file_stat },
+	{ "file.symlink", file_symlink },
+	{ "file.truncate", file_truncate },
+	{ "file.write", file_write },
 	{ "net.configure", netconf_configure },
 	{ "proc.kill_all", proc_kill_all },
 	{ "proc.list", proc_list },
@@ -28,6 +44,8 @@ static const struct rpc_method methods[] = {
 	{ "sys.info", sysinfo_get },
 	{ "sys.time.set", sysinfo_set_time },
 	{ "task.echo", sysinfo_echo },
+	{ "tree.get", filecopy_tree_get },
+	{ "tree.put", filecopy_tree_put },
 	{ "vm.shutdown", power_shutdown },
 	{ 0 },
 };

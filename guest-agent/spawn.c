@@ -117,18 +117,23 @@ static bool child_stdio(const struct spawn *s, int *status)
 	return child_dup(in, 0) && child_dup(out, 1) && child_dup(err, 2);
 }
 
-static bool child_user(const struct account *a)
+int spawn_become(const struct account *a)
 {
-	if (geteuid() != 0) { /* an agent under test: nothing to become */
-		errno = EPERM;
-		return a->uid == geteuid();
-	}
+	if (geteuid() != 0) /* an agent under test: nothing to become */
+		return a->uid == geteuid() ? 0 : -EPERM;
 	if (setgroups(a->n_groups, a->groups) < 0 ||
 	    setresgid(a->gid, a->gid, a->gid) < 0 ||
 	    setresuid(a->uid, a->uid, a->uid) < 0)
-		return false;
-	errno = EPERM;
-	return a->uid == 0 || setuid(0) < 0; /* it must be gone */
+		return -errno;
+	/* it must be gone */
+	return a->uid == 0 || setuid(0) < 0 ? 0 : -EPERM;
+}
+
+void spawn_reset(void)
+{
+	child_reset_signals();
+	child_reset_oom();
+	umask(022);
 }
 
 static bool child_cwd(const struct spawn *s)
@@ -159,17 +164,18 @@ static _Noreturn void child_exec(const struct spawn *s,
 static _Noreturn void child_run(const struct spawn *s,
 				const struct candidates *c, int status)
 {
-	child_reset_signals();
-	child_reset_oom();
-	umask(022);
+	int r;
+
+	spawn_reset();
 	if (setsid() < 0)
 		child_fail(status, SPAWN_SESSION, errno);
 	if (!child_stdio(s, &status))
 		child_fail(status, SPAWN_STDIO, errno);
 	if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
 		child_fail(status, SPAWN_SESSION, errno);
-	if (!child_user(s->user))
-		child_fail(status, SPAWN_USER, errno);
+	r = spawn_become(s->user);
+	if (r < 0)
+		child_fail(status, SPAWN_USER, -r);
 	if (!child_cwd(s))
 		child_fail(status, SPAWN_CWD, errno);
 	child_exec(s, c, status);

@@ -46,6 +46,11 @@ struct spawn_failure {
  * as soon as the program runs. Else -errno. */
 int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_fd,
 		struct errmsg *err);
+/* In any child, after fork: what is the agent's own goes, as its signals' masks
+ * and its place when memory runs out. Async-signal-safe. */
+void spawn_reset(void);
+/* Become the user, for good. Without root: only who one is. -errno. */
+int spawn_become(const struct account *a);
 /* The words for @f: "no such command: foo". */
 void spawn_failure_text(const struct spawn_failure *f, const char *program,
 			const char *cwd, struct errmsg *ret);

@@ -1,8 +1,8 @@
 /* vmstep-agent - the host's hand in a guest
  *
  * Waits at a virtio port for vmstep-helper and does what it asks: sets the
- * network up, runs commands, ends the guest (doc/agent-port.md). Static, one
- * thread, one event loop.
+ * network up, runs commands, copies files, ends the guest (doc/agent-port.md).
+ * Static, one thread, one event loop.
  *
  * Starts early: nothing is needed but a kernel, /dev and /proc.
  */
@@ -20,6 +20,7 @@
 
 #include "agent.h"
 #include "cleanup.h"
+#include "job.h"
 #include "log.h"
 #include "netconf.h"
 #include "port.h"
@@ -189,6 +190,8 @@ static int serve(const struct options *o, struct errmsg *err)
 		r = loop_signal(a.loop, SIGINT, on_terminate, &a, err);
 	if (r == 0 && !(a.procs = procs_new(&a)))
 		r = errmsg_set(err, -ENOMEM, "process table");
+	if (r == 0 && !(a.jobs = jobs_new(&a)))
+		r = errmsg_set(err, -ENOMEM, "table of jobs");
 	if (r == 0)
 		r = session_new(&a, o->port, &session, err);
 	if (r == 0)
@@ -197,6 +200,7 @@ static int serve(const struct options *o, struct errmsg *err)
 	netconf_free(&a);
 	power_free(&a);
 	procs_free(a.procs);
+	jobs_free(a.jobs);
 	session_free(session);
 	loop_free(a.loop);
 	return r;

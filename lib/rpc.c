@@ -148,10 +148,16 @@ static const char *error_name(enum rpc_error code)
 	case RPC_INVALID_PARAMS:
 	case RPC_INTERNAL:
 		break;
+	case RPC_E_NOTASK:
+		return "E_NOTASK";
 	case RPC_E_UNREACHABLE:
 		return "E_UNREACHABLE";
+	case RPC_E_NOAGENT:
+		return "E_NOAGENT";
 	case RPC_E_TIMEOUT:
 		return "E_TIMEOUT";
+	case RPC_E_CANCELLED:
+		return "E_CANCELLED";
 	case RPC_E_PERM:
 		return "E_PERM";
 	case RPC_E_NOTSUP:
@@ -162,12 +168,24 @@ static const char *error_name(enum rpc_error code)
 		return "E_BUSY";
 	case RPC_E_NOENT:
 		return "E_NOENT";
+	case RPC_E_EXIST:
+		return "E_EXIST";
 	case RPC_E_TOOBIG:
 		return "E_TOOBIG";
 	case RPC_E_FULL:
 		return "E_FULL";
 	case RPC_E_OS:
 		return "E_OS";
+	case RPC_E_LOST:
+		return "E_LOST";
+	case RPC_E_GONE:
+		return "E_GONE";
+	case RPC_E_PROTO:
+		return "E_PROTO";
+	case RPC_E_QMP:
+		return "E_QMP";
+	case RPC_E_RANGE:
+		return "E_RANGE";
 	}
 	return NULL;
 }
@@ -212,7 +230,17 @@ enum rpc_error rpc_error_of(int error)
 		return RPC_E_BUSY;
 	case EMFILE:
 	case ENOBUFS:
+	case ENOSPC:
+	case EDQUOT:
 		return RPC_E_FULL;
+	case EEXIST:
+	case ENOTEMPTY:
+		return RPC_E_EXIST;
+	case EBADMSG:
+	case ENODATA:
+		return RPC_E_PROTO;
+	case ECANCELED:
+		return RPC_E_CANCELLED;
 	case ETIMEDOUT:
 		return RPC_E_TIMEOUT;
 	default:
