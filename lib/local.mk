@@ -27,6 +27,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/localsock.c %D%/localsock.h \
 	%D%/netctl.h \
 	%D%/netmsg.c %D%/netmsg.h \
+	%D%/opmsg.c %D%/opmsg.h \
+	%D%/opq.c %D%/opq.h \
 	%D%/netstats.c %D%/netstats.h
 
 %C%_librpc_la_SOURCES = %D%/rpc.c %D%/rpc.h
@@ -51,6 +53,7 @@ UNIT_TESTS += \
 	%D%/test_loop \
 	%D%/test_mux \
 	%D%/test_netstats \
+	%D%/test_opq \
 	%D%/test_option \
 	%D%/test_plain \
 	%D%/test_rankset \
@@ -73,6 +76,8 @@ UNIT_TESTS += \
 %C%_test_addr_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_desc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_desc_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_opq_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_opq_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_option_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_option_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -15,6 +15,8 @@
  *     |---------------------------------->|
  *     | CAPTURE (+ pipe)                  |  where its frames are wanted
  *     |---------------------------------->|
+ *     | OPS (+ socket)                    |  for messages between tasks
+ *     |---------------------------------->|
  *     | TABLE key, sizes (+ memfd)        |  the node's lowest rank
  *     |---------------------------------->|
  *     |            TABLE (+ memfd)        |  to all, for them to keep
@@ -39,7 +41,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define NETCTL_VERSION	4
+#define NETCTL_VERSION	5
 #define NETCTL_KEY_LEN	32
 #define NETCTL_TEXT_LEN 160
 #define NETCTL_CPUS_LEN 152
@@ -57,6 +59,7 @@ enum netctl_type {
 	NETCTL_LOST,
 	NETCTL_STATS,
 	NETCTL_REPORT,
+	NETCTL_OPS,
 };
 
 /* What lies behind a port's descriptor. */
@@ -76,6 +79,9 @@ struct netctl {
 	uint32_t version; /* NETCTL_VERSION */
 	uint32_t type;	  /* enum netctl_type */
 	union {
+		/* OPS has nothing but its descriptor, vmstep-net's end of a
+		 * SOCK_SEQPACKET pair: batches of opmsg.h go over it both
+		 * ways. A further one takes the place of the one before. */
 		struct {
 			uint32_t rank;
 			uint32_t nranks;

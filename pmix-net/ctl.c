@@ -278,6 +278,14 @@ static int take_capture(struct conn *c, int *fd, struct errmsg *err)
 	return c->ctl->ops.capture(c->rank, TAKE_FD(*fd), err, c->ctl->arg);
 }
 
+static int take_ops(struct conn *c, int *fd, struct errmsg *err)
+{
+	if (*fd < 0)
+		return errmsg_say(err, -EINVAL,
+				  "vmstep-net: messages without a socket");
+	return c->ctl->ops.ops(c->rank, TAKE_FD(*fd), err, c->ctl->arg);
+}
+
 static int take_state(struct conn *c, const struct netctl *msg,
 		      struct errmsg *err)
 {
@@ -364,6 +372,8 @@ static int take_msg(struct conn *c, const struct netctl *msg, int *fd,
 		return take_port(c, msg, fd, err);
 	if (msg->type == NETCTL_CAPTURE)
 		return take_capture(c, fd, err);
+	if (msg->type == NETCTL_OPS)
+		return take_ops(c, fd, err);
 	if (msg->type == NETCTL_TABLE)
 		return ctl->ops.table(msg, *fd, err, ctl->arg);
 	if (msg->type == NETCTL_STATE)

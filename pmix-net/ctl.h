@@ -36,6 +36,8 @@ struct ctl_ops {
 		    struct errmsg *err, void *arg);
 	/* Where its frames are to be written; as with a port. */
 	int (*capture)(uint32_t rank, int fd, struct errmsg *err, void *arg);
+	/* The socket for its messages; as with a port. */
+	int (*ops)(uint32_t rank, int fd, struct errmsg *err, void *arg);
 	/* @fd is borrowed. < 0 with words: refuse the helper. */
 	int (*table)(const struct netctl *msg, int fd, struct errmsg *err,
 		     void *arg);

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WIRE_VERSION   3
+#define WIRE_VERSION   4
 #define WIRE_MAGIC     "vmstepLK" /* 8 bytes, without the final NUL */
 #define WIRE_NONCE     32
 #define WIRE_PROOF     32
@@ -49,6 +49,7 @@ enum wire_type {
 	WIRE_GROUPS, /* which multicast groups its sender wants: groups.h */
 	WIRE_REST,   /* empty: no more over this link, which was idle */
 	WIRE_REPORT, /* a piece of what a node has counted: tally.h */
+	WIRE_OPS,    /* records of messages between tasks: opmsg.h */
 };
 
 /* What the sender left for a card to do: struct offload of packet.h, and the

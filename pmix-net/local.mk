@@ -42,6 +42,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
 	%D%/record.c %D%/record.h \
+	%D%/relay.c %D%/relay.h \
 	%D%/tally.c %D%/tally.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \

@@ -61,9 +61,11 @@ struct peer {
 	struct counters counts;
 
 	struct outq q;
-	bool lane_next; /* other workers' batches go before those of q */
-	bool blocked;	/* the link takes no more for now */
-	bool was_full;	/* someone may wait for room */
+	bool ops_next;	      /* messages between tasks go before frames */
+	struct buf *ops_held; /* a batch of them that the link refused */
+	bool lane_next;	      /* other workers' batches go before those of q */
+	bool blocked;	      /* the link takes no more for now */
+	bool was_full;	      /* someone may wait for room */
 	struct round_job flush;
 	size_t taken; /* bytes of the incoming batch that are done with */
 	size_t taken_frames;
@@ -111,9 +113,9 @@ static struct peer *of_flush(struct round_job *job)
 
 /* -- the queue ------------------------------------------------------------ */
 
-/* Control messages, then in turns from the queue and from the other workers'
- * lanes. BYE is the last of the queue. */
-static struct buf *next_message(struct peer *p)
+/* In turns from the queue and from the other workers' lanes. BYE is the last of
+ * the queue. */
+static struct buf *next_frames(struct peer *p)
 {
 	struct mesh *m = p->mesh;
 	struct buf *b = NULL;
@@ -128,9 +130,71 @@ static struct buf *next_message(struct peer *p)
 	return b;
 }
 
+static bool has_ops(const struct peer *p)
+{
+	const struct mesh_env *env = &p->mesh->env;
+
+	return p->ops_held || env->ops->has_ops(p->node, env->arg);
+}
+
+/* A batch of messages between tasks; NULL: there is none now. */
+static struct buf *next_ops(struct peer *p)
+{
+	const struct mesh_env *env = &p->mesh->env;
+	struct buf *b = TAKE_PTR(p->ops_held);
+	size_t len;
+
+	if (b || p->said_bye || !has_ops(p))
+		return b;
+	b = buf_lend_always(env->pool);
+	if (!b)
+		return NULL;
+	len = env->ops->fill_ops(p->node, b->data + sizeof(struct wire_header),
+				 WIRE_BATCH_BYTES, env->arg);
+	wire_put32(b->data, WIRE_OPS);
+	wire_put32(b->data + 4, (uint32_t)len);
+	b->end = sizeof(struct wire_header) + len;
+	if (len)
+		return b;
+	buf_return(env->pool, b);
+	return NULL;
+}
+
+/* Control messages, then batches of frames and of messages between tasks in
+ * turns: neither waits for more than one batch of the other. */
+static struct buf *next_message(struct peer *p)
+{
+	struct buf *b = NULL;
+
+	if (p->ops_next && !p->q.control.head)
+		b = next_ops(p);
+	p->ops_next = !b;
+	if (!b)
+		b = next_frames(p);
+	return b ? b : next_ops(p);
+}
+
 static bool has_frames(const struct peer *p)
 {
 	return !outq_is_empty(&p->q) || lanes_has(p->mesh->lanes, p->node);
+}
+
+/* What waits for a link. */
+static bool has_any(const struct peer *p)
+{
+	return has_frames(p) || has_ops(p);
+}
+
+/* The link has not taken it: it is the next of its kind. */
+static void put_back(struct peer *p, struct buf *b)
+{
+	if (wire_get32(b->data) == WIRE_OPS) {
+		p->ops_held = b;
+		p->ops_next = true;
+	} else {
+		outq_put_back(&p->q, b);
+		p->lane_next = false; /* that one goes first */
+	}
 }
 
 static void pump(struct peer *p)
@@ -146,8 +210,7 @@ static void pump(struct peer *p)
 		if (rest && !p->rest_due) { /* was for a link that is gone */
 			buf_return(p->mesh->env.pool, b);
 		} else if (link_send(p->link, b) < 0) {
-			outq_put_back(&p->q, b);
-			p->lane_next = false; /* that one goes first */
+			put_back(p, b);
 			p->blocked = true;
 		} else {
 			p->rested = rest;
@@ -388,6 +451,7 @@ static void peer_free(struct peer *p)
 	flow_forget_inlet(p->mesh->env.flow, &p->in);
 	flow_forget_outlet(p->mesh->env.flow, &p->out);
 	round_forget(p->mesh->env.round, &p->flush);
+	buf_return(p->mesh->env.pool, p->ops_held);
 	outq_done(&p->q);
 	free(p);
 }
@@ -405,7 +469,7 @@ static void watch_idle(struct mesh *m)
 static bool is_idle(const struct peer *p)
 {
 	return !p->used && !p->said_bye && !p->rest_due && !p->in.awaits &&
-	       !has_frames(p);
+	       !has_any(p);
 }
 
 static void rest(struct peer *p)
@@ -446,7 +510,7 @@ static void rest_is_over(struct peer *p)
 	set_link(p, NULL);
 	m->env.ops->closed(p->node, m->env.arg);
 	tell_workers(p);
-	if (has_frames(p))
+	if (has_any(p))
 		round_want(m->env.round, &p->flush);
 }
 
@@ -567,6 +631,9 @@ static int on_message(struct link *l, enum wire_type type, const uint8_t *data,
 	case WIRE_FRAMES:
 		r = take_frames(p, data, len, err);
 		break;
+	case WIRE_OPS:
+		r = m->env.ops->came_ops(p->node, data, len, err, m->env.arg);
+		break;
 	case WIRE_REST:
 		return take_rest(p, len, err);
 	case WIRE_BYE:
@@ -631,6 +698,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 		count(&p->counts, COUNT_BAD_TAG);
 	p->taken = p->taken_frames = 0;
 	p->blocked = false;
+	buf_return(m->env.pool, TAKE_PTR(p->ops_held));
 	flow_forget_inlet(m->env.flow, &p->in);
 	flow_forget_outlet(m->env.flow, &p->out);
 	set_link(p, NULL);
@@ -646,7 +714,7 @@ static void on_down(struct link *l, int code, const char *why, void *arg)
 		break;
 	case COMING: /* it will try again; so do we, if we have a reason */
 		p->state = IDLE;
-		if (has_frames(p) || p->wanted)
+		if (has_any(p) || p->wanted)
 			round_want(m->env.round, &p->flush);
 		break;
 	case IDLE:
@@ -705,6 +773,17 @@ void mesh_reach(struct mesh *m, uint32_t node)
 	p->wanted = true;
 	if (p->state == IDLE)
 		round_want(m->env.round, &p->flush);
+}
+
+int mesh_want_ops(struct mesh *m, uint32_t node)
+{
+	struct peer *p = m->leaving ? NULL : peer_get(m, node);
+
+	if (!p || p->state == AWAY || p->state == GONE)
+		return -EHOSTUNREACH;
+	p->used = true;
+	round_want(m->env.round, &p->flush);
+	return 0;
 }
 
 int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,

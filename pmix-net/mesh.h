@@ -36,6 +36,13 @@ struct mesh_ops {
 	/* STATE, BYE, ACK or GROUPS came from @node. -EPROTO ends the link. */
 	int (*control)(uint32_t node, enum wire_type type, const uint8_t *data,
 		       size_t len, struct errmsg *err, void *arg);
+	/* Messages between tasks: is there something for @node? Fill a batch,
+	 * and return its length. What came is as with control(). */
+	bool (*has_ops)(uint32_t node, void *arg);
+	size_t (*fill_ops)(uint32_t node, uint8_t *batch, size_t size,
+			   void *arg);
+	int (*came_ops)(uint32_t node, const uint8_t *batch, size_t len,
+			struct errmsg *err, void *arg);
 	/* The link to @node broke, with no BYE before. It is made anew: up() or
 	 * unreachable() follows. */
 	void (*broken)(uint32_t node, const char *why, void *arg);
@@ -86,6 +93,9 @@ void mesh_reach(struct mesh *m, uint32_t node);
  * WIRE_PAYLOAD_MAX. Returns 0 or -ENOMEM. */
 int mesh_send(struct mesh *m, uint32_t node, enum wire_type type,
 	      const void *data, size_t len);
+/* has_ops() is true of @node, which is called on where there is no link.
+ * -EHOSTUNREACH: no link is made any more. */
+int mesh_want_ops(struct mesh *m, uint32_t node);
 /* @node has said BYE: nothing is sent to it any more. */
 void mesh_gone(struct mesh *m, uint32_t node);
 /* Say BYE, with @text, on every link, accept no new one; left() follows within

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "mcast.h"
 #include "mesh.h"
+#include "relay.h"
 #include "ports.h"
 #include "record.h"
 #include "states.h"
@@ -45,6 +46,7 @@ struct node {
 	struct link_host *host; /* until the mesh has it; NULL: one node */
 	struct mesh *mesh;
 	struct states *states;
+	struct relay *relay;
 	struct record *record;
 	struct tally *tally; /* NULL: none is wanted */
 	struct ctl *ctl;
@@ -118,19 +120,40 @@ static void on_link_up(uint32_t node, bool again, void *arg)
 	       text, again ? " again" : "");
 	states_up(n->states, node);
 	mcast_link_up(n->mcast, node);
+	relay_up(n->relay, node);
 }
 
 static int on_control(uint32_t node, enum wire_type type, const uint8_t *data,
 		      size_t len, struct errmsg *err, void *arg)
 {
 	struct node *n = arg;
+	int r;
 
 	if (type == WIRE_REPORT)
 		return n->tally ? tally_received(n->tally, data, len, err) : 0;
 	if (type == WIRE_GROUPS)
 		return mcast_told(n->mcast, node, data, len, err);
 	mcast_tree_changed(n->mcast);
-	return states_control(n->states, node, type, data, len, err);
+	r = states_control(n->states, node, type, data, len, err);
+	if (r == 0 && type == WIRE_BYE)
+		relay_gone(n->relay, node, true);
+	return r;
+}
+
+static bool has_ops(uint32_t node, void *arg)
+{
+	return relay_has(((struct node *)arg)->relay, node);
+}
+
+static size_t fill_ops(uint32_t node, uint8_t *batch, size_t size, void *arg)
+{
+	return relay_fill(((struct node *)arg)->relay, node, batch, size);
+}
+
+static int came_ops(uint32_t node, const uint8_t *batch, size_t len,
+		    struct errmsg *err, void *arg)
+{
+	return relay_came(((struct node *)arg)->relay, node, batch, len, err);
 }
 
 static void on_link_broken(uint32_t node, const char *why, void *arg)
@@ -140,6 +163,7 @@ static void on_link_broken(uint32_t node, const char *why, void *arg)
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_warn("link to %s broke: %s", text, why);
+	relay_broken(n->relay, node);
 	states_broken(n->states, node);
 }
 
@@ -150,6 +174,7 @@ static void on_link_closed(uint32_t node, void *arg)
 
 	mesh_node_text(n->mesh, node, text, sizeof(text));
 	log_limited(LOG_LEVEL_INFO, "link to %s was idle and is closed", text);
+	relay_closed(n->relay, node);
 	states_closed(n->states, node);
 }
 
@@ -167,6 +192,7 @@ static void on_unreachable(uint32_t node, const char *why, void *arg)
 	log_at(n->leaving ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
 	       "%s cannot be reached: %s", text, why);
 	mcast_forget_node(n->mcast, node);
+	relay_gone(n->relay, node, false);
 	states_unreachable(n->states, node);
 }
 
@@ -188,6 +214,9 @@ static void on_stranger(const char *who, int code, const char *why, void *arg)
 static const struct mesh_ops mesh_ops = {
 	.up = on_link_up,
 	.control = on_control,
+	.has_ops = has_ops,
+	.fill_ops = fill_ops,
+	.came_ops = came_ops,
 	.broken = on_link_broken,
 	.closed = on_link_closed,
 	.needed = is_link_needed,
@@ -231,6 +260,13 @@ static int on_port(uint32_t rank, enum netctl_port kind, int fd,
 
 	ports_close(n->ports, rank);
 	return ports_open(n->ports, rank, kind, fd, err);
+}
+
+static int on_ops(uint32_t rank, int fd, struct errmsg *err, void *arg)
+{
+	int r = relay_come(((struct node *)arg)->relay, rank, fd);
+
+	return r < 0 ? errmsg_set(err, r, "vmstep-net: messages") : 0;
 }
 
 static int on_capture(uint32_t rank, int fd, struct errmsg *err, void *arg)
@@ -299,6 +335,8 @@ static int join_nodes(struct node *n, const struct netctl *msg,
 	    tally_start(n->tally, msg->table.node, msg->table.nnodes,
 			table_node(n->table, 0)) < 0)
 		r = errmsg_set(err, -ENOMEM, "report");
+	if (r == 0 && relay_start(n->relay, n->table, msg->table.node) < 0)
+		r = errmsg_set(err, -ENOMEM, "messages between tasks");
 	if (r < 0)
 		return r;
 	workers_stop(n->workers);
@@ -384,6 +422,7 @@ static void on_helper_closed(uint32_t rank, bool over, void *arg)
 
 	record_left(n->record, rank);
 	ports_forget(n->ports, rank);
+	relay_leave(n->relay, rank);
 	if (!over)
 		helper_failed(n, rank);
 }
@@ -508,6 +547,7 @@ static const struct ctl_ops ctl_ops = {
 	.stats = on_stats,
 	.hello = on_hello,
 	.port = on_port,
+	.ops = on_ops,
 	.capture = on_capture,
 	.table = on_table,
 	.state = on_state,
@@ -523,6 +563,7 @@ static void miss_helpers(struct node *n)
 
 	while ((rank = record_awaited(n->record)) != UINT32_MAX) {
 		record_left(n->record, rank);
+		relay_leave(n->relay, rank);
 		helper_failed(n, rank);
 	}
 }
@@ -535,6 +576,7 @@ static void on_helpers_timer(void *arg)
 	if (n->leaving)
 		return;
 	miss_helpers(n);
+	relay_waited(n->relay);
 	if (ctl_helpers(n->ctl))
 		return;
 	log_warn("no helper came within %d s", NODE_HELPERS_MS / 1000);
@@ -674,6 +716,46 @@ static int make_states(struct node *n, struct errmsg *err)
 	return states_new(&env, &n->states, err);
 }
 
+static int want_ops(uint32_t node, void *arg)
+{
+	return mesh_want_ops(((struct node *)arg)->mesh, node);
+}
+
+static void on_ops_refused(uint32_t rank, const char *why, void *arg)
+{
+	log_limited(LOG_LEVEL_WARN,
+		    "the helper of vm[%" PRIu32
+		    "] is not listened to any more: %s",
+		    rank, why);
+}
+
+/* Those that a predecessor saw leaving do not come back. */
+static int make_relay(struct node *n, struct errmsg *err)
+{
+	const struct relay_env env = {
+		.loop = n->loop,
+		.local = &n->o->ranks,
+		.nranks = n->o->nranks,
+		.link_ms = RELAY_LINK_MS,
+		.want = want_ops,
+		.refused = on_ops_refused,
+		.arg = n,
+	};
+	uint32_t rank = 0;
+	int r = relay_new(&env, &n->relay, err);
+
+	if (r == 0 && is_alone(n) && relay_start(n->relay, NULL, 0) < 0)
+		r = errmsg_set(err, -ENOMEM, "messages between tasks");
+	if (r < 0)
+		return r;
+	while ((rank = rankset_next(&n->o->ranks, rank)) != UINT32_MAX) {
+		if (record_has_left(n->record, rank))
+			relay_leave(n->relay, rank);
+		rank++;
+	}
+	return 0;
+}
+
 /* With all tasks on this node there are no links and nothing listens. */
 static int make_host(struct node *n, struct errmsg *err)
 {
@@ -745,6 +827,8 @@ int node_new(const struct options *o, struct loop *loop, struct node **ret,
 	if (r == 0)
 		r = make_states(n, err);
 	if (r == 0)
+		r = make_relay(n, err);
+	if (r == 0)
 		r = make_host(n, err);
 	if (r == 0)
 		r = make_ctl(n, err);
@@ -766,6 +850,7 @@ void node_free(struct node *n)
 	ctl_free(n->ctl);
 	states_free(n->states);
 	mesh_free(n->mesh);
+	relay_free(n->relay);
 	link_host_free(n->host);
 	ports_free(n->ports);
 	tally_free(n->tally);

@@ -171,6 +171,14 @@ bool record_has_come(const struct record *r, uint32_t rank)
 	return rankset_has(&r->came, rank);
 }
 
+bool record_has_left(const struct record *r, uint32_t rank)
+{
+	for (size_t i = 0; i < r->n_awaited; i++)
+		if (r->awaited[i] == rank)
+			return false;
+	return rankset_has(&r->came, rank);
+}
+
 uint32_t record_awaited(const struct record *r)
 {
 	return r->n_awaited ? r->awaited[0] : UINT32_MAX;

@@ -38,6 +38,8 @@ void record_came(struct record *r, uint32_t rank);
 void record_left(struct record *r, uint32_t rank);
 /* Has the helper of @rank ever come, here or before? */
 bool record_has_come(const struct record *r, uint32_t rank);
+/* Had it left when our predecessor ended? */
+bool record_has_left(const struct record *r, uint32_t rank);
 /* One whose helper was here when our predecessor ended, and has neither come
  * back nor been recorded as left since; UINT32_MAX: none. */
 uint32_t record_awaited(const struct record *r);

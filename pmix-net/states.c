@@ -219,6 +219,7 @@ int states_control(struct states *s, uint32_t node, enum wire_type type,
 	case WIRE_FRAMES:
 	case WIRE_GROUPS:
 	case WIRE_REPORT:
+	case WIRE_OPS:
 	case WIRE_REST:
 		break;
 	}

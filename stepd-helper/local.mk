@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
+	%D%/oplink.c %D%/oplink.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
@@ -53,6 +54,8 @@ UNIT_TESTS += \
 	%D%/test_image \
 	%D%/test_net \
 	%D%/test_netjson \
+	%D%/test_oplink \
+	%D%/test_oplink_sealed \
 	%D%/test_outfile \
 	%D%/test_parent \
 	%D%/test_pcapfile \
@@ -81,6 +84,17 @@ UNIT_TESTS += \
 	-DNET_PROGRAM='"$(abs_builddir)/pmix-net/vmstep-net"'
 %C%_test_net_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_net_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+# With a step of real vmstep-net processes.
+%C%_test_oplink_SOURCES = %D%/test_oplink.c pmix-net/test_step.c \
+	pmix-net/test_step.h
+%C%_test_oplink_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/pmix-net \
+	-DVMSTEP_NET='"$(abs_builddir)/pmix-net/vmstep-net"'
+%C%_test_oplink_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_oplink_LDADD = pmix-net/libdriver.la $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_oplink_sealed_SOURCES = $(%C%_test_oplink_SOURCES)
+%C%_test_oplink_sealed_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS) -DENCRYPTED=1
+%C%_test_oplink_sealed_CFLAGS = $(%C%_test_oplink_CFLAGS)
+%C%_test_oplink_sealed_LDADD = $(%C%_test_oplink_LDADD)
 %C%_test_outfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_outfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_parent_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

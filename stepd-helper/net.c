@@ -17,6 +17,7 @@
 #include "log.h"
 #include "netmsg.h"
 #include "netproc.h"
+#include "oplink.h"
 #include "pin.h"
 #include "port.h"
 
@@ -80,6 +81,7 @@ struct net {
 	bool qemu_runs;
 	struct loop_timer *port_timer;
 	bool captures;
+	struct oplink *oplink;	    /* NULL: none */
 	char cpus[NETCTL_CPUS_LEN]; /* for its workers; "": as it likes */
 
 	struct question questions[NET_QUESTIONS];
@@ -191,6 +193,26 @@ int net_capture(struct net *n, int pipe, struct errmsg *err)
 	return r < 0 ? errmsg_set(err, r, "--vm-capture") : 0;
 }
 
+/* -- messages between tasks ----------------------------------------------- */
+
+static void say_ops(struct net *n)
+{
+	const struct netctl m = netmsg(NETCTL_OPS);
+	_cleanup_close_ int fd = oplink_connect(n->oplink);
+
+	if (fd < 0)
+		log_err("no messages to other tasks: %s", strerror(-fd));
+	else
+		netmsg_send(n->fd, &m, fd);
+}
+
+void net_set_ops(struct net *n, struct oplink *o)
+{
+	n->oplink = o;
+	if (o && n->fd >= 0)
+		say_ops(n);
+}
+
 /* -- questions ------------------------------------------------------------- */
 
 static void ask(struct net *n, const struct question *q)
@@ -272,6 +294,8 @@ static void lose(struct net *n, const char *why)
 
 	n->over = true;
 	loop_timer_set(n->look_timer, -1);
+	if (n->oplink)
+		oplink_over(n->oplink);
 	netproc_last_words(n->task, last, sizeof(last));
 	errmsg_say(&words, 0, "%s%s%s", why,
 		   last[0] ? "; the last error in its log: " : "", last);
@@ -293,6 +317,8 @@ static void drop_connection(struct net *n)
 	close(n->fd);
 	n->fd = -1;
 	loop_timer_set(n->port_timer, -1);
+	if (n->oplink)
+		oplink_lost(n->oplink);
 	n->looks = 0;
 	n->look_ms = LOOK_MS;
 }
@@ -409,6 +435,8 @@ static int introduce(struct net *n, struct errmsg *err)
 		return errmsg_set(err, r, "hello to vmstep-net");
 	if (n->table_fd >= 0)
 		netmsg_send(n->fd, &n->table, n->table_fd);
+	if (n->oplink)
+		say_ops(n);
 	for (unsigned int s = NETCTL_READY; s <= NETCTL_FAILED; s++)
 		if (n->states & 1u << s)
 			say_state(n, (enum netctl_state)s);

@@ -50,6 +50,11 @@ void net_qemu_runs(struct net *n);
 /* The same. -errno where @memfd (borrowed) cannot be kept. */
 int net_send_table(struct net *n, const uint8_t key[NETCTL_KEY_LEN],
 		   uint32_t node, uint32_t nnodes, int memfd);
+/* @o (borrowed, until it is set to NULL) gets a socket to this and to each
+ * further vmstep-net, and hears when one was lost. */
+struct oplink;
+void net_set_ops(struct net *n, struct oplink *o);
+
 /* Now, and to each vmstep-net that follows. */
 void net_send_state(struct net *n, enum netctl_state state);
 

@@ -13,6 +13,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
 	%D%/fuzz_netstats \
+	%D%/fuzz_relay \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
 	%D%/fuzz_stream \
@@ -50,6 +51,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_netstats_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_netstats_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_netstats_LDADD = $(helper_libs)
+%C%_fuzz_relay_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_relay_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_relay_LDADD = $(fuzz_net)
 %C%_fuzz_rpc_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_rpc_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_rpc_LDADD = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS)
@@ -69,6 +73,7 @@ else
 EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
-	%D%/fuzz_netstats.c %D%/fuzz_rpc.c %D%/fuzz_segment.c \
-	%D%/fuzz_stream.c %D%/fuzz_tar.c %D%/fuzz_vhost.c
+	%D%/fuzz_netstats.c %D%/fuzz_relay.c %D%/fuzz_rpc.c \
+	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
+	%D%/fuzz_vhost.c
 endif

@@ -1,0 +1,270 @@
+#include <config.h>
+
+#include "oplink.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "opq.h"
+
+/* What is sent in a round of the loop leaves at its end, in few batches. */
+
+#define READS 16 /* a round */
+
+struct oplink {
+	struct loop *loop;
+	uint32_t rank, nranks;
+	struct oplink_ops ops;
+	void *arg;
+	uint64_t last_id;
+	struct opq q;
+	bool over;
+
+	int fd; /* -1: there is no vmstep-net now */
+	struct loop_io *io;
+	struct loop_timer *flush;
+	struct opmsg_in in;
+	uint8_t *held; /* a batch that the socket did not take; NULL: none */
+	size_t held_len;
+};
+
+static const struct opq_limits limits = { OPLINK_MSGS, OPLINK_BYTES, true, 1 };
+
+/* -- out ------------------------------------------------------------------- */
+
+static void on_failed(const struct opmsg_ended *e, void *arg)
+{
+	struct oplink *o = arg;
+
+	o->ops.ended(e->id, e->rank, e->how, o->arg);
+}
+
+void oplink_lost(struct oplink *o)
+{
+	if (o->fd < 0)
+		return;
+	loop_io_free(o->io);
+	close(o->fd);
+	o->fd = -1;
+	free(o->held);
+	o->held = NULL;
+	loop_timer_set(o->flush, -1);
+	opmsg_in_reset(&o->in);
+	opq_fail(&o->q, OPQ_BEGUN, OPMSG_LOST, on_failed, o);
+}
+
+void oplink_over(struct oplink *o)
+{
+	oplink_lost(o);
+	o->over = true;
+	opq_fail(&o->q, OPQ_ALL, OPMSG_UNREACHABLE, on_failed, o);
+}
+
+/* Other errors than a full socket show in recv(). */
+static bool send_batch(struct oplink *o, const uint8_t *batch, size_t len)
+{
+	return send(o->fd, batch, len, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       (ssize_t)len;
+}
+
+static void drop_held(struct oplink *o)
+{
+	free(o->held);
+	o->held = NULL;
+}
+
+static void send_all(struct oplink *o)
+{
+	if (o->held && send_batch(o, o->held, o->held_len))
+		drop_held(o);
+	while (!o->held && opq_has(&o->q)) {
+		o->held = malloc(OPMSG_BATCH);
+		o->held_len =
+			o->held ? opq_fill(&o->q, o->held, OPMSG_BATCH) : 0;
+		if (!o->held_len) { /* without memory it waits */
+			drop_held(o);
+			return;
+		}
+		if (send_batch(o, o->held, o->held_len))
+			drop_held(o);
+	}
+}
+
+static void flush(struct oplink *o)
+{
+	if (o->fd < 0)
+		return;
+	send_all(o);
+	loop_io_set(o->io, o->held ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void on_flush(void *arg)
+{
+	flush(arg);
+}
+
+static void flush_soon(struct oplink *o)
+{
+	if (o->fd >= 0 && !o->held)
+		loop_timer_set(o->flush, 0);
+}
+
+bool oplink_has_room(const struct oplink *o, uint32_t rank, size_t len)
+{
+	size_t msgs, bytes;
+
+	opq_count(&o->q, rank, &msgs, &bytes);
+	return !msgs ||
+	       (msgs < OPLINK_RANK_MSGS && bytes + len <= OPLINK_RANK_BYTES);
+}
+
+static int check(const struct oplink *o, const struct rankset *to, size_t len)
+{
+	if (!to->n || to->ranges[to->n - 1].last >= o->nranks)
+		return -EINVAL;
+	if (len > OPMSG_BYTES_MAX)
+		return -EMSGSIZE;
+	if (o->over)
+		return -ENOTCONN;
+	for (uint32_t r = rankset_next(to, 0); r != UINT32_MAX;
+	     r = rankset_next(to, r + 1))
+		if (!oplink_has_room(o, r, len))
+			return -ENOBUFS;
+	return 0;
+}
+
+int oplink_send(struct oplink *o, const struct rankset *to, const char *data,
+		size_t len, uint64_t *id)
+{
+	struct opmsg *m;
+	int r = check(o, to, len);
+
+	if (r < 0)
+		return r;
+	m = opmsg_new(o->rank, o->last_id + 1, len);
+	if (!m)
+		return -ENOMEM;
+	if (len)
+		memcpy(m->data, data, len);
+	r = opq_push(&o->q, m, to);
+	if (r == 0)
+		*id = ++o->last_id;
+	opmsg_unref(m);
+	flush_soon(o);
+	return r;
+}
+
+/* -- in -------------------------------------------------------------------- */
+
+static int on_message(struct opmsg *m, const struct rankset *to,
+		      struct errmsg *err, void *arg)
+{
+	struct oplink *o = arg;
+	const struct opmsg_ended e = { m->src, m->id, o->rank, OPMSG_TAKEN };
+
+	o->ops.message(m->src, (const char *)m->data, m->len, o->arg);
+	if (opq_push_end(&o->q, &e) < 0)
+		return errmsg_set(err, -ENOMEM, "answers to vmstep-net");
+	return 0;
+}
+
+static int on_ended(const struct opmsg_ended *e, struct errmsg *err, void *arg)
+{
+	struct oplink *o = arg;
+
+	if (e->src == o->rank && opq_ended(&o->q, e))
+		o->ops.ended(e->id, e->rank, e->how, o->arg);
+	return 0;
+}
+
+static const struct opmsg_in_ops in_ops = { on_message, on_ended };
+
+static void read_some(struct oplink *o)
+{
+	_cleanup_free_ uint8_t *batch = malloc(OPMSG_BATCH);
+	struct errmsg err = { "it closed the socket" };
+	ssize_t n = batch ? 1 : -1;
+
+	for (int i = 0; i < READS && n > 0 && o->fd >= 0; i++) {
+		n = recv(o->fd, batch, OPMSG_BATCH, MSG_DONTWAIT);
+		if (n > 0 &&
+		    opmsg_take(&o->in, batch, (size_t)n, &in_ops, o, &err) < 0)
+			n = 0;
+	}
+	if (o->fd < 0 || n > 0 || !batch ||
+	    (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	log_debug("messages to other tasks: vmstep-net: %s", err.text);
+	oplink_lost(o);
+}
+
+static void on_io(uint32_t events, void *arg)
+{
+	struct oplink *o = arg;
+
+	if (events & ~(uint32_t)EPOLLOUT)
+		read_some(o);
+	flush(o);
+}
+
+/* -- life ------------------------------------------------------------------ */
+
+int oplink_connect(struct oplink *o)
+{
+	int sv[2], r;
+
+	oplink_lost(o);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return -errno;
+	r = loop_io_add(o->loop, sv[0], EPOLLIN, on_io, o, &o->io);
+	if (r < 0) {
+		close(sv[0]);
+		close(sv[1]);
+		return r;
+	}
+	o->fd = sv[0];
+	flush_soon(o);
+	return sv[1];
+}
+
+int oplink_new(struct loop *l, uint32_t rank, uint32_t nranks,
+	       const struct oplink_ops *ops, void *arg, struct oplink **ret,
+	       struct errmsg *err)
+{
+	struct oplink *o = calloc(1, sizeof(*o));
+
+	if (!o || loop_timer_add(l, -1, on_flush, o, &o->flush) < 0) {
+		free(o);
+		return errmsg_set(err, -ENOMEM, "messages to other tasks");
+	}
+	o->loop = l;
+	o->rank = rank;
+	o->nranks = nranks;
+	o->ops = *ops;
+	o->arg = arg;
+	o->fd = -1;
+	opq_init(&o->q, &limits);
+	*ret = o;
+	return 0;
+}
+
+void oplink_free(struct oplink *o)
+{
+	if (!o)
+		return;
+	if (o->fd >= 0) {
+		loop_io_free(o->io);
+		close(o->fd);
+	}
+	loop_timer_free(o->flush);
+	free(o->held);
+	opmsg_in_reset(&o->in);
+	opq_done(&o->q);
+	free(o);
+}
