@@ -453,9 +453,12 @@ static int vhost_send(struct outlet *out, const struct packet *p)
 	if (!q || is_ending(vp))
 		return -ENOTCONN;
 	vq = &q->rx->vq;
+	/* Who is starved has been promised a kick. To ask again for each frame
+	 * that is dropped meanwhile would make each wait, at a barrier, for all
+	 * that was copied before it to reach other guests' memory. */
 	do
 		r = put(vp, vq, p, &need);
-	while (r == -EAGAIN && vq_arm(vq, need));
+	while (r == -EAGAIN && !q->starved && vq_arm(vq, need));
 	if (vq->bad)
 		end_soon(vp, vq->bad);
 	if (r == -EAGAIN) {

@@ -254,6 +254,50 @@ static void a_guest_that_reboots_goes_on(void **state)
 		send_and_expect(i % 2, 60, 1);
 }
 
+static void flood_until_dropped(uint64_t dropped)
+{
+	const uint64_t *n = &t.ports[1]->counts.n[COUNT_FULL];
+	int64_t until = loop_now_ms() + FE_WAIT_MS;
+
+	test_frame(frame, 1, 0, 60);
+	while (*n < dropped) {
+		driver_send(drivers[0], 0, NULL, frame, 60, 1);
+		wait_ms(1);
+		assert_true(loop_now_ms() < until);
+	}
+}
+
+static void take_all(unsigned int at)
+{
+	struct driver_frame f;
+
+	while (driver_recv(drivers[at], 0, &f) == 1)
+		driver_refill(drivers[at], 0, &f);
+	driver_publish(drivers[at], DRIVER_RX(0));
+}
+
+/* A driver is asked for a kick once; what there is no room for until then is
+ * dropped without another word. */
+static void a_full_ring_is_armed_once(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL, .num = 16 };
+	uint16_t *asked, untouched = 0x5555;
+
+	begin(&conf);
+	asked = &vring_avail_event(driver_ring(drivers[1], DRIVER_RX(0)));
+	flood_until_dropped(1);
+	assert_int_not_equal(*asked, untouched);
+	*asked = untouched;
+	flood_until_dropped(50);
+	assert_int_equal(*asked, untouched);
+	take_all(1);
+	driver_kick(drivers[1], DRIVER_RX(0));
+	settle();
+	take_all(1);
+	for (int i = 0; i < 50; i++)
+		send_and_expect(i % 2, 60, 1);
+}
+
 static void a_front_end_that_hangs_up_ends_its_port_only(void **state)
 {
 	const struct driver_conf conf = { .features = DRIVER_USUAL };
@@ -346,6 +390,7 @@ int main(void)
 		TEST(the_device_takes_what_was_asked_of_it),
 		TEST(a_ring_goes_on_where_it_stopped),
 		TEST(a_guest_that_reboots_goes_on),
+		TEST(a_full_ring_is_armed_once),
 		TEST(a_front_end_that_hangs_up_ends_its_port_only),
 		TEST(a_message_that_is_none_ends_its_port_only),
 		TEST(a_bad_descriptor_ends_its_port_only),
