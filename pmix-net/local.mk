@@ -81,6 +81,7 @@ check_LTLIBRARIES += %D%/libdriver.la
 	%D%/test_helper.c %D%/test_helper.h
 
 if HAVE_CMOCKA
+LONG_TESTS += %D%/test_net %D%/test_net_sealed %D%/test_net_workers
 UNIT_TESTS += \
 	%D%/test_answer \
 	%D%/test_answer_service \
@@ -96,10 +97,7 @@ UNIT_TESTS += \
 	%D%/test_groups \
 	%D%/test_mcast \
 	%D%/test_names \
-	%D%/test_net \
 	%D%/test_net_mcast \
-	%D%/test_net_sealed \
-	%D%/test_net_workers \
 	%D%/test_offload \
 	%D%/test_options \
 	%D%/test_outq \
