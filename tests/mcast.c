@@ -3,9 +3,11 @@
  *	mcast serve             answer questions at UDP port 5000
  *	mcast ask HOST WORD...  ask that of HOST's, and print its answer: "join
  *	                        GROUP", "leave GROUP"; "count": datagrams that
- *	                        came for groups, and frames that the card had;
- *	                        "quit"
+ *	                        came for groups, frames that the card had, and
+ *	                        the last mark that was seen; "quit"
  *	mcast send GROUP N      N datagrams to GROUP
+ *	mcast mark N            the mark N to all: who has it has what was sent
+ *	                        before and was for it
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -20,6 +22,8 @@
 
 #define ASK_PORT   5000
 #define GROUP_PORT 5001
+#define MARK_PORT  5002
+#define ALL_NODES  "ff02::1" /* no guest has to join it */
 
 static void die(const char *what)
 {
@@ -86,8 +90,30 @@ static unsigned long card_frames(void)
 	return n;
 }
 
+static unsigned long take(int groups)
+{
+	unsigned long n = 0;
+	char data[2048];
+
+	while (recv(groups, data, sizeof(data), MSG_DONTWAIT) > 0)
+		n++;
+	return n;
+}
+
+/* It came behind what the groups had until then, which is there. */
+static void see_mark(int marks, unsigned long *mark)
+{
+	char text[32];
+	ssize_t n = recv(marks, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return;
+	text[n] = '\0';
+	*mark = strtoul(text, NULL, 10);
+}
+
 /* False: that was all. */
-static int answer(int ask, int groups, unsigned long got)
+static int answer(int ask, int groups, unsigned long got, unsigned long mark)
 {
 	char text[256], reply[256], word[16] = "", group[64] = "";
 	struct sockaddr_in6 from;
@@ -102,7 +128,8 @@ static int answer(int ask, int groups, unsigned long got)
 	snprintf(reply, sizeof(reply), "%s",
 		 strcmp(word, "quit") == 0 ? "bye" : "what?");
 	if (strcmp(word, "count") == 0)
-		snprintf(reply, sizeof(reply), "%lu %lu", got, card_frames());
+		snprintf(reply, sizeof(reply), "%lu %lu %lu", got,
+			 card_frames(), mark);
 	else if (strcmp(word, "join") == 0 || strcmp(word, "leave") == 0)
 		snprintf(reply, sizeof(reply), "%s",
 			 change(groups, group, *word == 'j') < 0 ? "failed"
@@ -111,21 +138,28 @@ static int answer(int ask, int groups, unsigned long got)
 	return strcmp(word, "quit") != 0;
 }
 
+static void watch(int wait, int fd)
+{
+	struct epoll_event e = { EPOLLIN, { .fd = fd } };
+
+	epoll_ctl(wait, EPOLL_CTL_ADD, fd, &e);
+}
+
 static int serve(void)
 {
 	int ask = socket_at(ASK_PORT), groups = socket_at(GROUP_PORT);
-	int wait = epoll_create1(0);
-	struct epoll_event e = { EPOLLIN, { .fd = ask } };
-	unsigned long got = 0;
-	char data[2048];
+	int marks = socket_at(MARK_PORT), wait = epoll_create1(0);
+	unsigned long got = 0, mark = 0;
+	struct epoll_event e;
 
-	epoll_ctl(wait, EPOLL_CTL_ADD, ask, &e);
-	e.data.fd = groups;
-	epoll_ctl(wait, EPOLL_CTL_ADD, groups, &e);
+	watch(wait, ask);
+	watch(wait, groups);
+	watch(wait, marks);
 	while (epoll_wait(wait, &e, 1, -1) == 1) {
-		if (e.data.fd == groups)
-			got += recv(groups, data, sizeof(data), 0) > 0;
-		else if (!answer(ask, groups, got))
+		if (e.data.fd == marks)
+			see_mark(marks, &mark);
+		got += take(groups);
+		if (e.data.fd == ask && !answer(ask, groups, got, mark))
 			return 0;
 	}
 	return 1;
@@ -176,6 +210,17 @@ static int send_to(const char *group, int n)
 	return 0;
 }
 
+static int mark_all(const char *mark)
+{
+	struct sockaddr_in6 to = address(ALL_NODES, MARK_PORT);
+	int fd = socket_at(0);
+
+	if (sendto(fd, mark, strlen(mark), 0, (struct sockaddr *)&to,
+		   sizeof(to)) < 0)
+		die("send");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "serve") == 0)
@@ -184,5 +229,7 @@ int main(int argc, char **argv)
 		return ask(argv[2], argc - 3, argv + 3);
 	if (argc == 4 && strcmp(argv[1], "send") == 0)
 		return send_to(argv[2], atoi(argv[3]));
+	if (argc == 3 && strcmp(argv[1], "mark") == 0)
+		return mark_all(argv[2]);
 	return 2;
 }
