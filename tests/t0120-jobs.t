@@ -8,8 +8,15 @@ script()
 {
 	printf '%s\n' '#!/bin/bash' "$@" >"$tmp/home/job.sh"
 }
-# Run the script as a job and wait for it; its output is in $tmp/home/out
-batch() { vsh "rm -f out; sbatch -W -o out job.sh" >/dev/null; }
+# Run the script as a job and wait for it; its output is in $tmp/home/out. Not by
+# sbatch -W, which looks after 2, 10 and 42 s.
+batch()
+{
+	local job
+	job=$(vsh "rm -f out; sbatch --parsable -o out $* job.sh")
+	wait_for 120 over "$job" || diag "job $job goes on"
+}
+over() { [[ -z $(vsh "squeue -h -j $1") ]]; }
 output() { cat "$tmp/home/out" 2>/dev/null; }
 
 script '#SBATCH -N2 -n2 --vm-image=tiny' 'echo script on $(hostname)' \
@@ -27,7 +34,7 @@ script '#SBATCH -n1 --vm-image=tiny' \
 batch
 is "another --vm-image replaces the inherited one, there only" \
 	"$(output | grep -x '[01]' | tr '\n' ' ')" "1 0 "
-vsh "rm -f out; sbatch -W -o out --vm-image=./other.vm job.sh" >/dev/null
+batch --vm-image=./other.vm
 is "sbatch's own --vm-image replaces that of the script" \
 	"$(output | grep -x '[01]' | tr '\n' ' ')" "1 1 "
 
@@ -40,8 +47,8 @@ is "two VM steps of one job at once" "$(output | grep -c '^vm0$')" 2
 is "salloc" "$(vsh 'salloc -Q -N2 -n2 --vm-image=tiny srun hostname 2>/dev/null' |
 	sort | tr '\n' ' ')" "vm0 vm1 "
 
-script '#SBATCH -n1 --array=1-2 -o out-%a --vm-image=tiny' 'srun sh -c "echo \$(hostname)"'
-vsh 'sbatch -W job.sh' >/dev/null
+script '#SBATCH -n1 --array=1-2 --vm-image=tiny' 'srun sh -c "echo \$(hostname)"'
+batch -o out-%a
 is "an array" "$(cat "$tmp/home"/out-[12] | grep -c vm0)" 2
 
 out=$(vrun -N1 -n1 --vm-image=tiny sh -c 'echo $(hostname)/$SLURM_NPROCS' : \
