@@ -8,9 +8,10 @@
 #	vrun ARG...                srun ARG... on it as the ordinary user; its
 #	                           stderr goes to $tmp/err, its status is kept
 #	vsh TEXT                   a shell script of that user on the login host
-#	leftovers                  prints what a step left: processes of ours,
-#	                           files, sockets; nothing when clean
-#	clean NAME                 a check that nothing is left, within 20 s
+#	leftovers [CLUSTER]        prints what a step left on "vm", or on another:
+#	                           processes of ours, files, sockets; nothing when
+#	                           clean
+#	clean NAME [CLUSTER]       a check that nothing is left, within 20 s
 #	conf LINE...               (re)write vmstep.conf with these lines added,
 #	                           and those of $VMSTEP_CONF ("net_workers = 2")
 # shellcheck shell=bash disable=SC2034,SC2154
@@ -59,29 +60,29 @@ vsh() { (cd "$tmp/home" && as_user vm bash -c "$1"); }
 # Seen from inside the cluster's PID namespace, so only its own.
 ours()
 {
-	mc vm node ctl ps -eo pid,args --no-headers 2>/dev/null |
+	mc "${1-vm}" node ctl ps -eo pid,args --no-headers 2>/dev/null |
 		grep -E 'qemu-system|vmstep-|qemu-img'
 }
 
 leftovers()
 {
-	local n
-	mc vm node ctl true || echo "the cluster cannot be looked at"
-	ours
-	for n in $(mc vm node ctl sinfo -h -o %N -N); do
-		mc vm node "$n" find "$runtime" -mindepth 1 2>/dev/null |
+	local n cluster=${1-vm}
+	mc "$cluster" node ctl true || echo "the cluster cannot be looked at"
+	ours "$cluster"
+	for n in $(mc "$cluster" node ctl sinfo -h -o %N -N); do
+		mc "$cluster" node "$n" find "$runtime" -mindepth 1 2>/dev/null |
 			sed "s/^/$n: /"
 	done
 	find /tmp /dev/shm -maxdepth 1 -user "$test_user" -name 'vmstep*'
 }
 
-is_clean() { [[ -z $(leftovers) ]]; }
+is_clean() { [[ -z $(leftovers "$@") ]]; }
 
 clean()
 {
-	if wait_for 20 is_clean; then
+	if wait_for 20 is_clean "${@:2}"; then
 		pass "$1"
 	else
-		fail "$1" "$(leftovers)"
+		fail "$1" "$(leftovers "${@:2}")"
 	fi
 }
