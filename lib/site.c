@@ -39,6 +39,9 @@ const struct site_key site_keys[] = {
 	{ "net_port_range", SITE_PORTS, AT(net_port_range), "",
 	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
 	  false },
+	{ "net_link", SITE_LINK, AT(net_link), "auto",
+	  "what carries the links: tcp, ucx, or auto: ucx where there is an RDMA device",
+	  false },
 	{ "net_encrypt", SITE_BOOL, AT(net_encrypt), "no",
 	  "encrypt what goes over the links between nodes?", false },
 	{ "net_workers", SITE_WORKERS, AT(net_workers), "1",
@@ -62,7 +65,6 @@ const struct site_key site_keys[] = {
 	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
 	{ "max_fam", SITE_SIZE, 0, NULL, "", true },
-	{ "net_link", SITE_TEXT, 0, NULL, "", true },
 	{ "beacon_interval", SITE_TEXT, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
@@ -85,6 +87,15 @@ static int set_ports(char **at, const char *value, struct errmsg *err)
 	int r = *value ? value_ports(value, &first, &last, err) : 0;
 
 	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_link(char **at, const char *value, struct errmsg *err)
+{
+	if (strcmp(value, "auto") != 0 && strcmp(value, "tcp") != 0 &&
+	    strcmp(value, "ucx") != 0)
+		return errmsg_say(err, -EINVAL, "'%s' is not auto, tcp or ucx",
+				  value);
+	return set_text(at, value, err);
 }
 
 #define SECONDS_MAX 1000000
@@ -135,6 +146,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_text((char **)(void *)at, value, err);
 	case SITE_PORTS:
 		return set_ports((char **)(void *)at, value, err);
+	case SITE_LINK:
+		return set_link((char **)(void *)at, value, err);
 	case SITE_PATH:
 		return set_path((char **)(void *)at, value, err);
 	case SITE_PROGRAM:
@@ -286,7 +299,7 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 static bool is_text(enum site_kind kind)
 {
 	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
-	       kind == SITE_SEARCH || kind == SITE_PORTS;
+	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK;
 }
 
 void site_done(struct site *s)

@@ -28,6 +28,7 @@ struct site {
 	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
+	char *net_link;	      /* "auto", "tcp" or "ucx" */
 	bool net_encrypt;     /* what goes over the links */
 	unsigned int net_workers;  /* threads that carry frames, a node */
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
@@ -43,6 +44,7 @@ enum site_kind {
 	SITE_SECONDS,
 	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
 	SITE_PORTS,   /* FIRST-LAST, or empty */
+	SITE_LINK,    /* auto, tcp or ucx */
 	SITE_BOOL,
 	SITE_OPTION
 };

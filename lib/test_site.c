@@ -113,6 +113,8 @@ static void test_bad_lines(void **state)
 	refused(f, "lost_after = 0\n", -EINVAL, "lost_after: ");
 	refused(f, "net_workers = 0\n", -EINVAL, "net_workers: ");
 	refused(f, "net_workers = 17\n", -EINVAL, "net_workers: ");
+	refused(f, "net_link = udp\n", -EINVAL,
+		"net_link: 'udp' is not auto, tcp or ucx");
 	refused(f, "net_port_range = 40000\n", -EINVAL,
 		"net_port_range: '40000' is not a range of ports");
 	refused(f, "net_port_range = 2-1\n", -EINVAL, "net_port_range: '2-1'");
@@ -219,6 +221,7 @@ static void test_values(void **state)
 				 "default_net_mtu = 1500\n"
 				 "net_encrypt = yes\n"
 				 "net_workers = 16\n"
+				 "net_link = tcp\n"
 				 "net_port_range = 1-2"),
 			 0);
 	assert_string_equal(f->site.runtime_dir, "/a b");
@@ -229,6 +232,7 @@ static void test_values(void **state)
 	assert_string_equal(f->site.net_port_range, "1-2");
 	assert_true(f->site.net_encrypt);
 	assert_int_equal(f->site.net_workers, 16);
+	assert_string_equal(f->site.net_link, "tcp");
 	assert_string_equal(f->site.defaults.opt[OPT_NET_MTU].v[0], "1500");
 }
 

@@ -47,6 +47,12 @@ static int check_flags(const struct auth *a, uint32_t said, struct errmsg *err)
 			"%s its links and this node %s: net_encrypt in vmstep.conf must be the same on all nodes",
 			said & WIRE_SEALED ? "encrypts" : "does not encrypt",
 			a->flags & WIRE_SEALED ? "does" : "does not");
+	if (differ & WIRE_UCX)
+		return errmsg_say(
+			err, -EPROTO,
+			"has links over %s and this node over %s: net_link in vmstep.conf must be the same on all nodes",
+			said & WIRE_UCX ? "ucx" : "tcp",
+			a->flags & WIRE_UCX ? "ucx" : "tcp");
 	if (differ)
 		return errmsg_say(err, -EPROTO,
 				  "wants links of kind %#" PRIx32

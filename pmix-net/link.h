@@ -1,6 +1,6 @@
 /* link.h - a link to another node, whatever carries it
  *
- * The kinds are link_tcp.h and, to come, ucx. A kind opens connections by an
+ * The kinds are link_tcp.h and link_ucx.h. A kind opens connections by an
  * opaque address, has both ends prove the step's key (auth.h), and then
  * carries messages, whole and in order. What is in them is not its business.
  *

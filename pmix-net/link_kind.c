@@ -9,12 +9,14 @@
 #include "cleanup.h"
 #include "link_wire.h"
 
-/* By WIRE_SEALED. */
+/* By WIRE_SEALED and WIRE_UCX. */
 static const struct {
 	const char *mark, *text;
 } kinds[] = {
 	[0] = { "", "tcp" },
 	[WIRE_SEALED] = { "aes:", "tcp, encrypted" },
+	[WIRE_UCX] = { "ucx:", "ucx" },
+	[WIRE_UCX | WIRE_SEALED] = { "ucx+aes:", "ucx, encrypted" },
 };
 
 const char *link_kind_text(uint32_t flags)

@@ -1,9 +1,9 @@
 /* link_kind.h - what a node's links are like, and how its address says so
  *
  * All nodes of a step have the same kind of link. Before the address that its
- * kind dials, a node puts what its links are like (WIRE_SEALED): nothing, or
- * "aes:". So a node that has others is found, and named, as soon as the table
- * of nodes is there. Pure.
+ * kind dials, a node puts what its links are like (WIRE_SEALED, WIRE_UCX):
+ * nothing, "aes:", "ucx:" or "ucx+aes:". So a node that has others is found,
+ * and named, as soon as the table of nodes is there. Pure.
  */
 #ifndef VMSTEP_LINK_KIND_H
 #define VMSTEP_LINK_KIND_H
@@ -13,6 +13,8 @@
 
 #include "errmsg.h"
 #include "table.h"
+
+enum link_kind { LINK_AUTO, LINK_TCP, LINK_UCX };
 
 /* "tcp, encrypted" */
 const char *link_kind_text(uint32_t flags);

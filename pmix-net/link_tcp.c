@@ -17,11 +17,6 @@ static_assert(TCP_ADDRESS_MAX <= LINK_ADDRESS_MAX, "a text fits the other");
 #define ACCEPTS 16 /* a round */
 #define DEAF_MS 1000
 
-static struct tcp_host *of_host(struct link_host *h)
-{
-	return (struct tcp_host *)((char *)h - offsetof(struct tcp_host, host));
-}
-
 /* -- connections that are not up yet -------------------------------------- */
 
 static void sooner(int64_t *due, int64_t than)
@@ -102,7 +97,7 @@ static int tcp_dial(struct link_host *host, const char *address, uint32_t node,
 	fd = tcp_connect(link_kind_plain(address), err);
 	if (fd < 0)
 		return fd;
-	r = tcp_new(of_host(host), fd, true, LINK_CONNECT_MS, &t);
+	r = tcp_new(tcp_host_of(host), fd, true, LINK_CONNECT_MS, &t);
 	if (r < 0)
 		return errmsg_set(err, r, "link");
 	t->link.node = node;
@@ -150,14 +145,14 @@ static void on_listener(uint32_t events, void *arg)
 
 static void tcp_start(struct link_host *host)
 {
-	struct tcp_host *h = of_host(host);
+	struct tcp_host *h = tcp_host_of(host);
 
 	loop_io_set(h->io, EPOLLIN);
 }
 
 static void tcp_stop(struct link_host *host)
 {
-	struct tcp_host *h = of_host(host);
+	struct tcp_host *h = tcp_host_of(host);
 	struct tcp *t;
 
 	loop_io_free(h->io);
@@ -176,11 +171,13 @@ static void tcp_stop(struct link_host *host)
 
 static void tcp_host_free(struct link_host *host)
 {
-	struct tcp_host *h = of_host(host);
+	struct tcp_host *h = tcp_host_of(host);
 
 	while (h->pending)
 		tcp_free(h->pending);
 	tcp_stop(host);
+	if (h->carrier)
+		h->carrier->done(h);
 	loop_timer_free(h->timer);
 	free(h);
 }

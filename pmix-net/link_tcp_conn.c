@@ -52,8 +52,11 @@ static void silence(struct tcp *t)
 
 static void release(struct tcp *t)
 {
+	const struct tcp_carrier *carrier = t->host->carrier;
+
 	loop_io_free(t->io);
-	close(t->fd);
+	if (!t->carried || !carrier->part(t, !t->ended))
+		close(t->fd);
 	buf_return(t->host->env.pool, t->rx);
 	buf_return(t->host->env.pool, t->tx);
 	seal_free(t->seal);
@@ -81,6 +84,7 @@ void tcp_end(struct tcp *t, int code, const char *why)
 		env->events->stranger(who, code, why, env->arg);
 	}
 	silence(t);
+	t->ended = true;
 	if (t->link.owner)
 		env->events->down(&t->link, code, why, env->arg);
 	else
@@ -97,7 +101,7 @@ static void watch(struct tcp *t)
 		return;
 	if (t->state == TCP_DIALLING || t->tx)
 		events |= EPOLLOUT;
-	if (t->state != TCP_DIALLING && !t->paused)
+	if (t->state != TCP_DIALLING && !t->paused && !t->closed)
 		events |= EPOLLIN;
 	loop_io_set(t->io, events);
 }
@@ -133,7 +137,7 @@ static void send_pending(struct tcp *t)
 
 /* In @b, which has room. What cannot be sealed is not sent, nor what would
  * follow: recv() will see the end. */
-static bool close_seal(struct tcp *t, struct buf *b)
+bool tcp_seal(struct tcp *t, struct buf *b)
 {
 	if (!t->seal)
 		return true;
@@ -149,11 +153,13 @@ static int tcp_send(struct link *l, struct buf *b)
 {
 	struct tcp *t = of_link(l);
 
+	if (t->host->carrier)
+		return t->host->carrier->send(t, b);
 	if (t->tx) {
 		t->refused = true;
 		return -EAGAIN;
 	}
-	if (!close_seal(t, b)) {
+	if (!tcp_seal(t, b)) {
 		buf_return(t->host->env.pool, b);
 		return 0;
 	}
@@ -219,15 +225,22 @@ static int make_seal(struct tcp *t, struct errmsg *err)
 			dialled ? &t->theirs : &t->ours, &t->seal, err);
 }
 
-static int send_open(struct tcp *t)
+/* With what our end of a carrier offers. */
+static int send_open(struct tcp *t, struct errmsg *err)
 {
-	uint8_t open[sizeof(struct wire_header) + WIRE_TAG] = { 0 };
+	const struct tcp_carrier *carrier = t->host->carrier;
+	uint8_t open[sizeof(struct wire_header) + TCP_OFFER_MAX + WIRE_TAG];
 	size_t len = sizeof(struct wire_header);
+	int r = carrier ? carrier->offer(t, open + len, err) : 0;
 
+	if (r < 0)
+		return r;
 	wire_put32(open, WIRE_OPEN);
+	wire_put32(open + 4, (uint32_t)r);
+	len += (size_t)r;
 	if (t->seal && seal_close(t->seal, open, len) < 0)
 		return -EIO;
-	return send_small(t, open, t->seal ? sizeof(open) : len);
+	return send_small(t, open, len + (t->seal ? WIRE_TAG : 0));
 }
 
 static int take_hello(struct tcp *t, struct errmsg *err)
@@ -276,7 +289,25 @@ static int up(struct tcp *t)
 	t->link.up = true;
 	tcp_pending_remove(t);
 	env->events->up(&t->link, env->arg);
+	if (t->state == TCP_UP && t->host->carrier)
+		t->host->carrier->resume(t);
 	return 0;
+}
+
+/* The dialler is up once its proof was answered; with a carrier, when both have
+ * said how they are to be reached. */
+static int take_open(struct tcp *t, const uint8_t *offer, size_t len,
+		     struct errmsg *err)
+{
+	const struct tcp_carrier *carrier = t->host->carrier;
+	int r;
+
+	if (!carrier)
+		return len ? -EPROTO : up(t);
+	r = carrier->join(t, offer, len, err);
+	if (r == 0 && !t->link.dialled)
+		r = send_open(t, err);
+	return r < 0 ? r : up(t);
 }
 
 static int take_proof(struct tcp *t, struct errmsg *err)
@@ -294,8 +325,12 @@ static int take_proof(struct tcp *t, struct errmsg *err)
 	if (r < 0)
 		return r;
 	if (t->link.dialled) {
-		r = send_open(t);
-		return r < 0 ? r : up(t);
+		r = send_open(t, err);
+		if (r == 0 && t->host->carrier)
+			set_state(t, TCP_OPEN);
+		else if (r == 0)
+			r = up(t);
+		return r;
 	}
 	t->link.node = be32toh(t->theirs.node);
 	set_state(t, TCP_OPEN);
@@ -346,7 +381,9 @@ static int take_message(struct tcp *t, struct errmsg *err)
 				  "it sent message %" PRIu32 " out of order",
 				  type);
 	if (type == WIRE_OPEN)
-		r = len ? -EPROTO : up(t);
+		r = take_open(t, p + sizeof(struct wire_header), len, err);
+	else if (t->host->carrier)
+		r = -EPROTO; /* messages go there */
 	else
 		r = env->events->message(&t->link, type,
 					 p + sizeof(struct wire_header), len,
@@ -417,6 +454,21 @@ static ssize_t receive(struct tcp *t, struct errmsg *err)
 	return n;
 }
 
+void tcp_closed(struct tcp *t)
+{
+	if (t->closed)
+		tcp_end(t, -ECONNRESET, "it closed the connection");
+}
+
+/* What the carrier has may be older than that end. */
+static void drain(struct tcp *t)
+{
+	t->closed = true;
+	watch(t);
+	if (t->host->carrier->drain(t))
+		tcp_closed(t);
+}
+
 static void read_some(struct tcp *t)
 {
 	struct errmsg err = { "it broke the protocol" };
@@ -437,7 +489,9 @@ static void read_some(struct tcp *t)
 		t->rx = NULL;
 	}
 	watch(t);
-	if (r < 0)
+	if (r == -ECONNRESET && t->state == TCP_UP && t->host->carrier)
+		drain(t);
+	else if (r < 0)
 		tcp_end(t, (int)r, err.text);
 }
 
@@ -467,8 +521,18 @@ static void on_connected(struct tcp *t)
 	watch(t);
 }
 
-static void leave(struct tcp *t)
+bool tcp_enter(struct tcp *t)
 {
+	bool outer = !t->busy;
+
+	t->busy = true;
+	return outer;
+}
+
+void tcp_leave(struct tcp *t, bool outer)
+{
+	if (!outer)
+		return;
 	t->busy = false;
 	if (t->doomed)
 		release(t);
@@ -477,33 +541,42 @@ static void leave(struct tcp *t)
 static void on_io(uint32_t events, void *arg)
 {
 	struct tcp *t = arg;
+	bool outer = tcp_enter(t);
 
-	t->busy = true;
 	if (t->state == TCP_DIALLING)
 		on_connected(t);
 	else if (events & EPOLLOUT)
 		on_writable(t);
-	if (t->state != TCP_DEAD && !t->paused &&
+	if (t->state != TCP_DEAD && !t->paused && !t->closed &&
 	    (events & ~(uint32_t)EPOLLOUT))
 		read_some(t);
-	leave(t);
+	tcp_leave(t, outer);
 }
 
-static void tcp_resume(struct link *l)
+static void resume_reading(struct tcp *t)
 {
-	struct tcp *t = of_link(l);
 	struct errmsg err = { "it broke the protocol" };
 	int r;
 
-	if (!t->paused || t->state == TCP_DEAD)
+	if (!t->paused)
 		return;
-	t->busy = true;
 	t->paused = false;
 	r = take_all(t, &err);
 	watch(t);
 	if (r < 0)
 		tcp_end(t, r, err.text);
-	leave(t);
+}
+
+static void tcp_resume(struct link *l)
+{
+	struct tcp *t = of_link(l);
+	bool outer = tcp_enter(t);
+
+	if (t->state != TCP_DEAD && t->host->carrier)
+		t->host->carrier->resume(t);
+	else if (t->state != TCP_DEAD)
+		resume_reading(t);
+	tcp_leave(t, outer);
 }
 
 static void free_link(struct link *l)

@@ -32,13 +32,14 @@ struct wire_hello {
 	uint32_t version;
 	uint32_t node, nnodes; /* who speaks, of how many */
 	uint32_t payload_max;  /* the longest payload it takes */
-	uint32_t flags;	       /* WIRE_SEALED: both ends' must be the same */
+	uint32_t flags; /* WIRE_SEALED, WIRE_UCX: the same at both ends */
 	uint8_t nonce[WIRE_NONCE];
 	char name[WIRE_NAME]; /* of its node, for messages; padded with NUL */
 };
 static_assert(sizeof(struct wire_hello) == 124, "as in doc/net.md");
 
 #define WIRE_SEALED 1u /* messages are encrypted */
+#define WIRE_UCX    2u /* and go over UCX: link_ucx.h */
 
 enum wire_type {
 	WIRE_OPEN = 1, /* empty; the dialler's first message */

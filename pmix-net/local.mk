@@ -25,7 +25,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/link.h %D%/link_wire.h \
 	%D%/link_kind.c %D%/link_kind.h \
 	%D%/lock.h \
-	%D%/link_tcp.c %D%/link_tcp.h \
+	%D%/link_tcp.c %D%/link_tcp.h %D%/link_ucx.h \
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
 	%D%/local_address.c %D%/local_address.h \
 	%D%/mcast.c %D%/mcast.h \
@@ -41,6 +41,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
+	%D%/rdma.c %D%/rdma.h \
 	%D%/record.c %D%/record.h \
 	%D%/relay.c %D%/relay.h \
 	%D%/tally.c %D%/tally.h \
@@ -60,6 +61,16 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/virtqueue.c %D%/virtqueue.h \
 	%D%/workers.c %D%/workers.h
 %C%_libnet_la_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
+
+# Loaded when it is wanted, never linked: see ucx_lib.h.
+ucx_sources = %D%/link_ucx.c %D%/ucx_lib.c %D%/ucx_lib.h %D%/ucx_worker.c \
+	%D%/ucx_worker.h
+if HAVE_UCX
+%C%_libnet_la_SOURCES += $(ucx_sources)
+%C%_libnet_la_CFLAGS += $(UCX_CFLAGS)
+else
+EXTRA_DIST += $(ucx_sources)
+endif
 
 %C%_vmstep_net_SOURCES = %D%/vmstep-net.c
 %C%_vmstep_net_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
@@ -198,6 +209,19 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
 %C%_test_net_CFLAGS = $(net_test_cflags)
+if HAVE_UCX
+UNIT_TESTS += %D%/test_net_ucx %D%/test_ucx
+%C%_test_net_ucx_SOURCES = $(%C%_test_net_SOURCES)
+%C%_test_net_ucx_CPPFLAGS = $(%C%_test_net_CPPFLAGS) -DNET_KIND=2
+%C%_test_net_ucx_CFLAGS = $(net_test_cflags)
+%C%_test_net_ucx_LDADD = %D%/libdriver.la $(net_test_ldadd)
+%C%_test_ucx_SOURCES = %D%/test_ucx.c %D%/test_step.c %D%/test_step.h
+%C%_test_ucx_CPPFLAGS = $(%C%_test_net_CPPFLAGS)
+%C%_test_ucx_CFLAGS = $(net_test_cflags) $(UCX_CFLAGS)
+%C%_test_ucx_LDADD = %D%/libdriver.la $(net_test_ldadd)
+else
+EXTRA_DIST += %D%/test_ucx.c
+endif
 %C%_test_net_LDADD = %D%/libdriver.la $(net_test_ldadd)
 %C%_test_dpdk_SOURCES = %D%/test_dpdk.c %D%/test_step.c %D%/test_step.h
 %C%_test_dpdk_CPPFLAGS = $(%C%_test_net_CPPFLAGS)

@@ -17,12 +17,14 @@
 #include "fwd.h"
 #include "link_kind.h"
 #include "link_tcp.h"
+#include "link_ucx.h"
 #include "local_address.h"
 #include "log.h"
 #include "mcast.h"
 #include "mesh.h"
 #include "relay.h"
 #include "ports.h"
+#include "rdma.h"
 #include "record.h"
 #include "states.h"
 #include "stats.h"
@@ -42,6 +44,7 @@ struct node {
 	struct fwd *fwd;
 	struct ports *ports;
 	struct auth auth;
+	uint32_t link_flags;	/* WIRE_SEALED, WIRE_UCX */
 	struct table *table;	/* NULL: not known yet, or only one node */
 	struct link_host *host; /* until the mesh has it; NULL: one node */
 	struct mesh *mesh;
@@ -60,11 +63,6 @@ struct node {
 static bool is_alone(const struct node *n)
 {
 	return rankset_count(&n->o->ranks) == n->o->nranks;
-}
-
-static uint32_t link_flags(const struct node *n)
-{
-	return n->o->encrypt ? WIRE_SEALED : 0;
 }
 
 /* -- what is agreed on ---------------------------------------------------- */
@@ -279,7 +277,7 @@ static int on_capture(uint32_t rank, int fd, struct errmsg *err, void *arg)
 static int check_table(const struct node *n, const struct netctl *msg,
 		       const struct table *t, struct errmsg *err)
 {
-	int r = link_kind_check(link_flags(n), t, err);
+	int r = link_kind_check(n->link_flags, t, err);
 
 	if (r < 0)
 		return errmsg_prefix(err, r, "vmstep-net");
@@ -298,7 +296,7 @@ static void set_auth(struct node *n, const struct netctl *msg)
 	memcpy(n->auth.key, msg->table.key, sizeof(n->auth.key));
 	n->auth.node = msg->table.node;
 	n->auth.nnodes = msg->table.nnodes;
-	n->auth.flags = link_flags(n);
+	n->auth.flags = n->link_flags;
 	snprintf(n->auth.name, sizeof(n->auth.name), "%s", n->o->node);
 }
 
@@ -756,30 +754,63 @@ static int make_relay(struct node *n, struct errmsg *err)
 	return 0;
 }
 
+/* By RDMA where there is a device, unless the site says otherwise. */
+static int choose_links(struct node *n, const struct link_env *env,
+			struct errmsg *err)
+{
+	bool rdma = rdma_is_there();
+	struct errmsg why;
+	int r;
+
+	n->link_flags = n->o->encrypt ? WIRE_SEALED : 0;
+	if (n->o->kind == LINK_TCP || (n->o->kind == LINK_AUTO && !rdma))
+		return 0;
+	r = link_ucx_over(n->host, env, rdma, &why);
+	if (r == 0) {
+		n->link_flags |= WIRE_UCX;
+		log_info("links go over UCX: %s",
+			 rdma ? "there is an RDMA device" : "its own TCP");
+	} else if (n->o->kind == LINK_AUTO) {
+		log_warn("there is an RDMA device, but links go over TCP: %s",
+			 why.text);
+		r = 0;
+	} else if (err) {
+		*err = why;
+	}
+	return r;
+}
+
+static int listen_for_nodes(struct node *n, const struct link_env *env,
+			    struct errmsg *err)
+{
+	struct sockaddr_storage sa;
+	int r;
+
+	if (n->o->link_fd >= 0)
+		return link_tcp_adopt(env, n->o->link_fd, &n->host, err);
+	r = local_address(n->o->device, n->o->bind, n->o->node, &sa, err);
+	if (r == 0)
+		r = link_tcp_listen(env, &sa, n->o->ports, &n->host, err);
+	return r;
+}
+
 /* With all tasks on this node there are no links and nothing listens. */
 static int make_host(struct node *n, struct errmsg *err)
 {
 	const struct link_env env = mesh_link_env(n->mesh);
-	struct sockaddr_storage sa;
 	int r;
 
 	if (is_alone(n))
 		return start_states(n, 0, 1, err);
-	if (n->o->link_fd >= 0) {
-		r = link_tcp_adopt(&env, n->o->link_fd, &n->host, err);
-	} else {
-		r = local_address(n->o->device, n->o->bind, n->o->node, &sa,
-				  err);
-		if (r == 0)
-			r = link_tcp_listen(&env, &sa, n->o->ports, &n->host,
-					    err);
-	}
+	r = listen_for_nodes(n, &env, err);
 	if (r == 0)
-		r = link_kind_mark(link_flags(n), n->host->address,
+		r = choose_links(n, &env, err);
+	if (r == 0)
+		r = link_kind_mark(n->link_flags, n->host->address,
 				   sizeof(n->host->address));
-	if (r == 0 && n->o->link_fd < 0)
+	if (r == 0)
 		log_info("links: %s; other nodes reach us at %s",
-			 link_kind_text(link_flags(n)), n->host->address);
+			 link_kind_text(n->link_flags), n->host->address);
 	return r;
 }
 

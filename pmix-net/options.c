@@ -96,6 +96,22 @@ static int opt_workers(void *at, const char *value, struct errmsg *err)
 	return parse_u32(value, 1, WORKERS_MAX, at, err);
 }
 
+static int opt_kind(void *at, const char *value, struct errmsg *err)
+{
+	static const char *const kinds[] = {
+		[LINK_AUTO] = "auto",
+		[LINK_TCP] = "tcp",
+		[LINK_UCX] = "ucx",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (strcmp(value, kinds[i]) == 0) {
+			*(enum link_kind *)at = (enum link_kind)i;
+			return 0;
+		}
+	return errmsg_say(err, -EINVAL, "'%s' is not auto, tcp or ucx", value);
+}
+
 static int opt_flag(void *at, const char *value, struct errmsg *err)
 {
 	*(bool *)at = true;
@@ -128,6 +144,7 @@ static const struct option_row {
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
 	{ "--log-fd", true, opt_fd, AT(log_fd) },
+	{ "--kind", true, opt_kind, AT(kind) },
 	{ "--encrypt", false, opt_flag, AT(encrypt) },
 	{ "--report", false, opt_flag, AT(report) },
 	{ "--verbose", false, opt_flag, AT(verbose) },

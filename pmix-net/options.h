@@ -7,6 +7,7 @@
 
 #include "addr.h"
 #include "errmsg.h"
+#include "link_kind.h"
 #include "link_tcp.h"
 #include "names.h"
 #include "rankset.h"
@@ -26,6 +27,7 @@ struct options {
 	uint32_t lost_after_s, idle_after_s;
 	bool encrypt;	      /* what goes over links */
 	unsigned int workers; /* 1..WORKERS_MAX */
+	enum link_kind kind;
 	bool verbose, report;
 	bool help, version; /* asked by a person: nothing else was checked */
 };

@@ -46,6 +46,9 @@ static const struct kind {
 } kinds[] = {
 	{ "tcp", NULL, 0 },
 	{ "tcp, encrypted", "--encrypt", WIRE_SEALED },
+#ifdef HAVE_UCX
+	{ "ucx", "--kind=ucx", WIRE_UCX },
+#endif
 };
 static const struct kind *kind = kinds;
 
@@ -1504,7 +1507,8 @@ int main(void)
 	add_rows(over_links, ARRAY_SIZE(over_links), k);
 	if (step_workers() == 1)
 		add_rows(with_one_worker, ARRAY_SIZE(with_one_worker), k);
-	add_rows(over_tcp, ARRAY_SIZE(over_tcp), k);
+	if (!(k->flags & WIRE_UCX))
+		add_rows(over_tcp, ARRAY_SIZE(over_tcp), k);
 	if (k->flags & WIRE_SEALED)
 		add_rows(sealed, ARRAY_SIZE(sealed), k);
 	return cmocka_run_group_tests_name("net", rows, NULL, NULL);

@@ -67,6 +67,8 @@ static void what_does_not_parse_is_named(void **state)
 		"--idle-after=0",
 		"--workers=0",
 		"--workers=17",
+		"--kind=udp",
+		"--kind=",
 		"--port-range=1",
 		"--port-range=0-5",
 		"--port-range=9-8",
@@ -119,7 +121,9 @@ static void the_rest_is_taken(void **state)
 	assert_int_equal(parse("--verbose", "--bind=::1"), 0);
 	assert_true(o.verbose);
 	assert_string_equal(o.bind, "::1");
-	assert_int_equal(parse("--encrypt", NULL), 0);
+	assert_int_equal(o.kind, LINK_AUTO);
+	assert_int_equal(parse("--encrypt", "--kind=ucx"), 0);
+	assert_int_equal(o.kind, LINK_UCX);
 	assert_true(o.encrypt);
 }
 

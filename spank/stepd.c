@@ -306,6 +306,7 @@ static void describe_site(struct desc_writer *w)
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.net_device", "%s", s->net_device);
 	desc_add(w, "site.net_port_range", "%s", s->net_port_range);
+	desc_add(w, "site.net_link", "%s", s->net_link);
 	desc_add(w, "site.net_encrypt", "%s", s->net_encrypt ? "yes" : "no");
 	desc_add(w, "site.net_workers", "%u", s->net_workers);
 	desc_add(w, "site.lost_after", "%u", s->lost_after_s);

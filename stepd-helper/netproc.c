@@ -96,7 +96,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
 	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
-	char workers[32];
+	char workers[32], kind[16];
 	char hostname[600], domain[300];
 	struct child_fd fds[7] = { { null, 0 },
 				   { null, 1 },
@@ -145,6 +145,8 @@ int netproc_start(const struct task *t, const struct spec *s,
 		argv[n++] = bind_to;
 	if (*t->net_port_range)
 		argv[n++] = ports;
+	snprintf(kind, sizeof(kind), "--kind=%s", t->net_link);
+	argv[n++] = kind;
 	if (t->net_encrypt)
 		argv[n++] = "--encrypt";
 	if (t->net_workers > 1)

@@ -128,6 +128,7 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.qemu", &t->qemu },
 		{ "site.net_device", &t->net_device },
 		{ "site.net_port_range", &t->net_port_range },
+		{ "site.net_link", &t->net_link },
 	};
 	const char *text;
 	int r = 0;

@@ -31,7 +31,7 @@ struct task {
 	uint64_t node_mem_bytes; /* 0: not known */
 	struct rankset local_ranks;		/* of this node */
 	const char *image_path, *rundir, *qemu; /* the site's */
-	const char *net_device, *net_port_range;
+	const char *net_device, *net_port_range, *net_link;
 	uint32_t lost_after_s;
 	uint32_t net_workers;
 	bool allow_tcg, net_encrypt;

@@ -177,6 +177,7 @@ static void begin(uint32_t n, int net)
 			.local_tasks = n,
 			.net_device = "",
 			.net_port_range = "",
+			.net_link = "tcp",
 			.lost_after_s = 30,
 		};
 		assert_int_equal(rankset_add(&h->task.local_ranks, 0, n - 1),

@@ -46,6 +46,7 @@ static int setup(void **state)
 		.qemu = "qemu-system-x86_64",
 		.net_device = "",
 		.net_port_range = "",
+		.net_link = "tcp",
 		.allow_tcg = true,
 		.mem_reserve = 256 * MIB,
 	};

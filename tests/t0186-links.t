@@ -1,5 +1,5 @@
 #!/bin/bash
-# What links between nodes are like: encrypted, and where they listen.
+# What links between nodes are like: encrypted, over UCX, and where they listen.
 . "$(dirname "$0")/vm.sh"
 
 vm_cluster 2
@@ -19,6 +19,30 @@ is "two nodes with net_encrypt: the step succeeds" $? 0
 is "... its guests talk" "$(<"$tmp/out")" "hello from vm1"
 ok "... and the log says that links are encrypted" \
 	grep -q 'links: tcp, encrypted' "$tmp/home/log-0" "$tmp/home/log-1"
+clean "nothing stays"
+
+# UCX's own TCP, where vmstep was built with it.
+received() { mc vm node "$1" cat /sys/class/net/eth0/statistics/rx_bytes; }
+conf "net_link = ucx"
+before=$(received n1)
+vrun -N2 -n2 --vm-image=tiny --vm-log="$tmp/home/ucx-%t" sh -c 'case $SLURM_PROCID in
+0) iperf3 -s -1 >/dev/null ;;
+1) until iperf3 -c vm0 -n 10M; do sleep 1; done ;;
+esac' >"$tmp/out"
+status=$?
+if grep -q 'built without UCX' "$tmp/err"; then
+	skip "net_link = ucx" "this build has none"
+else
+	is "two nodes with net_link = ucx: the step succeeds" $status 0
+	like "... 10 MiB arrive" "$(<"$tmp/out")" '10\.[0-9]+ MBytes .*receiver'
+	ok "... over the network between them" \
+		test $(($(received n1) - before)) -gt 10485760
+	ok "... and the log says that it is UCX" \
+		grep -q 'links: ucx; other nodes' "$tmp/home/ucx-0"
+	conf "net_link = ucx" "net_encrypt = yes"
+	vrun -N2 -n2 --vm-image=tiny sh -c "$talk" >"$tmp/out"
+	is "... encrypted, too" "$(<"$tmp/out")" "hello from vm1"
+fi
 clean "nothing stays"
 
 # Only one node has it: each reads its own file.

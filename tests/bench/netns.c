@@ -91,3 +91,22 @@ int netns_socket(int netns, int family, int type)
 	close(own);
 	return fd;
 }
+
+uint64_t netns_received(int netns)
+{
+	unsigned long long bytes = 0, n;
+	int own = open_own();
+	char line[512];
+	FILE *f;
+
+	enter(netns);
+	f = fopen("/proc/thread-self/net/dev", "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " bench%*d: %llu", &n) == 1)
+			bytes += n;
+	if (f)
+		fclose(f);
+	enter(own);
+	close(own);
+	return bytes;
+}

@@ -15,6 +15,8 @@ extern const char *const netns_address[2];
 
 /* Make them, joined by a veth pair; false: this user may not. */
 bool netns_make(int ret[2]);
+/* Bytes that came over its veth. */
+uint64_t netns_received(int netns);
 int netns_socket(int netns, int family, int type);
 /* Start @argv in there, on @cpu, with stdout at @out; its pid. It dies with
  * us. */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -34,6 +35,15 @@ struct nodes {
 
 /* -- processes ------------------------------------------------------------ */
 
+/* With its own /sys: UCX looks for devices there. */
+static void enter_netns(int netns)
+{
+	check(setns(netns, CLONE_NEWNET), "enter a network namespace");
+	check(unshare(CLONE_NEWNS), "a mount namespace");
+	check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "mounts");
+	check(mount("sysfs", "/sys", "sysfs", 0, NULL), "/sys");
+}
+
 static void exec_net(const struct nodes *s, uint32_t node, int fd)
 {
 	const struct nodes_conf *c = &s->conf;
@@ -54,8 +64,7 @@ static void exec_net(const struct nodes *s, uint32_t node, int fd)
 	if (c->cpu)
 		pin(c->cpu[node]);
 	if (c->netns)
-		check(setns(c->netns[node], CLONE_NEWNET),
-		      "enter a network namespace");
+		enter_netns(c->netns[node]);
 	check(helper_exec(&conf), c->program);
 }
 
