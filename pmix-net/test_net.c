@@ -154,7 +154,7 @@ static void odd_ports_are_refused_by_name(void **state)
 	}
 }
 
-static void what_stops_it_is_told_to_helpers(void **state)
+static void expect_stop(const char *option, const char *words)
 {
 	const struct netctl hello = {
 		.version = NETCTL_VERSION,
@@ -164,15 +164,27 @@ static void what_stops_it_is_told_to_helpers(void **state)
 	struct netctl lost;
 	int ctl;
 
-	step_start(&s, 2, 1, "--device=none0");
+	step_start(&s, 2, 1, option);
 	s.may_fail = true;
 	ctl = step_connect(&s, 0);
 	step_send(ctl, &hello, -1);
 	lost = step_expect(ctl, NETCTL_LOST);
-	assert_non_null(strstr(lost.lost.text, "no address at 'none0'"));
+	assert_non_null(strstr(lost.lost.text, words));
 	close(ctl);
 	step_end(&s);
 }
+
+static void what_stops_it_is_told_to_helpers(void **state)
+{
+	expect_stop("--device=none0", "no address at 'none0'");
+}
+
+#ifndef HAVE_UCX
+static void ucx_is_refused_where_it_was_built_without(void **state)
+{
+	expect_stop("--kind=ucx", "vmstep was built without UCX");
+}
+#endif
 
 static void a_message_of_the_wrong_size_is_refused(void **state)
 {
@@ -1406,6 +1418,9 @@ static const struct CMUnitTest once[] = {
 	cmocka_unit_test(odd_helpers_are_refused_by_name),
 	cmocka_unit_test(odd_ports_are_refused_by_name),
 	cmocka_unit_test(what_stops_it_is_told_to_helpers),
+#ifndef HAVE_UCX
+	cmocka_unit_test(ucx_is_refused_where_it_was_built_without),
+#endif
 	cmocka_unit_test(a_message_of_the_wrong_size_is_refused),
 	cmocka_unit_test(a_wrong_table_is_refused),
 	cmocka_unit_test(the_first_may_fail_before_the_second_comes),
