@@ -40,10 +40,13 @@ struct offer {
 	uint8_t address[];
 };
 
-/* Something on its way. Behind the message in its buffer, or alone. */
+struct path;
+
+/* Something on its way. Behind the message in its buffer, or the path's own. */
 struct parcel {
 	struct ucx_header header;
-	struct buf *b; /* NULL: alone */
+	struct path *path;
+	struct buf *b; /* NULL: no message */
 };
 static_assert(HEADER + WIRE_PAYLOAD_MAX + WIRE_TAG + 16 +
 			      sizeof(struct parcel) <=
@@ -52,13 +55,16 @@ static_assert(HEADER + WIRE_PAYLOAD_MAX + WIRE_TAG + 16 +
 
 struct path {
 	struct ucx *ucx;
-	struct tcp *t;
+	struct tcp *t; /* NULL: it is over, but UCX has something to send */
 	uint32_t index;
 	uint8_t ours[SECRET], theirs[SECRET];
 	uint32_t their_index;
 	struct ucx_ep *ep;	    /* NULL: not joined */
 	uint32_t sent, sent_taken;  /* by the peer's owner */
+	uint32_t sending;	    /* of these, UCX has not sent yet */
 	uint32_t came, taken, told; /* what we took, and said so */
+	struct parcel tells;	    /* that */
+	bool telling;		    /* UCX has not sent it yet */
 	struct bufq early, held;
 	bool paused;  /* the first of held was not taken */
 	bool giving;  /* the owner has one, and may resume us from there */
@@ -93,17 +99,6 @@ static void fill(struct path *p, struct parcel *parcel, uint32_t kind)
 	p->told = p->taken;
 }
 
-static void on_sent(void *what, void *arg)
-{
-	struct parcel *parcel = what;
-	struct ucx *u = arg;
-
-	if (parcel->b)
-		buf_return(u->env.pool, parcel->b);
-	else
-		free(parcel);
-}
-
 static struct parcel *parcel_of(struct buf *b)
 {
 	size_t at = (b->end + 15) & ~(size_t)15;
@@ -111,12 +106,20 @@ static struct parcel *parcel_of(struct buf *b)
 	return (struct parcel *)(void *)(b->data + at);
 }
 
+/* A peer may say that it took what has not left yet: that is a lie, which is
+ * not to cost us memory. */
+static bool is_full(const struct path *p)
+{
+	return p->sent - p->sent_taken >= UCX_WINDOW ||
+	       p->sending >= UCX_WINDOW;
+}
+
 static int ucx_link_send(struct tcp *t, struct buf *b)
 {
 	struct path *p = t->carried;
 	struct parcel *parcel;
 
-	if (p->sent - p->sent_taken >= UCX_WINDOW) {
+	if (is_full(p)) {
 		p->refused = true;
 		return -EAGAIN;
 	}
@@ -125,9 +128,11 @@ static int ucx_link_send(struct tcp *t, struct buf *b)
 		return 0;
 	}
 	parcel = parcel_of(b);
+	parcel->path = p;
 	parcel->b = b;
 	fill(p, parcel, KIND_WHOLE);
 	p->sent++;
+	p->sending++;
 	ucx_send(p->ep, (uint8_t *)&parcel->header, b->data + b->start,
 		 buf_len(b), parcel);
 	return 0;
@@ -136,15 +141,52 @@ static int ucx_link_send(struct tcp *t, struct buf *b)
 /* Where nothing else goes that way it would not hear it. */
 static void tell_taken(struct path *p)
 {
-	struct parcel *parcel;
-
-	if (!p->ep || p->taken - p->told < UCX_WINDOW / 2)
+	if (!p->ep || p->telling || p->taken - p->told < UCX_WINDOW / 2)
 		return;
-	parcel = calloc(1, sizeof(*parcel));
-	if (!parcel)
-		return; /* with the next one */
-	fill(p, parcel, KIND_TAKEN);
-	ucx_send(p->ep, (uint8_t *)&parcel->header, NULL, 0, parcel);
+	p->telling = true;
+	p->tells.path = p;
+	fill(p, &p->tells, KIND_TAKEN);
+	ucx_send(p->ep, (uint8_t *)&p->tells.header, NULL, 0, &p->tells);
+}
+
+static void let_go_on(struct path *p)
+{
+	const struct link_env *env = &p->ucx->env;
+
+	if (!p->refused || is_full(p) || p->t->state != TCP_UP)
+		return;
+	p->refused = false;
+	env->events->writable(&p->t->link, env->arg);
+}
+
+static void path_free(struct path *p)
+{
+	if (!p->t && !p->sending && !p->telling)
+		free(p);
+}
+
+static void on_sent(void *what, void *arg)
+{
+	struct parcel *parcel = what;
+	struct path *p = parcel->path;
+	struct ucx *u = arg;
+	struct tcp *t = p->t;
+	bool outer;
+
+	if (parcel->b) {
+		p->sending--;
+		buf_return(u->env.pool, parcel->b);
+	} else {
+		p->telling = false;
+	}
+	if (!t) {
+		path_free(p);
+		return;
+	}
+	outer = tcp_enter(t);
+	tell_taken(p);
+	let_go_on(p);
+	tcp_leave(t, outer);
 }
 
 /* -- receiving ------------------------------------------------------------ */
@@ -289,18 +331,12 @@ static void take_or_keep(struct path *p, const uint8_t *data, size_t len)
 /* It has taken up to @taken of ours. */
 static void on_taken(struct path *p, uint32_t taken)
 {
-	const struct link_env *env = &p->ucx->env;
-
 	if (taken - p->sent_taken > p->sent - p->sent_taken) {
 		tcp_end(p->t, -EPROTO, "it took more than was sent");
 		return;
 	}
 	p->sent_taken = taken;
-	if (p->refused && p->sent - p->sent_taken < UCX_WINDOW &&
-	    p->t->state == TCP_UP) {
-		p->refused = false;
-		env->events->writable(&p->t->link, env->arg);
-	}
+	let_go_on(p);
 }
 
 static void on_message_of(struct path *p, const struct ucx_header *h,
@@ -498,9 +534,10 @@ static bool ucx_part(struct tcp *t, bool in_order)
 	memcpy(u->gone[u->n_gone++ % GONE], p->ours, SECRET);
 	bufq_done(&p->early, u->env.pool);
 	bufq_done(&p->held, u->env.pool);
+	p->t = NULL;
 	if (p->ep)
 		ucx_ep_close(p->ep, in_order, keeps ? t->fd : -1);
-	free(p);
+	path_free(p);
 	return keeps;
 }
 

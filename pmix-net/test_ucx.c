@@ -84,6 +84,14 @@ static void send_whole(const uint8_t *header, const uint8_t *data, size_t len)
 	loop_timer_free(t);
 }
 
+static void hear(void)
+{
+	int64_t until = loop_now_ms() + STEP_WAIT_MS;
+
+	for (; !messages; ucx_worker_poll(worker))
+		assert_true(loop_now_ms() < until);
+}
+
 /* -- and of the connection ------------------------------------------------ */
 
 static void read_exactly(int fd, void *data, size_t len)
@@ -139,6 +147,7 @@ static int begin(void)
 	size_t len;
 	int fd;
 
+	messages = 0;
 	step_links = "--kind=ucx";
 	step_start(&s, 2, 1, NULL);
 	step_hello(&s);
@@ -209,11 +218,7 @@ static void a_peer_with_the_secret_is_heard(void **state)
 		tell((struct said){ true, n, 0, 1 }, frame, len);
 	for (uint32_t n = 0; n < 40; n++)
 		step_expect_frame(&s, 0, frame + 12, 60);
-	for (int64_t until = loop_now_ms() + STEP_WAIT_MS; !messages;) {
-		assert_true(loop_now_ms() <
-			    until); /* what was taken, at least */
-		ucx_worker_poll(worker);
-	}
+	hear(); /* what was taken, at least */
 	end(fd);
 }
 
@@ -270,6 +275,20 @@ static void an_offer_that_is_none_ends_the_link(void **state)
 	end(fd);
 }
 
+/* UCX has some of what is for us, for ever. */
+static void a_peer_that_reads_nothing_does_not_keep_it(void **state)
+{
+	int fd = begin();
+
+	step_put(&s, 0, frame, test_frame(frame, 1, 0, 60));
+	hear();
+	for (int i = 0; i < 2000; i++)
+		step_put(&s, 0, frame, test_frame(frame, 1, 0, 1500));
+	step_leave(&s, 0);
+	step_wait_end(&s, 0);
+	end(fd);
+}
+
 static void the_users_environment_does_not_count(void **state)
 {
 	static const char *const set[][2] = {
@@ -298,6 +317,7 @@ int main(void)
 		cmocka_unit_test(a_stranger_is_not),
 		cmocka_unit_test(what_breaks_the_rules_ends_the_link),
 		cmocka_unit_test(an_offer_that_is_none_ends_the_link),
+		cmocka_unit_test(a_peer_that_reads_nothing_does_not_keep_it),
 	};
 
 	return cmocka_run_group_tests_name("ucx", tests, NULL, NULL);

@@ -16,21 +16,25 @@
 
 #define AM_ID	 1
 #define PROGRESS 256   /* events a round */
-#define CLOSE_MS 1000  /* for what was sent to arrive */
+#define CLOSE_MS 1000  /* for what was sent to leave */
 #define LAST_MS	 500   /* the same, when we end */
 #define SEGMENT	 "80k" /* a message, its headers and UCX's own */
+
+/* From EP_LEFT on nobody sends through it. */
+enum ep_state { EP_OPEN, EP_LEFT, EP_FLUSHING, EP_CLOSING };
 
 struct ucx_ep {
 	struct ucx_worker *worker;
 	struct ucx_ep *next; /* in worker's eps */
-	ucp_ep_h ep;	     /* NULL: closed */
-	void *owner;	     /* NULL: nobody wants to hear of it */
+	ucp_ep_h ep;	     /* UCX's own once it is closing */
+	enum ep_state state;
+	void *owner; /* NULL: nobody wants to hear of it */
 	size_t sending;
 	const char *failed; /* why; NULL: it works */
-	bool closing, in_order;
-	ucs_status_ptr_t close; /* under way; NULL: not */
+	bool in_order;
+	ucs_status_ptr_t request; /* to flush or close; NULL: none */
 	int fd;
-	int64_t until_ms; /* for fd */
+	int64_t until_ms; /* what has not left by then does not */
 };
 
 struct ucx_worker {
@@ -88,38 +92,60 @@ static void end_failed(struct ucx_worker *w)
 	}
 }
 
-static void begin_close(struct ucx_ep *ep)
+static void drop_request(struct ucx_ep *ep)
 {
-	const ucp_request_param_t param = {
-		.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
-		.flags = ep->in_order ? 0 : UCP_EP_CLOSE_FLAG_FORCE,
-	};
+	if (ep->request)
+		ep->worker->lib->ucp_request_free(ep->request);
+	ep->request = NULL;
+}
 
-	ep->close = ep->worker->lib->ucp_ep_close_nbx(ep->ep, &param);
-	ep->ep = NULL;
-	if (UCS_PTR_IS_ERR(ep->close))
-		ep->close = NULL;
+static bool is_done(struct ucx_ep *ep)
+{
+	if (ep->request && ep->worker->lib->ucp_request_check_status(
+				   ep->request) == UCS_INPROGRESS)
+		return false;
+	drop_request(ep);
+	return true;
+}
+
+static void begin(struct ucx_ep *ep, enum ep_state state, ucs_status_ptr_t r)
+{
+	ep->state = state;
+	ep->request = UCS_PTR_IS_PTR(r) ? r : NULL;
+}
+
+/* UCX closes in order by itself, but then a peer that takes nothing any more
+ * keeps it, and what was sent, for ever. */
+static void move_on(struct ucx_ep *ep)
+{
+	static const ucp_request_param_t none;
+	static const ucp_request_param_t force = {
+		.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+		.flags = UCP_EP_CLOSE_FLAG_FORCE,
+	};
+	const struct ucx_lib *lib = ep->worker->lib;
+
+	if (ep->state == EP_LEFT)
+		begin(ep, EP_FLUSHING,
+		      ep->in_order ? lib->ucp_ep_flush_nbx(ep->ep, &none)
+				   : NULL);
+	if (ep->state == EP_FLUSHING &&
+	    (is_done(ep) || loop_now_ms() >= ep->until_ms)) {
+		drop_request(ep);
+		begin(ep, EP_CLOSING, lib->ucp_ep_close_nbx(ep->ep, &force));
+	}
 }
 
 static bool is_closed(struct ucx_ep *ep)
 {
-	const struct ucx_lib *lib = ep->worker->lib;
-
-	if (ep->ep)
-		begin_close(ep);
-	if (ep->close &&
-	    lib->ucp_request_check_status(ep->close) != UCS_INPROGRESS) {
-		lib->ucp_request_free(ep->close);
-		ep->close = NULL;
-	}
-	return !ep->close && !ep->sending;
+	return ep->state == EP_CLOSING && is_done(ep) && !ep->sending;
 }
 
-static void close_fd(struct ucx_ep *ep)
+static void ep_free(struct ucx_ep *ep)
 {
 	if (ep->fd >= 0)
 		close(ep->fd);
-	ep->fd = -1;
+	free(ep);
 }
 
 /* Returns when to look again, -1: no need. */
@@ -129,18 +155,16 @@ static int64_t reap(struct ucx_worker *w)
 	struct ucx_ep **at = &w->eps, *ep;
 
 	while ((ep = *at)) {
-		if (ep->closing && is_closed(ep)) {
+		if (ep->state != EP_OPEN)
+			move_on(ep);
+		if (is_closed(ep)) {
 			*at = ep->next;
-			close_fd(ep);
-			free(ep);
+			ep_free(ep);
 			continue;
 		}
-		if (ep->closing && ep->fd >= 0) {
-			if (now >= ep->until_ms)
-				close_fd(ep);
-			else if (next < 0 || ep->until_ms - now < next)
-				next = ep->until_ms - now;
-		}
+		if (ep->state == EP_FLUSHING &&
+		    (next < 0 || ep->until_ms - now < next))
+			next = ep->until_ms - now;
 		at = &ep->next;
 	}
 	return next;
@@ -244,7 +268,7 @@ static void done(struct ucx_ep *ep, void *what, ucs_status_t status)
 
 	if (status != UCS_OK && !ep->failed)
 		ep->failed = w->lib->ucs_status_string(status);
-	if (ep->failed || ep->closing)
+	if (ep->failed || ep->state != EP_OPEN)
 		soon(w);
 	w->events->sent(what, w->arg);
 }
@@ -296,12 +320,10 @@ void ucx_send(struct ucx_ep *ep, const uint8_t *header, const void *data,
 void ucx_ep_close(struct ucx_ep *ep, bool in_order, int fd)
 {
 	ep->owner = NULL;
-	ep->closing = true;
+	ep->state = EP_LEFT;
 	ep->in_order = in_order && !ep->failed;
 	ep->fd = fd;
 	ep->until_ms = loop_now_ms() + CLOSE_MS;
-	if (!ep->in_order)
-		close_fd(ep);
 	soon(ep->worker);
 }
 
@@ -427,19 +449,23 @@ int ucx_worker_new(struct loop *l, bool rdma, const char *device,
 	return 0;
 }
 
-/* The last words of a step's end are still to arrive. */
+/* The last words of a step's end are still to leave. */
 static void wait_for_closes(struct ucx_worker *w)
 {
 	struct pollfd p = { .fd = w->efd, .events = POLLIN };
 	int64_t until = loop_now_ms() + LAST_MS;
 
-	for (struct ucx_ep *ep = w->eps; ep; ep = ep->next)
-		ep->closing = true;
+	for (struct ucx_ep *ep = w->eps; ep; ep = ep->next) {
+		if (ep->state == EP_OPEN)
+			ep->state = EP_LEFT;
+		if (ep->until_ms > until)
+			ep->until_ms = until;
+	}
 	for (;;) {
 		bool settled = progress(w);
 
 		reap(w);
-		if (!w->eps || loop_now_ms() >= until)
+		if (!w->eps || loop_now_ms() >= until + LAST_MS)
 			return;
 		if (settled)
 			poll(&p, 1, 10);
@@ -464,8 +490,7 @@ void ucx_worker_free(struct ucx_worker *w)
 		struct ucx_ep *ep = w->eps;
 
 		w->eps = ep->next;
-		close_fd(ep);
-		free(ep);
+		ep_free(ep);
 	}
 	free(w);
 }
