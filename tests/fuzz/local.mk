@@ -22,6 +22,7 @@ noinst_PROGRAMS += \
 fuzz_ldflags = -fsanitize=fuzzer
 fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
 	-I$(srcdir)/pmix-net -I$(srcdir)/guest-agent -I$(srcdir)/stepd-helper
+fuzz_mesh_node = %D%/mesh_node.c %D%/mesh_node.h
 fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 
 %C%_fuzz_answer_CFLAGS = $(fuzz_cflags)
@@ -42,6 +43,7 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_image_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_image_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_image_LDADD = $(helper_libs)
+%C%_fuzz_link_SOURCES = %D%/fuzz_link.c $(fuzz_mesh_node)
 %C%_fuzz_link_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_link_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_link_LDADD = $(fuzz_net)
@@ -66,6 +68,15 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_tar_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_tar_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_tar_LDADD = lib/libfiles.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
+if HAVE_UCX
+noinst_PROGRAMS += %D%/fuzz_ucx
+%C%_fuzz_ucx_SOURCES = %D%/fuzz_ucx.c $(fuzz_mesh_node)
+%C%_fuzz_ucx_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_ucx_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_ucx_LDADD = $(fuzz_net)
+else
+EXTRA_DIST += %D%/fuzz_ucx.c
+endif
 %C%_fuzz_vhost_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_vhost_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
@@ -75,5 +86,6 @@ EXTRA_DIST += \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
 	%D%/fuzz_netstats.c %D%/fuzz_relay.c %D%/fuzz_rpc.c \
 	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
-	%D%/fuzz_vhost.c
+	%D%/fuzz_ucx.c %D%/fuzz_vhost.c \
+	%D%/mesh_node.c %D%/mesh_node.h
 endif
