@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -162,6 +163,8 @@ static void link_frames(const struct bench *b, const int netns[2], size_t len,
 		const struct way *w = &ways[i];
 
 		if (len == TSO_BYTES && w->port == NETCTL_STREAM)
+			continue;
+		if (i > 0 && b->variant && !strstr(w->name, b->variant))
 			continue;
 		for (struct quiet q = { 0 }; quiet_again(&q, b);)
 			can = flow(b, netns, w, len, &f);

@@ -26,7 +26,7 @@
  *   verify  numbered frames with checksums, both ways, several kinds of guest:
  *           lost, reordered and altered ones are counted, and make this program
  *           end with status 1. --frames: of each flow; --variant: only those
- *           whose names have TEXT in them.
+ *           whose names have TEXT in them; of link, too, beside vhost-user.
  *   idle    CPU time of ports without traffic, memory of one more.
  *   paused  one guest sends to four in turn; then one of these stops taking
  *           frames: what the other three get, with it and without.
