@@ -17,11 +17,10 @@
 #include "errmsg.h"
 #include "rankset.h"
 
-#define OPMSG_BYTES_MAX (1024 * 1024 + 4096) /* a MiB, and what is around it \
-					      */
-#define OPMSG_SET_MAX 4096		     /* the text of its receivers */
-#define OPMSG_BATCH   (64 * 1024)	     /* a batch ends before this */
-#define OPMSG_HEADER  24
+#define OPMSG_BYTES_MAX (1024 * 1024 + 4096) /* a MiB, and a bit around it */
+#define OPMSG_SET_MAX	4096		     /* the text of its receivers */
+#define OPMSG_BATCH	(64 * 1024)	     /* a batch ends before this */
+#define OPMSG_HEADER	24
 
 /* How a message has ended for a receiver. */
 enum opmsg_end {
