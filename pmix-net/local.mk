@@ -210,7 +210,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 	-DVMSTEP_NET='"$(abs_builddir)/%D%/vmstep-net"'
 %C%_test_net_CFLAGS = $(net_test_cflags)
 if HAVE_UCX
-UNIT_TESTS += %D%/test_net_ucx %D%/test_ucx
+LONG_TESTS += %D%/test_net_ucx
+UNIT_TESTS += %D%/test_ucx
 %C%_test_net_ucx_SOURCES = $(%C%_test_net_SOURCES)
 %C%_test_net_ucx_CPPFLAGS = $(%C%_test_net_CPPFLAGS) -DNET_KIND=2
 %C%_test_net_ucx_CFLAGS = $(net_test_cflags)
