@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "exec.h"
+#include "ops.h"
 #include "stats.h"
 
 /* In the order of struct invocation's fields, as set_common() has them. */
@@ -21,18 +23,21 @@ const struct cmd_option common_options[] = {
 };
 
 const struct command commands[] = {
-	{ "ps", "", "the step's VMs", NULL, NULL },
-	{ "wait", "", "wait for VMs", NULL, NULL },
-	{ "exec", "[-it] CMD", "run a command in VMs", NULL, NULL },
+	{ "ps", "", "the step's VMs", ps_run, NULL },
+	{ "wait", "[PHASE]", "wait for VMs: qemu, agent or exit", wait_run,
+	  wait_options, 0, 1 },
+	{ "exec", "[-it] CMD", "run a command in VMs", exec_run, exec_options,
+	  1, ARGS_COMMAND },
 	{ "cp", "SRC DST", "copy files into and out of VMs", NULL, NULL },
 	{ "console", "", "a VM's serial console", NULL, NULL },
 	{ "display", "", "a VM's display", NULL, NULL },
 	{ "ssh", "", "log in to a VM", NULL, NULL },
-	{ "pause", "", "stop VMs", NULL, NULL },
-	{ "resume", "", "let them go on", NULL, NULL },
-	{ "shutdown", "", "have VMs shut down", NULL, NULL },
-	{ "poweroff", "", "switch VMs off", NULL, NULL },
-	{ "reset", "", "reset VMs", NULL, NULL },
+	{ "pause", "", "stop VMs", pause_run, NULL },
+	{ "resume", "", "let them go on", resume_run, NULL },
+	{ "shutdown", "", "have VMs shut down", shutdown_run,
+	  shutdown_options },
+	{ "poweroff", "", "switch VMs off", poweroff_run, NULL },
+	{ "reset", "", "reset VMs", reset_run, NULL },
 	{ "save", "DIR", "save the step", NULL, NULL },
 	{ "snapshot", "save|list|load|delete", "snapshots of disks", NULL,
 	  NULL },
@@ -41,8 +46,8 @@ const struct command commands[] = {
 	{ "barrier", "", "wait for other tasks", NULL, NULL },
 	{ "store", "", "values that tasks share", NULL, NULL },
 	{ "kernel", "list|add|drop", "sets of ops", NULL, NULL },
-	{ "op", "METHOD [JSON]", "any op", NULL, NULL },
-	{ "ops", "", "what ops there are", NULL, NULL },
+	{ "op", "METHOD [JSON]", "any op", op_run, op_options, 1, 2 },
+	{ "ops", "", "what ops there are", ops_run, NULL },
 	{ "events", "", "what happens in the step", NULL, NULL },
 	{ "stats", "", "what the step's network carries", stats_run,
 	  stats_options },
@@ -117,6 +122,27 @@ static const char *option_value(const struct cmd_option *o, const char *value,
 	return NULL;
 }
 
+/* -it is -i -t, where both are flags of the command. */
+static bool set_cluster(const char *word, struct invocation *inv)
+{
+	const struct cmd_option *options = inv->command->options;
+	const char *value;
+
+	if (word[0] != '-' || word[1] == '-' || strlen(word) < 3)
+		return false;
+	for (int pass = 0; pass < 2; pass++)
+		for (const char *p = word + 1; *p; p++) {
+			const char one[] = { '-', *p, '\0' };
+			int n = find_option(options, one, &value);
+
+			if (n < 0 || options[n].arginfo)
+				return false;
+			if (pass == 1)
+				inv->options[n] = "";
+		}
+	return true;
+}
+
 /* -j12.0 is -j 12.0. */
 static int find_joined(const char *word, const char **ret_value)
 {
@@ -139,6 +165,8 @@ static int parse_option(int argc, const char *const *argv, int *i,
 			option_value(&options[n], value, argc, argv, i, err);
 		return inv->options[n] ? 0 : -EINVAL;
 	}
+	if (inv->command && set_cluster(word, inv))
+		return 0;
 	n = find_option(common_options, word, &value);
 	if (n < 0)
 		n = find_joined(word, &value);
@@ -170,22 +198,70 @@ static int parse_command(const char *word, struct invocation *inv,
 	return 0;
 }
 
+/* Its arguments are at the end of argv: are they as many as it takes? */
+static int check_args(const struct invocation *inv, struct errmsg *err)
+{
+	const struct command *c = inv->command;
+
+	if (inv->help || inv->version)
+		return 0;
+	if (inv->n_args < c->min_args)
+		return errmsg_say(err, -EINVAL,
+				  "%s needs more arguments: %s %s", c->name,
+				  c->name, c->arginfo);
+	if (c->max_args != ARGS_COMMAND && inv->n_args > c->max_args)
+		return errmsg_say(err, -EINVAL, "%s takes no argument '%s'",
+				  c->name, inv->args[c->max_args]);
+	return 0;
+}
+
+static bool is_option(const char *word, bool *options_end)
+{
+	if (*options_end || word[0] != '-' || !word[1])
+		return false;
+	*options_end = strcmp(word, "--") == 0;
+	return true;
+}
+
+/* Options may stand behind arguments that are no command. */
+static int parse_rest(struct invocation *inv, bool end, struct errmsg *err)
+{
+	int argc = inv->n_args, r = 0;
+	const char *const *argv = inv->args;
+
+	if (inv->command->max_args != ARGS_COMMAND)
+		while (argc && r == 0 && !end && argv[argc - 1][0] == '-' &&
+		       argv[argc - 1][1]) {
+			int at = argc - 1;
+
+			r = parse_option(argc, argv, &at, inv, err);
+			argc--;
+		}
+	inv->n_args = argc;
+	return r < 0 ? r : check_args(inv, err);
+}
+
 int command_parse(int argc, const char *const *argv, struct invocation *ret,
 		  struct errmsg *err)
 {
+	bool end = false;
 	int i, r = 0;
 
 	*ret = (struct invocation){ 0 };
 	for (i = 1; i < argc && r == 0; i++) {
-		if (argv[i][0] == '-' && argv[i][1])
-			r = parse_option(argc, argv, &i, ret, err);
+		if (is_option(argv[i], &end))
+			r = end ? 0 : parse_option(argc, argv, &i, ret, err);
 		else if (!ret->command)
 			r = parse_command(argv[i], ret, err);
 		else
-			return errmsg_say(err, -EINVAL,
-					  "%s takes no argument '%s'",
-					  ret->command->name, argv[i]);
+			break;
 	}
+	if (r == 0 && i < argc) {
+		ret->args = argv + i;
+		ret->n_args = argc - i;
+	}
+	if (r == 0 && ret->command)
+		r = parse_rest(ret, end, err);
 	if (r == 0 && !ret->command && !ret->help && !ret->version)
 		return errmsg_say(err, -EINVAL,
 				  "no command: vmstep --help has the list");

@@ -13,6 +13,8 @@
 #include "errmsg.h"
 
 #define COMMAND_OPTIONS_MAX 8
+/* Any number; they may look like options, as they are another command's. */
+#define ARGS_COMMAND (-1)
 
 /* What vmstep ends with; vmstep(1) says the same. */
 enum {
@@ -20,6 +22,10 @@ enum {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_NO_STEP = 3,
+	/* of a command that was to run in a guest, as vmstep(7) has them */
+	EXIT_NOT_RUN = 125,
+	EXIT_NOT_EXECUTABLE = 126,
+	EXIT_NOT_FOUND = 127,
 };
 
 struct cmd_option {
@@ -48,6 +54,7 @@ struct command {
 	/* NULL: not in this version yet. Returns an exit status. */
 	int (*run)(const struct invocation *inv);
 	const struct cmd_option *options; /* NULL: none; ended by a NULL name */
+	int min_args, max_args;		  /* words that follow; ARGS_COMMAND: */
 };
 
 extern const struct command commands[]; /* ended by a NULL name */

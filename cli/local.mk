@@ -5,18 +5,25 @@ bin_PROGRAMS += %D%/vmstep
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
 	%D%/ask.c %D%/ask.h \
+	%D%/call.c %D%/call.h \
 	%D%/command.c %D%/command.h \
+	%D%/conn.c %D%/conn.h \
+	%D%/exec.c %D%/exec.h \
+	%D%/exec_here.c %D%/exec_here.h \
 	%D%/figures.c %D%/figures.h \
 	%D%/gather.c %D%/gather.h \
 	%D%/here.c %D%/here.h \
 	%D%/matrix.c %D%/matrix.h \
+	%D%/ops.c %D%/ops.h \
+	%D%/relay.c %D%/relay.h \
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
+	%D%/srun.c %D%/srun.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/stats_text.c %D%/stats_text.h \
 	%D%/step.c %D%/step.h
 %C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
-cli_libs = %D%/libcli.la lib/libprog.la lib/libcore.la $(JANSSON_LIBS) -lm
+cli_libs = %D%/libcli.la lib/librpc.la lib/libprog.la lib/libcore.la $(JANSSON_LIBS) -lm
 
 %C%_vmstep_SOURCES = %D%/vmstep.c
 %C%_vmstep_LDADD = $(cli_libs)

@@ -15,6 +15,7 @@
 
 #include "cleanup.h"
 #include "plain.h"
+#include "srun.h"
 
 #define TEXT_MAX (64 * 1024 * 1024) /* of a node's JSON */
 
@@ -125,68 +126,9 @@ struct source {
 	size_t size, len;
 };
 
-#define ARGS_MAX 32
-
-struct args {
-	const char *v[ARGS_MAX];
-	size_t n;
-	char job[32], nodes[65536], config[PATH_MAX + 16], every[32],
-		self[PATH_MAX];
-};
-
-static void add(struct args *a, const char *arg)
-{
-	if (a->n < ARGS_MAX - 1)
-		a->v[a->n++] = arg;
-}
-
-/* Slurm decides who may; no VMs are asked for, see slurm_forget_job(). */
-static void add_srun(struct args *a, const struct source_conf *conf)
-{
-	snprintf(a->job, sizeof(a->job), "--jobid=%s", conf->step->job);
-	snprintf(a->nodes, sizeof(a->nodes), "--nodelist=%s", conf->nodes);
-	add(a, "srun");
-	add(a, "--overlap");
-	add(a, a->job);
-	add(a, a->nodes);
-	add(a, "--ntasks-per-node=1");
-	add(a, "--cpus-per-task=1");
-	add(a, "--mpi=none");
-	add(a, "--input=none");
-	add(a, "--kill-on-bad-exit=0");
-	add(a, "--quiet");
-	add(a, "--job-name=vmstep");
-}
-
-static int make_args(struct args *a, const struct source_conf *conf,
-		     struct errmsg *err)
-{
-	ssize_t len = readlink("/proc/self/exe", a->self, sizeof(a->self) - 1);
-
-	if (len < 0)
-		return errmsg_set(err, -errno, "/proc/self/exe");
-	a->self[len] = '\0';
-	if (conf->nodes)
-		add_srun(a, conf);
-	add(a, a->self);
-	add(a, "-j");
-	add(a, conf->step->step[0] ? conf->step->step : conf->step->job);
-	if (conf->config) {
-		snprintf(a->config, sizeof(a->config), "--config=%s",
-			 conf->config);
-		add(a, a->config);
-	}
-	add(a, "stats");
-	add(a, conf->peers ? "--here=peers" : "--here");
-	snprintf(a->every, sizeof(a->every), "--watch=%u", conf->every_s);
-	if (conf->every_s)
-		add(a, a->every);
-	return 0;
-}
-
 /* A child's: a process group of its own keeps a terminal's SIGINT from srun,
  * which would ask its user for another. */
-static void become(const struct args *a, int out, int err)
+static void become(const struct srun_args *a, int out, int err)
 {
 	int null = open("/dev/null", O_RDONLY);
 
@@ -304,7 +246,8 @@ static int watch(struct source *s, int fd, loop_io_fn fn, struct loop_io **ret)
 	return loop_io_add(s->conf.loop, fd, EPOLLIN, fn, s, ret);
 }
 
-static int spawn(struct source *s, const struct args *a, struct errmsg *err)
+static int spawn(struct source *s, const struct srun_args *a,
+		 struct errmsg *err)
 {
 	int out[2], errs[2];
 
@@ -337,8 +280,10 @@ static int spawn(struct source *s, const struct args *a, struct errmsg *err)
 int source_start(const struct source_conf *conf, struct source **ret,
 		 struct errmsg *err)
 {
+	const struct srun_conf srun = { conf->step,  conf->config, conf->ranks,
+					conf->nodes, conf->words,  NULL };
 	struct source *s = calloc(1, sizeof(*s));
-	_cleanup_free_ struct args *args = calloc(1, sizeof(*args));
+	_cleanup_free_ struct srun_args *args = calloc(1, sizeof(*args));
 	int r;
 
 	if (!s || !args) {
@@ -348,7 +293,7 @@ int source_start(const struct source_conf *conf, struct source **ret,
 	s->conf = *conf;
 	s->out = s->err = -1;
 	s->pieces = pieces_new();
-	r = s->pieces ? make_args(args, conf, err)
+	r = s->pieces ? srun_args(args, &srun, err)
 		      : errmsg_set(err, -ENOMEM, "source");
 	if (r == 0)
 		r = spawn(s, args, err);

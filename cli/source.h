@@ -1,6 +1,6 @@
 /* source.h - where figures come from: vmstep itself, on each node of the step
  *
- * Runs `vmstep --here stats` as a child, by srun --overlap where the step is
+ * Runs `vmstep COMMAND --here` as a child, by srun --overlap where the step is
  * not on this node alone, and puts its lines together (here.h).
  *
  * Owns:    the child. Borrows the loop.
@@ -20,9 +20,10 @@ struct source;
 struct source_conf {
 	struct loop *loop;
 	const struct step_name *step;
-	const char *config;   /* NULL: the usual one */
-	unsigned int every_s; /* 0: once */
-	bool peers;
+	const char *config; /* NULL: the usual one */
+	const char *ranks;  /* -r; NULL: all */
+	/* What vmstep is to do there; NULL ends it. Borrowed. */
+	const char *const *words;
 	const char *nodes; /* as Slurm writes them; NULL: this one only */
 	/* What @node said; @o is borrowed. */
 	void (*said)(const char *node, json_t *o, void *arg);

@@ -272,18 +272,22 @@ static bool is_local(struct stats *st)
 
 static int prepare(struct stats *st, struct errmsg *err)
 {
+	bool peers =
+		st->inv->options[MATRIX] || (st->inv->json && !st->every_s);
+	char every[32];
+	const char *words[] = { "stats", peers ? "--here=peers" : "--here",
+				st->every_s ? every : NULL, NULL };
 	struct source_conf conf = {
 		.step = &st->step,
 		.config = st->inv->config,
-		.every_s = st->every_s,
-		.peers = st->inv->options[MATRIX] ||
-			 (st->inv->json && !st->every_s),
+		.words = words,
 		.said = on_said,
 		.ended = on_ended,
 		.arg = st,
 	};
 	int r = loop_new(&st->loop, err);
 
+	snprintf(every, sizeof(every), "--watch=%u", st->every_s);
 	if (r == 0 && !is_local(st)) {
 		slurm_forget_job();
 		r = slurm_nodes(&st->step, &st->nodes, err);

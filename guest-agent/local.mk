@@ -15,7 +15,6 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/job.c %D%/job.h \
 	%D%/netconf.c %D%/netconf.h \
 	%D%/netlink.c %D%/netlink.h \
-	%D%/param.c %D%/param.h \
 	%D%/port.c %D%/port.h \
 	%D%/power.c %D%/power.h \
 	%D%/proc.c %D%/proc.h \

@@ -129,6 +129,8 @@ void power_shutdown(struct rpc_call *call, const json_t *params, void *agent)
 	if (!a->shutdown) { /* asked twice, it is done once */
 		log_info("%s, as the host asks", hows[how].word);
 		a->shutdown = shutdown_new(a->loop, &hows[how]);
+		rpc_notify(a->rpc, "agent.bye",
+			   json_pack("{s:s}", "reason", hows[how].word));
 	}
 	if (a->shutdown)
 		rpc_result(call, NULL);

@@ -18,6 +18,7 @@
 #include "procio.h"
 #include "spawn.h"
 #include "start.h"
+#include "usage.h"
 
 /* The life of a process, and what the host hears:
  *
@@ -438,6 +439,24 @@ void proc_resize(struct rpc_call *call, const json_t *params, void *agent)
 		       "resize");
 }
 
+void proc_usage(struct rpc_call *call, const json_t *params, void *agent)
+{
+	struct proc *p = find(agent, call, params);
+	struct usage u;
+
+	if (!p)
+		return;
+	if (usage_of_session(p->pid, &u) < 0)
+		rpc_fail(call, RPC_E_NOENT, "it has just ended");
+	else
+		rpc_result(call,
+			   json_pack("{s:i, s:i, s:I, s:I, s:I}", "procs",
+				     (int)u.procs, "threads", (int)u.threads,
+				     "utime_us", (json_int_t)u.utime_us,
+				     "stime_us", (json_int_t)u.stime_us,
+				     "rss_bytes", (json_int_t)u.rss_bytes));
+}
+
 void proc_list(struct rpc_call *call, const json_t *params, void *agent)
 {
 	struct agent *a = agent;
@@ -507,6 +526,16 @@ void proc_kill_all(struct rpc_call *call, const json_t *params, void *agent)
 	log_info("the host ends %u processes", signal_all(ps, SIGTERM));
 	loop_timer_set(ps->kill, grace_ms);
 	kill_call_check(ps);
+}
+
+unsigned int procs_running(const struct procs *ps)
+{
+	unsigned int n = 0;
+	struct proc *p;
+
+	for (p = LIST_FIRST(&ps->list); p; p = LIST_NEXT(p, next))
+		n += is_alive(p);
+	return n;
 }
 
 /* -- all of them ----------------------------------------------------------- */

@@ -14,6 +14,8 @@
 
 #define PROC_MAX 256
 
+unsigned int procs_running(const struct procs *ps);
+
 struct procs *procs_new(struct agent *a); /* NULL without memory */
 void procs_free(struct procs *ps);	  /* NULL is fine */
 
@@ -21,6 +23,7 @@ void proc_start(struct rpc_call *call, const json_t *params, void *agent);
 void proc_signal(struct rpc_call *call, const json_t *params, void *agent);
 void proc_resize(struct rpc_call *call, const json_t *params, void *agent);
 void proc_list(struct rpc_call *call, const json_t *params, void *agent);
+void proc_usage(struct rpc_call *call, const json_t *params, void *agent);
 void proc_kill_all(struct rpc_call *call, const json_t *params, void *agent);
 
 /* A number from 1 to 64, or a name as "TERM" or "SIGTERM". */

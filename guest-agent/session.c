@@ -41,6 +41,7 @@ static const struct rpc_method methods[] = {
 	{ "proc.resize", proc_resize },
 	{ "proc.signal", proc_signal },
 	{ "proc.start", proc_start },
+	{ "proc.usage", proc_usage },
 	{ "sys.info", sysinfo_get },
 	{ "sys.time.set", sysinfo_set_time },
 	{ "task.echo", sysinfo_echo },
@@ -57,24 +58,49 @@ struct session {
 	struct agent *agent;
 	const char *path; /* borrowed */
 	int fd;
-	struct loop_timer *retry;
+	struct loop_timer *retry, *beacon;
 	int64_t retry_ms;
 	bool modprobed, waiting; /* said so */
+	int64_t beacon_ms;	 /* what the host asked for; 0: none */
+	json_int_t n_beacons;
 };
 
 static void try_open(void *arg);
 
+/* -- signs of life --------------------------------------------------------- */
+
+static void on_beacon(void *arg)
+{
+	struct session *s = arg;
+	struct agent *a = s->agent;
+
+	if (!a->mux || !mux_is_up(a->mux))
+		return;
+	rpc_notify(a->rpc, "agent.alive",
+		   sysinfo_alive(++s->n_beacons, procs_running(a->procs)));
+	loop_timer_set(s->beacon, s->beacon_ms);
+}
+
+static void start_beacons(struct session *s, const json_t *ms)
+{
+	s->beacon_ms = json_integer_value(ms);
+	if (s->beacon_ms > 0)
+		loop_timer_set(s->beacon, s->beacon_ms);
+}
+
 /* -- what the mux reports -------------------------------------------------- */
 
-static void on_welcome(const json_t *result, void *arg)
+static void on_welcome(const struct rpc_reply *reply, void *arg)
 {
-	const json_t *rank = json_object_get(result, "rank");
-	const json_t *ntasks = json_object_get(result, "ntasks");
+	struct session *s = arg;
+	const json_t *rank = json_object_get(reply->result, "rank");
+	const json_t *ntasks = json_object_get(reply->result, "ntasks");
 
 	if (json_is_integer(rank) && json_is_integer(ntasks))
 		log_info("the host calls this guest task %lld of %lld",
 			 (long long)json_integer_value(rank),
 			 (long long)json_integer_value(ntasks));
+	start_beacons(s, json_object_get(reply->result, "beacon_ms"));
 }
 
 static void on_up(const struct mux_peer *peer, void *arg)
@@ -83,7 +109,7 @@ static void on_up(const struct mux_peer *peer, void *arg)
 	int r;
 
 	r = rpc_request(s->agent->rpc, "agent.hello", sysinfo_hello(),
-			on_welcome);
+			on_welcome, s);
 	if (r < 0)
 		log_warn("cannot say hello to the host: %s", strerror(-r));
 }
@@ -93,7 +119,8 @@ static void on_down(const char *why, void *arg)
 	struct session *s = arg;
 
 	log_limited(LOG_LEVEL_INFO, "the host is gone: %s", why);
-	rpc_forget(s->agent->rpc);
+	loop_timer_set(s->beacon, -1);
+	rpc_forget(s->agent->rpc, why);
 }
 
 static void on_ctrl(const char *text, size_t len, void *arg)
@@ -191,7 +218,8 @@ int session_new(struct agent *a, const char *path, struct session **ret,
 	s->fd = -1;
 	s->retry_ms = RETRY_MIN_MS;
 	a->rpc = rpc_new(methods, a, send_text, a);
-	if (!a->rpc || loop_timer_add(a->loop, 0, try_open, s, &s->retry) < 0) {
+	if (!a->rpc || loop_timer_add(a->loop, 0, try_open, s, &s->retry) < 0 ||
+	    loop_timer_add(a->loop, -1, on_beacon, s, &s->beacon) < 0) {
 		session_free(s);
 		return errmsg_set(err, -ENOMEM, "session");
 	}
@@ -205,6 +233,7 @@ void session_free(struct session *s)
 		return;
 	drop_port(s);
 	loop_timer_free(s->retry);
+	loop_timer_free(s->beacon);
 	rpc_free(TAKE_PTR(s->agent->rpc));
 	free(s);
 }

@@ -108,6 +108,19 @@ json_t *sysinfo_hello(void)
 			 "interfaces", ifs);
 }
 
+json_t *sysinfo_alive(json_int_t seq, unsigned int procs)
+{
+	struct sysinfo si = { 0 };
+
+	sysinfo(&si);
+	return json_pack("{s:I, s:I, s:f, s:I, s:i}", "seq", seq, "uptime_s",
+			 (json_int_t)si.uptime, "load",
+			 (double)si.loads[0] / (1 << SI_LOAD_SHIFT),
+			 "free_bytes",
+			 (json_int_t)((json_int_t)si.freeram * si.mem_unit),
+			 "procs", (int)procs);
+}
+
 void sysinfo_get(struct rpc_call *call, const json_t *params, void *agent)
 {
 	json_t *info = sysinfo_hello();

@@ -20,7 +20,7 @@
 struct fixture {
 	struct rpc *rpc;
 	json_t *sent; /* the last text */
-	int n_sent, n_replies;
+	int n_sent, n_replies, reply_code;
 	int fail;	       /* what sending returns */
 	struct rpc_call *call; /* that waits */
 };
@@ -53,11 +53,14 @@ static void refuse(struct rpc_call *call, const json_t *params, void *arg)
 	rpc_fail_os(call, RPC_E_NOENT, ENOENT, "user", "no user eve");
 }
 
-static void on_reply(const json_t *result, void *arg)
+static void on_reply(const struct rpc_reply *reply, void *arg)
 {
 	struct fixture *f = arg;
 
 	f->n_replies++;
+	f->reply_code = reply->result ? 0 : reply->code;
+	if (!reply->result)
+		assert_non_null(reply->message);
 }
 
 static const struct rpc_method methods[] = {
@@ -180,7 +183,7 @@ static void test_late_answer(void **state)
 	rpc_result(TAKE_PTR(f->call), NULL);
 	assert_int_equal(f->n_sent, 1);
 	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"wait\"}");
-	rpc_forget(f->rpc);
+	rpc_forget(f->rpc, "gone");
 	rpc_result(TAKE_PTR(f->call), NULL); /* who asked is gone */
 	assert_int_equal(f->n_sent, 1);
 }
@@ -216,18 +219,62 @@ static void test_own_requests(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(rpc_request(f->rpc, "m", json_object(), on_reply), 0);
+	assert_int_equal(rpc_request(f->rpc, "m", json_object(), on_reply, f),
+			 0);
 	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":99,\"result\":1}");
 	assert_int_equal(f->n_replies, 0);
 	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}");
 	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}");
 	assert_int_equal(f->n_replies, 1);
+	assert_int_equal(f->reply_code, 0);
 	assert_int_equal(f->n_sent, 1); /* a reply is not answered */
+	assert_int_equal(rpc_request(f->rpc, "m", json_object(), on_reply, f),
+			 0);
+	receive(f,
+		"{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":10,\"message\":\"x\"}}");
+	assert_int_equal(f->n_replies, 2);
+	assert_int_equal(f->reply_code, RPC_E_NOENT);
 	f->fail = -ENOTCONN;
-	assert_int_equal(rpc_request(f->rpc, "m", json_object(), on_reply),
+	assert_int_equal(rpc_request(f->rpc, "m", json_object(), on_reply, f),
 			 -ENOTCONN);
 	assert_int_equal(rpc_notify(f->rpc, "m", json_object()), -ENOTCONN);
 	assert_int_equal(rpc_notify(f->rpc, "m", NULL), -ENOMEM);
+}
+
+/* A peer that goes answers what was asked of it. */
+static void test_requests_of_a_peer_that_is_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++)
+		rpc_request(f->rpc, "m", json_object(), on_reply, f);
+	rpc_forget(f->rpc, "gone");
+	assert_int_equal(f->n_replies, 3);
+	assert_int_equal(f->reply_code, RPC_E_UNREACHABLE);
+	rpc_request(f->rpc, "m", json_object(), on_reply, f);
+	rpc_forget_request(f->rpc, f);
+	rpc_forget(f->rpc, "gone");
+	assert_int_equal(f->n_replies, 3);
+}
+
+static void handle(struct rpc_call *call, const char *method,
+		   const json_t *params, void *arg)
+{
+	assert_ptr_equal(rpc_call_origin(call), arg);
+	rpc_failf(call, RPC_E_EXIST, "%s is known", method);
+}
+
+static void test_what_the_table_does_not_have(void **state)
+{
+	struct fixture *f = *state;
+
+	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"other\"}");
+	assert_int_equal(error_code(f), RPC_NO_METHOD);
+	rpc_set_handler(f->rpc, handle, f);
+	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"other\"}");
+	assert_int_equal(error_code(f), RPC_E_EXIST);
+	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"fail\"}");
+	assert_int_not_equal(error_code(f), RPC_E_EXIST);
 }
 
 /* -- parameters ------------------------------------------------------------ */
@@ -486,6 +533,10 @@ int main(void)
 		TEST("an answer may come later, or to nobody",
 		     test_late_answer),
 		TEST("our own requests are answered once", test_own_requests),
+		TEST("our requests of a peer that is gone are answered",
+		     test_requests_of_a_peer_that_is_gone),
+		TEST("what the table does not have goes to the handler",
+		     test_what_the_table_does_not_have),
 		TEST("texts are texts or base64", test_texts),
 		TEST("bytes that are no text come back the same",
 		     test_bytes_back),

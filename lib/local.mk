@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/cleanup.h \
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
+	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
 	%D%/rankset.c %D%/rankset.h \
@@ -29,9 +30,11 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/netmsg.c %D%/netmsg.h \
 	%D%/opmsg.c %D%/opmsg.h \
 	%D%/opq.c %D%/opq.h \
-	%D%/netstats.c %D%/netstats.h
+	%D%/netstats.c %D%/netstats.h \
+	%D%/tty.c %D%/tty.h \
+	%D%/usage.c %D%/usage.h
 
-%C%_librpc_la_SOURCES = %D%/rpc.c %D%/rpc.h
+%C%_librpc_la_SOURCES = %D%/param.c %D%/param.h %D%/rpc.c %D%/rpc.h
 %C%_librpc_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 
 # Files and trees as streams: what blocks, for processes that do nothing else.
@@ -58,6 +61,7 @@ UNIT_TESTS += \
 	%D%/test_plain \
 	%D%/test_rankset \
 	%D%/test_site \
+	%D%/test_usage \
 	%D%/test_value
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
@@ -84,6 +88,8 @@ UNIT_TESTS += \
 %C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_site_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_usage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_usage_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_value_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_value_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 endif

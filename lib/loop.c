@@ -183,7 +183,7 @@ void loop_io_set(struct loop_io *io, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = io };
 
-	if (io->events == events)
+	if (!io || io->events == events)
 		return;
 	/* Without any interest the descriptor leaves epoll: EPOLLHUP and
 	 * EPOLLERR cannot be masked and would spin. */

@@ -57,9 +57,10 @@ int64_t loop_now_ms(void);
  * always ready for what was asked. Returns 0 or -errno. */
 int loop_io_add(struct loop *l, int fd, uint32_t events, loop_io_fn fn,
 		void *arg, struct loop_io **ret);
-void loop_io_set(struct loop_io *io, uint32_t events); /* 0: none for now */
-void loop_io_alone(struct loop_io *io);		       /* see loop_guard */
-void loop_io_free(struct loop_io *io);		       /* NULL is fine */
+/* 0: none for now. NULL is fine. */
+void loop_io_set(struct loop_io *io, uint32_t events);
+void loop_io_alone(struct loop_io *io); /* see loop_guard */
+void loop_io_free(struct loop_io *io);	/* NULL is fine */
 
 /* A timer: once after @ms, then not until set again. @ms < 0: not armed. */
 int loop_timer_add(struct loop *l, int64_t ms, loop_timer_fn fn, void *arg,

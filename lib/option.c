@@ -257,8 +257,10 @@ const struct option_def option_defs[OPT_COUNT] = {
 			"auto", 0, NULL, words_accel },
 	[OPT_CPU] = { "cpu", "MODEL", "QEMU's CPU model",
 		      "host with KVM, max with TCG", 0, check_path, NULL },
-	[OPT_MACHINE] = { "machine", "TYPE", "QEMU's machine type", "q35", 0,
-			  check_path, NULL },
+	[OPT_MACHINE] = { "machine", "TYPE", "QEMU's machine type",
+			  /* as QEMU 7.1 had it: one whose guests boot again
+			   * with -kernel, which 7.2's own do not */
+			  "pc-q35-7.1", 0, check_path, NULL },
 	[OPT_BIND] = { "bind", "cores|none",
 		       "pin each virtual CPU to one CPU of the task", "cores",
 		       0, NULL, words_bind },

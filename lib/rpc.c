@@ -3,7 +3,9 @@
 #include "rpc.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -19,12 +21,15 @@ struct rpc_call {
 struct request {
 	LIST_ENTRY(request) next;
 	json_int_t id;
-	rpc_reply_fn fn;
+	rpc_reply_fn fn; /* NULL: nobody wants to know */
+	void *arg;
 };
 
 struct rpc {
 	const struct rpc_method *methods; /* borrowed */
 	void *arg;
+	rpc_handler_fn handler;
+	void *handler_arg;
 	rpc_send_fn send;
 	void *send_arg;
 	LIST_HEAD(, rpc_call) calls;
@@ -47,19 +52,46 @@ struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
 	return r;
 }
 
-void rpc_forget(struct rpc *r)
+void rpc_set_handler(struct rpc *r, rpc_handler_fn fn, void *arg)
+{
+	r->handler = fn;
+	r->handler_arg = arg;
+}
+
+void *rpc_call_origin(const struct rpc_call *call)
+{
+	return call->rpc ? call->rpc->handler_arg : NULL;
+}
+
+static void forget_calls(struct rpc *r)
 {
 	struct rpc_call *call;
-	struct request *req;
 
 	while ((call = LIST_FIRST(&r->calls))) {
 		LIST_REMOVE(call, next);
 		call->rpc = NULL;
 	}
 	r->n_calls = 0;
-	while ((req = LIST_FIRST(&r->requests))) {
+}
+
+/* Those that are made meanwhile stay. */
+void rpc_forget(struct rpc *r, const char *why)
+{
+	const struct rpc_reply reply = { .code = RPC_E_UNREACHABLE,
+					 .message = why };
+	json_int_t last = r->last_id;
+	struct request *req, *next;
+
+	forget_calls(r);
+	for (req = LIST_FIRST(&r->requests); req; req = next) {
+		next = LIST_NEXT(req, next);
+		if (req->id > last)
+			continue;
 		LIST_REMOVE(req, next);
+		if (req->fn)
+			req->fn(&reply, req->arg);
 		free(req);
+		next = LIST_FIRST(&r->requests); /* @fn may have ended others */
 	}
 }
 
@@ -70,9 +102,15 @@ unsigned int rpc_open_calls(const struct rpc *r)
 
 void rpc_free(struct rpc *r)
 {
+	struct request *req;
+
 	if (!r)
 		return;
-	rpc_forget(r);
+	forget_calls(r);
+	while ((req = LIST_FIRST(&r->requests))) {
+		LIST_REMOVE(req, next);
+		free(req);
+	}
 	free(r);
 }
 
@@ -190,6 +228,18 @@ static const char *error_name(enum rpc_error code)
 	return NULL;
 }
 
+/* @data is stolen. */
+static void fail(struct rpc_call *call, int code, const char *text,
+		 json_t *data)
+{
+	if (call->rpc && call->id)
+		send_error(call->rpc, call->id, (enum rpc_error)code, text,
+			   data);
+	else
+		json_decref(data);
+	call_end(call);
+}
+
 void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 		 const char *what, const char *text)
 {
@@ -200,16 +250,39 @@ void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 		json_object_set_new(data, "errno", json_integer(error));
 	if (data && what)
 		json_object_set_new(data, "what", json_string(what));
-	if (call->rpc && call->id)
-		send_error(call->rpc, call->id, code, text, data);
-	else
-		json_decref(data);
-	call_end(call);
+	fail(call, code, text, data);
+}
+
+void rpc_pass_on(struct rpc_call *call, const struct rpc_reply *reply)
+{
+	const char *name = error_name((enum rpc_error)reply->code);
+	json_t *data = NULL;
+
+	if (reply->result) {
+		rpc_result(call, json_deep_copy(reply->result));
+		return;
+	}
+	if (reply->data)
+		data = json_deep_copy(reply->data);
+	else if (name)
+		data = json_pack("{s:s}", "name", name);
+	fail(call, reply->code, reply->message, data);
 }
 
 void rpc_fail(struct rpc_call *call, enum rpc_error code, const char *text)
 {
 	rpc_fail_os(call, code, 0, NULL, text);
+}
+
+void rpc_failf(struct rpc_call *call, enum rpc_error code, const char *fmt, ...)
+{
+	char text[ERRMSG_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	rpc_fail(call, code, text);
 }
 
 enum rpc_error rpc_error_of(int error)
@@ -255,7 +328,7 @@ int rpc_notify(struct rpc *r, const char *method, json_t *params)
 }
 
 int rpc_request(struct rpc *r, const char *method, json_t *params,
-		rpc_reply_fn fn)
+		rpc_reply_fn fn, void *arg)
 {
 	struct request *req = calloc(1, sizeof(*req));
 	int res;
@@ -266,6 +339,7 @@ int rpc_request(struct rpc *r, const char *method, json_t *params,
 	}
 	req->id = ++r->last_id;
 	req->fn = fn;
+	req->arg = arg;
 	res = send_json(r, json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0",
 				     "id", req->id, "method", method, "params",
 				     params));
@@ -277,7 +351,39 @@ int rpc_request(struct rpc *r, const char *method, json_t *params,
 	return 0;
 }
 
+void rpc_forget_request(struct rpc *r, const void *arg)
+{
+	struct request *req;
+
+	LIST_FOREACH(req, &r->requests, next)
+	if (req->arg == arg)
+		req->fn = NULL;
+}
+
 /* -- in -------------------------------------------------------------------- */
+
+static void tell_reply(const struct request *req, const json_t *msg)
+{
+	const json_t *error = json_object_get(msg, "error");
+	const json_t *data = json_object_get(error, "data");
+	struct rpc_reply reply = { .result = json_object_get(msg, "result") };
+
+	if (error || !reply.result)
+		reply = (struct rpc_reply){
+			.code = (int)json_integer_value(
+				json_object_get(error, "code")),
+			.message = json_string_value(
+				json_object_get(error, "message")),
+			.what = json_string_value(
+				json_object_get(data, "what")),
+			.data = json_is_object(data) ? data : NULL,
+		};
+	if (!reply.result && !reply.code)
+		reply.code = RPC_INTERNAL;
+	if (!reply.result && !reply.message)
+		reply.message = "no reason was given";
+	req->fn(&reply, req->arg);
+}
 
 static void on_reply(struct rpc *r, const json_t *msg)
 {
@@ -290,7 +396,8 @@ static void on_reply(struct rpc *r, const json_t *msg)
 	if (!req)
 		return; /* nothing can be said to that */
 	LIST_REMOVE(req, next);
-	req->fn(json_object_get(msg, "result"), r->arg);
+	if (req->fn)
+		tell_reply(req, msg);
 	free(req);
 }
 
@@ -337,12 +444,14 @@ static void on_request(struct rpc *r, const json_t *msg, const char *method)
 		params = none = json_object();
 	if (!call && id)
 		send_error(r, id, RPC_INTERNAL, "out of memory", NULL);
-	else if (call && !m)
+	else if (call && !m && !r->handler)
 		rpc_fail(call, RPC_NO_METHOD, "no such method");
 	else if (call && !json_is_object(params))
 		rpc_fail(call, RPC_INVALID_PARAMS, "params: not an object");
-	else if (call)
+	else if (call && m)
 		m->fn(call, params, r->arg);
+	else if (call)
+		r->handler(call, method, params, r->handler_arg);
 	json_decref(none);
 }
 

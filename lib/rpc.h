@@ -1,7 +1,8 @@
 /* rpc.h - JSON-RPC 2.0 with a peer: each request is answered exactly once
  *
  * Owns:    the calls that wait for their answer, and our own requests that
- *          wait for the peer's. Borrows the table of methods.
+ *          wait for the peer's, which are each answered once, too. Borrows the
+ *          table of methods.
  *
  * What carries the texts is the caller's: the guest agent's channel to the
  * host, the helper's socket for users, nothing in a fuzz target. The peer is
@@ -65,6 +66,14 @@ struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
 		    rpc_send_fn send, void *send_arg);
 void rpc_free(struct rpc *r); /* NULL is fine */
 
+/* What the table does not have goes to @fn, which answers as a method does;
+ * rpc_call_origin() is then @arg. Without one it is "no such method". */
+typedef void (*rpc_handler_fn)(struct rpc_call *call, const char *method,
+			       const json_t *params, void *arg);
+void rpc_set_handler(struct rpc *r, rpc_handler_fn fn, void *arg);
+/* NULL where who asked is gone, or there is no handler. */
+void *rpc_call_origin(const struct rpc_call *call);
+
 /* Requests that are not answered yet. */
 unsigned int rpc_open_calls(const struct rpc *r);
 
@@ -72,12 +81,14 @@ void rpc_receive(struct rpc *r, const char *text, size_t len);
 /* What came is no text for rpc_receive(): say so. */
 void rpc_refuse(struct rpc *r, enum rpc_error code, const char *text);
 /* The peer is gone: calls that are still open are answered to nobody, our own
- * requests are forgotten. */
-void rpc_forget(struct rpc *r);
+ * requests by RPC_E_UNREACHABLE with the words @why. */
+void rpc_forget(struct rpc *r, const char *why);
 
 /* Each ends @call. @result (stolen) NULL means {}. */
 void rpc_result(struct rpc_call *call, json_t *result);
 void rpc_fail(struct rpc_call *call, enum rpc_error code, const char *text);
+void rpc_failf(struct rpc_call *call, enum rpc_error code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* With the errno (positive; 0: none) and what it is about ("user"; NULL) in the
  * error's data. */
 void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
@@ -85,10 +96,24 @@ void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 
 /* @params are stolen, also on failure. */
 int rpc_notify(struct rpc *r, const char *method, json_t *params);
-/* @result is borrowed; NULL where the peer answered with an error. */
-typedef void (*rpc_reply_fn)(const json_t *result, void *arg);
+/* What a request was answered; all of it is borrowed. */
+struct rpc_reply {
+	const json_t *result; /* NULL: an error, and what follows is set */
+	int code;
+	const char *message;
+	const char *what;   /* the error's data.what; NULL: none */
+	const json_t *data; /* the error's; NULL: none */
+};
+typedef void (*rpc_reply_fn)(const struct rpc_reply *reply, void *arg);
+/* 0, and @fn (NULL: nobody wants to know) is called once with @arg, unless
+ * rpc_free() comes first; never from within. @params are stolen, also on
+ * failure. */
 int rpc_request(struct rpc *r, const char *method, json_t *params,
-		rpc_reply_fn fn);
+		rpc_reply_fn fn, void *arg);
+/* Requests with @arg: their answers are of no interest any more. */
+void rpc_forget_request(struct rpc *r, const void *arg);
+/* Answer @call as a request of ours was answered. */
+void rpc_pass_on(struct rpc_call *call, const struct rpc_reply *reply);
 
 /* What an errno comes to where nothing more is known. */
 enum rpc_error rpc_error_of(int error);

@@ -30,7 +30,9 @@ struct site {
 	char *net_port_range; /* "40000-40999"; "" any */
 	char *net_link;	      /* "auto", "tcp" or "ucx" */
 	bool net_encrypt;     /* what goes over the links */
-	unsigned int net_workers;  /* threads that carry frames, a node */
+	unsigned int net_workers; /* threads that carry frames, a node */
+	bool allow_qmp;
+	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
 };

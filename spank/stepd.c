@@ -302,6 +302,7 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.rundir", "%s", s->rundir);
 	desc_add(w, "site.qemu", "%s", s->qemu);
 	desc_add(w, "site.allow_tcg", "%s", s->allow_tcg ? "yes" : "no");
+	desc_add(w, "site.allow_qmp", "%s", s->allow_qmp ? "yes" : "no");
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.net_device", "%s", s->net_device);
@@ -309,6 +310,7 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.net_link", "%s", s->net_link);
 	desc_add(w, "site.net_encrypt", "%s", s->net_encrypt ? "yes" : "no");
 	desc_add(w, "site.net_workers", "%u", s->net_workers);
+	desc_add(w, "site.beacon_interval", "%u", s->beacon_interval_s);
 	desc_add(w, "site.lost_after", "%u", s->lost_after_s);
 }
 

@@ -79,7 +79,7 @@ static void test_bad_config(void **state)
 	cluster_conf(t->c, "default_mem = lots\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "default_mem: 'lots' is not a size");
-	cluster_conf(t->c, "beacon_interval = 5\n");
+	cluster_conf(t->c, "max_fam = 5G\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "not in this version");
 	t->c->plugin_args = LIST("config=relative");

@@ -30,12 +30,14 @@ struct client {
 	size_t in_len;
 	char *out; /* NULL: nothing */
 	size_t out_at, out_len;
+	struct ops_origin origin;
+	int fds[API_FDS]; /* that nobody has taken, the first first */
+	size_t n_fds;
 };
 
 struct api {
 	struct loop *loop;
-	const struct rpc_method *methods;
-	void *arg;
+	struct ops *ops;
 	json_t *hello;
 	int dir, fd;
 	char name[64];
@@ -47,9 +49,16 @@ struct api {
 
 /* -- a client -------------------------------------------------------------- */
 
+static void drop_fds(struct client *c)
+{
+	while (c->n_fds)
+		close(c->fds[--c->n_fds]);
+}
+
 static void client_free(struct client *c)
 {
 	rpc_free(c->rpc);
+	drop_fds(c);
 	loop_io_free(c->io);
 	close(c->fd);
 	free(c->in);
@@ -159,22 +168,71 @@ int api_take_lines(struct rpc *rpc, char *data, size_t *len)
 	return *len < API_LINE_MAX ? 0 : -EMSGSIZE;
 }
 
+static void keep_fd(struct client *c, int fd)
+{
+	if (c->n_fds < API_FDS)
+		c->fds[c->n_fds++] = fd;
+	else
+		close(fd);
+}
+
+/* As recv(), with the descriptors that come along. */
+static ssize_t receive(struct client *c, void *data, size_t size)
+{
+	union {
+		char buf[CMSG_SPACE(API_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { data, size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h;
+
+	for (h = n < 0 ? NULL : CMSG_FIRSTHDR(&msg); h;
+	     h = CMSG_NXTHDR(&msg, h)) {
+		size_t len = h->cmsg_len - CMSG_LEN(0);
+		int fd;
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(fd) <= len; at += sizeof(fd)) {
+			memcpy(&fd, CMSG_DATA(h) + at, sizeof(fd));
+			keep_fd(c, fd);
+		}
+	}
+	return n;
+}
+
+int api_take_fd(struct client *c)
+{
+	int fd = c->n_fds ? c->fds[0] : -ENOENT;
+
+	if (c->n_fds)
+		memmove(c->fds, c->fds + 1, --c->n_fds * sizeof(c->fds[0]));
+	return fd;
+}
+
 static void read_some(struct client *c)
 {
-	ssize_t n = recv(c->fd, c->in + c->in_len, API_LINE_MAX - c->in_len,
-			 MSG_DONTWAIT);
+	ssize_t n = receive(c, c->in + c->in_len, API_LINE_MAX - c->in_len);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		client_end(c);
 	} else if (n == 0) {
 		c->ended = true;
 	} else if (n > 0) {
-		c->in_len += (size_t)n;
+		size_t before = c->in_len += (size_t)n;
+
 		if (api_take_lines(c->rpc, c->in, &c->in_len) < 0) {
 			rpc_refuse(c->rpc, RPC_E_TOOBIG,
 				   "a line of more than 64 KiB");
 			c->ended = true;
 		}
+		if (c->in_len < before) /* a request has had its chance */
+			drop_fds(c);
 	}
 	watch(c);
 }
@@ -197,6 +255,9 @@ static void on_client(uint32_t events, void *arg)
 		read_some(c);
 }
 
+/* All are the ops'. */
+static const struct rpc_method no_methods[] = { { 0 } };
+
 /* Takes @fd, also on failure. */
 static struct client *client_new(struct api *a, int fd)
 {
@@ -207,7 +268,8 @@ static struct client *client_new(struct api *a, int fd)
 		return NULL;
 	c->api = a;
 	c->in = malloc(API_LINE_MAX);
-	c->rpc = rpc_new(a->methods, a->arg, send_line, c);
+	c->rpc = rpc_new(no_methods, NULL, send_line, c);
+	c->origin = (struct ops_origin){ a->ops, OPS_USER, c };
 	if (!c->in || !c->rpc ||
 	    loop_io_add(a->loop, fd, EPOLLIN, on_client, c, &c->io) < 0) {
 		free(c->in);
@@ -215,6 +277,7 @@ static struct client *client_new(struct api *a, int fd)
 		free(c);
 		return NULL;
 	}
+	rpc_set_handler(c->rpc, ops_handle, &c->origin);
 	c->fd = TAKE_FD(own_fd);
 	return c;
 }
@@ -265,9 +328,8 @@ static int open_socket(struct api *a, struct errmsg *err)
 	return r < 0 ? errmsg_set(err, r, "socket %s", a->name) : 0;
 }
 
-int api_new(struct loop *l, int dir, const char *name,
-	    const struct rpc_method *methods, void *arg, json_t *hello,
-	    struct api **ret, struct errmsg *err)
+int api_new(struct loop *l, int dir, const char *name, struct ops *ops,
+	    json_t *hello, struct api **ret, struct errmsg *err)
 {
 	struct api *a = calloc(1, sizeof(*a));
 	int r;
@@ -278,8 +340,7 @@ int api_new(struct loop *l, int dir, const char *name,
 		return errmsg_set(err, -ENOMEM, "socket %s", name);
 	}
 	a->loop = l;
-	a->methods = methods;
-	a->arg = arg;
+	a->ops = ops;
 	a->hello = hello;
 	a->fd = -1;
 	a->dir = fcntl(dir, F_DUPFD_CLOEXEC, 3);

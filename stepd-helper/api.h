@@ -4,7 +4,11 @@
  * vmstep-api(7) describes it. Who may ask is told by SO_PEERCRED. A client that
  * does not read its answers is not read from either; nothing else waits for it.
  *
- * Owns:    the socket, the connections. Borrows the loop and the methods.
+ * A descriptor may come with a request (SCM_RIGHTS), for the method to take at
+ * once: those that are left are closed.
+ *
+ * Owns:    the socket, the connections, descriptors that nobody has taken.
+ *          Borrows the loop and the ops.
  * Thread:  the loop's.
  */
 #ifndef VMSTEP_HELPER_API_H
@@ -15,23 +19,27 @@
 
 #include "errmsg.h"
 #include "loop.h"
+#include "ops.h"
 #include "rpc.h"
 
 #define API_PROTO     1
 #define API_LINE_MAX  (64 * 1024)	 /* of a request */
 #define API_REPLY_MAX (16 * 1024 * 1024) /* of an answer */
-#define API_CLIENTS   32
+#define API_CLIENTS   64
+#define API_FDS	      8 /* of a connection that wait to be taken */
 
 struct api;
 
-/* Listen as @name in directory @dir (both borrowed), for @methods, which get
- * @arg. Each client is greeted with a "hello" whose params are @hello (owned,
- * also on failure). */
-int api_new(struct loop *l, int dir, const char *name,
-	    const struct rpc_method *methods, void *arg, json_t *hello,
-	    struct api **ret, struct errmsg *err);
+/* Listen as @name in directory @dir (both borrowed), for @ops. Each client is
+ * greeted with a "hello" whose params are @hello (owned, also on failure). */
+int api_new(struct loop *l, int dir, const char *name, struct ops *ops,
+	    json_t *hello, struct api **ret, struct errmsg *err);
 /* NULL is fine. The socket's name goes; open calls are answered to nobody. */
 void api_free(struct api *a);
+
+/* The first descriptor that came and was not taken, the caller's from now on;
+ * -ENOENT. */
+int api_take_fd(struct client *c);
 
 /* What a client's bytes do to @rpc: each whole line of @data, from *len bytes,
  * is received, and what is left is moved to its front. -EMSGSIZE: what is left

@@ -3,13 +3,9 @@
 #include "api_net.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
-#include "api.h"
 #include "cleanup.h"
 #include "netjson.h"
 #include "netstats.h"
@@ -17,7 +13,6 @@
 struct api_net {
 	struct loop *loop;
 	struct net *net;
-	struct api *api;
 	LIST_HEAD(, query) queries;
 };
 
@@ -148,46 +143,24 @@ static void net_peers(struct rpc_call *call, const json_t *params, void *arg)
 		ask(arg, call, true, rank);
 }
 
-static const struct rpc_method methods[] = {
+const struct rpc_method api_net_methods[] = {
 	{ "net.peers", net_peers },
 	{ "net.stats", net_stats },
 	{ 0 },
 };
 
-static json_t *hello(const struct task *t)
+int api_net_new(struct loop *l, struct net *n, struct ops *ops,
+		struct api_net **ret)
 {
-	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:s}", "proto", API_PROTO,
-			 "version", PACKAGE_VERSION, "step", t->step, "rank",
-			 (json_int_t)t->rank, "tasks", (json_int_t)t->ranks,
-			 "node", t->node);
-}
+	struct api_net *a = calloc(1, sizeof(*a));
 
-int api_net_new(struct loop *l, const struct task *t, struct net *n,
-		struct api_net **ret, struct errmsg *err)
-{
-	_cleanup_close_ int dir =
-		open(t->step_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct api_net *a;
-	char name[32];
-	int r;
-
-	if (dir < 0)
-		return errmsg_set(err, -errno, "step's directory %s",
-				  t->step_dir);
-	a = calloc(1, sizeof(*a));
 	if (!a)
-		return errmsg_set(err, -ENOMEM, "the task's socket");
+		return -ENOMEM;
 	a->loop = l;
 	a->net = n;
 	LIST_INIT(&a->queries);
-	snprintf(name, sizeof(name), "task.%" PRIu32 ".sock", t->rank);
-	r = api_new(l, dir, name, methods, a, hello(t), &a->api, err);
-	if (r < 0) {
-		free(a);
-		return r;
-	}
 	*ret = a;
-	return 0;
+	return ops_add(ops, api_net_methods, a);
 }
 
 void api_net_free(struct api_net *a)
@@ -196,7 +169,6 @@ void api_net_free(struct api_net *a)
 
 	if (!a)
 		return;
-	api_free(a->api);
 	while ((q = LIST_FIRST(&a->queries))) {
 		rpc_fail(q->call, RPC_E_STATE, "the task has ended");
 		query_free(q);

@@ -4,35 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "hosts.h"
 #include "log.h"
-#include "mux.h"
-#include "start_error.h"
 
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
-
-struct reply {
-	json_t *result;	     /* borrowed; NULL on error */
-	int code;	     /* of the error */
-	const char *message; /* of the error */
-	const char *what; /* its data.what: what was not found; may be NULL */
-};
-typedef void (*reply_fn)(struct guest *g, const struct reply *r);
-
-struct call {
-	struct call *next;
-	json_int_t id;
-	reply_fn fn;
-};
 
 struct guest {
 	struct loop *loop;
@@ -40,288 +20,140 @@ struct guest {
 	const struct spec *spec;
 	int fd;
 	struct mux *mux;
+	struct rpc *rpc;
+	struct procs *procs;
 	struct guest_ops ops;
 	void *arg;
 	bool greeted;
-	json_int_t next_id;
-	struct call *calls;
+	json_t *hello, *beacon; /* NULL: none yet */
+	int64_t seen_ms;
+	unsigned int last_chan;
 
 	guest_done_fn configure_fn;
 	void *configure_arg;
-
-	/* the command */
-	guest_exit_fn exit_fn;
-	void *exit_arg;
-	json_int_t proc; /* the agent's number for it; 0: not started */
-	bool pty;
-	bool out_open, err_open; /* its output still flows */
-	bool exited;		 /* proc.exit came */
-	int status;
 };
 
-/* -- calls ----------------------------------------------------------------- */
-
-static int send_json(struct guest *g, json_t *msg)
+static int send_text(const char *text, size_t len, void *arg)
 {
-	_cleanup_free_ char *text = msg ? json_dumps(msg, JSON_COMPACT) : NULL;
+	struct guest *g = arg;
 
-	json_decref(msg);
-	if (!text)
-		return -ENOMEM;
-	return mux_ctrl(g->mux, text, strlen(text));
+	return mux_ctrl(g->mux, text, len);
 }
 
-/* @params is stolen. */
-static int call(struct guest *g, const char *method, json_t *params,
-		reply_fn fn)
+int guest_request(struct guest *g, const char *method, json_t *params,
+		  rpc_reply_fn fn, void *arg)
 {
-	_cleanup_free_ struct call *c = calloc(1, sizeof(*c));
-	int r;
-
-	if (!c || !params) {
+	if (!g->greeted) {
 		json_decref(params);
+		return -ENOTCONN;
+	}
+	if (!params)
 		return -ENOMEM;
-	}
-	c->id = ++g->next_id;
-	c->fn = fn;
-	r = send_json(g,
-		      json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id",
-				c->id, "method", method, "params", params));
-	if (r < 0)
-		return r;
-	c->next = g->calls;
-	g->calls = c;
-	TAKE_PTR(c);
-	return 0;
+	return rpc_request(g->rpc, method, params, fn, arg);
 }
 
-static struct call *take_call(struct guest *g, json_int_t id)
+void guest_forget_request(struct guest *g, const void *arg)
 {
-	for (struct call **pp = &g->calls; *pp; pp = &(*pp)->next)
-		if ((*pp)->id == id) {
-			struct call *c = *pp;
-
-			*pp = c->next;
-			return c;
-		}
-	return NULL;
+	rpc_forget_request(g->rpc, arg);
 }
 
-static void drop_calls(struct guest *g)
+void guest_forget_all(struct guest *g, const char *why)
 {
-	struct call *c;
-
-	while ((c = g->calls)) {
-		g->calls = c->next;
-		free(c);
-	}
+	rpc_forget(g->rpc, why);
 }
 
-static void on_reply(struct guest *g, json_t *msg)
+void guest_set_handler(struct guest *g, rpc_handler_fn fn, void *arg)
 {
-	json_t *error = json_object_get(msg, "error");
-	struct call *c =
-		take_call(g, json_integer_value(json_object_get(msg, "id")));
-	struct reply r = { .result = json_object_get(msg, "result") };
+	rpc_set_handler(g->rpc, fn, arg);
+}
 
-	if (!c)
-		return;
-	if (error || !r.result) {
-		r.result = NULL;
-		r.code =
-			(int)json_integer_value(json_object_get(error, "code"));
-		r.message =
-			json_string_value(json_object_get(error, "message"));
-		r.what = json_string_value(json_object_get(
-			json_object_get(error, "data"), "what"));
-		if (!r.message)
-			r.message = "the agent gave no reason";
-	}
-	if (c->fn)
-		c->fn(g, &r);
-	free(c);
+unsigned int guest_take_channels(struct guest *g, unsigned int n)
+{
+	unsigned int first = g->last_chan + 1;
+
+	if (first > INT32_MAX - n)
+		first = 1;
+	g->last_chan = first + n - 1;
+	return first;
 }
 
 /* -- hello ----------------------------------------------------------------- */
 
-static void on_hello(struct guest *g, json_t *msg)
+static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 {
-	json_t *id = json_object_get(msg, "id");
-	json_t *params = json_object_get(msg, "params");
+	struct guest *g = arg;
 	const char *version =
 		json_string_value(json_object_get(params, "version"));
 
 	log_debug("agent %s says hello (%s)", version ? version : "?",
 		  json_string_value(json_object_get(params, "kernel")));
-	send_json(g, json_pack("{s:s, s:O, s:{s:i, s:i, s:s}}", "jsonrpc",
-			       "2.0", "id", id ? id : json_null(), "result",
-			       "rank", (int)g->task->rank, "ntasks",
-			       (int)g->task->ranks, "name", g->spec->hostname));
+	json_decref(g->hello);
+	g->hello = json_deep_copy(params);
+	rpc_result(call,
+		   json_pack("{s:I, s:I, s:s, s:I}", "rank",
+			     (json_int_t)g->task->rank, "ntasks",
+			     (json_int_t)g->task->ranks, "name",
+			     g->spec->hostname, "beacon_ms",
+			     (json_int_t)g->task->beacon_interval_s * 1000));
 	if (!g->greeted) {
 		g->greeted = true;
 		g->ops.hello(g->arg);
 	}
 }
 
-/* -- the command ----------------------------------------------------------- */
-
-static void close_channels(struct guest *g)
-{
-	mux_reset(g->mux, CHAN_STDIN, true, EPIPE);
-	if (g->out_open)
-		mux_reset(g->mux, CHAN_STDOUT, false, EPIPE);
-	if (g->err_open)
-		mux_reset(g->mux, CHAN_STDERR, false, EPIPE);
-	g->out_open = g->err_open = false;
-}
-
-static void finish(struct guest *g, int status, const char *error)
-{
-	guest_exit_fn fn = g->exit_fn;
-
-	if (!fn)
-		return;
-	g->exit_fn = NULL;
-	g->proc = 0;
-	close_channels(g);
-	fn(status, error, g->exit_arg);
-}
-
-static void finish_if_ended(struct guest *g)
-{
-	if (g->exited && !g->out_open && !g->err_open)
-		finish(g, g->status, NULL);
-}
-
-static void on_output_done(unsigned int chan, int error, void *arg)
+static void on_alive(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct guest *g = arg;
 
-	if (chan == CHAN_STDOUT)
-		g->out_open = false;
-	else
-		g->err_open = false;
-	finish_if_ended(g);
+	json_decref(g->beacon);
+	g->beacon = json_deep_copy(params);
+	rpc_result(call, NULL);
 }
 
-static void on_input_done(unsigned int chan, int error, void *arg)
+/* The port's end, which follows, tells the rest. */
+static void on_bye(struct rpc_call *call, const json_t *params, void *arg)
 {
-	if (error && error != EPIPE)
-		log_debug("stdin: %s", strerror(error));
+	const char *reason =
+		json_string_value(json_object_get(params, "reason"));
+
+	log_debug("the agent says goodbye: %s", reason ? reason : "?");
+	rpc_result(call, NULL);
 }
 
-static void on_exit_event(struct guest *g, json_t *params)
+static void on_exit_event(struct rpc_call *call, const json_t *params,
+			  void *arg)
 {
-	json_t *exit_code = json_object_get(params, "exit");
-	json_t *signal = json_object_get(params, "signal");
+	struct guest *g = arg;
 
-	if (!g->exit_fn ||
-	    json_integer_value(json_object_get(params, "proc")) != g->proc)
-		return;
-	g->exited = true;
-	if (json_is_integer(signal))
-		g->status = 128 + (int)(json_integer_value(signal) & 0x7f);
-	else
-		g->status = (int)(json_integer_value(exit_code) & 0xff);
-	if (json_is_true(json_object_get(params, "out_open"))) {
-		/* a daemon it left behind holds them; as with any other task,
-		 * the step does not wait for it */
-		finish(g, g->status, NULL);
-		return;
-	}
-	finish_if_ended(g);
+	procs_on_exit(g->procs, params);
+	rpc_result(call, NULL);
 }
 
-static void not_started(struct guest *g, const struct reply *r)
-{
-	const struct start_error e = { r->code, r->what, r->message };
-	struct errmsg words;
-	int status = start_error_status(&e, g->spec, g->task->argv0, &words);
-
-	finish(g, status, words.text);
-}
-
-static void on_started(struct guest *g, const struct reply *r)
-{
-	int fd;
-
-	if (!g->exit_fn)
-		return;
-	if (!r->result) {
-		not_started(g, r);
-		return;
-	}
-	g->proc = json_integer_value(json_object_get(r->result, "proc"));
-	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
-	if (fd < 0)
-		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0 &&
-	    mux_send_fd(g->mux, CHAN_STDIN, fd, on_input_done, g) < 0)
-		log_warn("stdin does not reach the guest");
-}
-
-static int receive(struct guest *g, unsigned int chan, int from, bool *open_)
-{
-	int fd = fcntl(from, F_DUPFD_CLOEXEC, 10), r;
-
-	if (fd < 0)
-		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = mux_recv_fd(g->mux, chan, fd, on_output_done, g);
-	*open_ = r == 0;
-	return r;
-}
-
-int guest_run(struct guest *g, const struct guest_cmd *cmd, guest_exit_fn fn,
-	      void *arg)
-{
-	int r;
-
-	g->exit_fn = fn;
-	g->exit_arg = arg;
-	g->pty = cmd->pty != NULL;
-	r = receive(g, CHAN_STDOUT, STDOUT_FILENO, &g->out_open);
-	if (r == 0 && !g->pty)
-		r = receive(g, CHAN_STDERR, STDERR_FILENO, &g->err_open);
-	if (r == 0)
-		r = call(g, "proc.start", start_params(g->task, g->spec, cmd),
-			 on_started);
-	if (r < 0)
-		g->exit_fn = NULL;
-	return r;
-}
-
-void guest_signal(struct guest *g, int sig)
-{
-	if (g->proc)
-		call(g, "proc.signal",
-		     json_pack("{s:I, s:i, s:b}", "proc", g->proc, "signal",
-			       sig, "group", 1),
-		     NULL);
-}
-
-void guest_resize(struct guest *g, const struct winsize *ws)
-{
-	if (g->proc)
-		call(g, "proc.resize",
-		     json_pack("{s:I, s:i, s:i}", "proc", g->proc, "rows",
-			       ws->ws_row, "cols", ws->ws_col),
-		     NULL);
-}
+/* What an agent says of itself; the rest is the handler's. */
+static const struct rpc_method methods[] = {
+	{ "agent.alive", on_alive },
+	{ "agent.bye", on_bye },
+	{ "agent.hello", on_hello },
+	{ "proc.exit", on_exit_event },
+	{ 0 },
+};
 
 int guest_shutdown(struct guest *g)
 {
-	if (!g->greeted || !mux_is_up(g->mux))
+	if (!mux_is_up(g->mux))
 		return -ENOTCONN;
-	return call(g, "vm.shutdown", json_pack("{s:s}", "how", "poweroff"),
-		    NULL);
+	return guest_request(g, "vm.shutdown",
+			     json_pack("{s:s}", "how", "poweroff"), NULL, NULL);
 }
 
 /* -- configuration --------------------------------------------------------- */
 
-static void on_configured(struct guest *g, const struct reply *r)
+static void on_configured(const struct rpc_reply *r, void *arg)
 {
+	struct guest *g = arg;
+
+	if (r->code == RPC_E_UNREACHABLE)
+		return; /* it is lost, and that is told */
 	if (g->configure_fn)
 		g->configure_fn(r->result ? NULL : r->message,
 				g->configure_arg);
@@ -360,7 +192,7 @@ int guest_configure(struct guest *g, guest_done_fn fn, void *arg)
 				"the guest's hosts file is left as it is: %u guests are too many for it",
 				g->task->ranks);
 	}
-	return call(g, "net.configure", p, on_configured);
+	return guest_request(g, "net.configure", p, on_configured, g);
 }
 
 /* -- the port -------------------------------------------------------------- */
@@ -376,8 +208,8 @@ static void on_down(const char *why, void *arg)
 	bool had = g->greeted;
 
 	g->greeted = false;
-	drop_calls(g);
-	g->out_open = g->err_open = false;
+	procs_on_lost(g->procs, why);
+	rpc_forget(g->rpc, why);
 	if (had)
 		g->ops.lost(why, g->arg);
 }
@@ -385,21 +217,9 @@ static void on_down(const char *why, void *arg)
 static void on_ctrl(const char *text, size_t len, void *arg)
 {
 	struct guest *g = arg;
-	json_t *msg = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-	const char *method = json_string_value(json_object_get(msg, "method"));
 
-	if (!msg)
-		log_limited(LOG_LEVEL_WARN,
-			    "the agent sent what is no JSON, ignoring");
-	else if (!method)
-		on_reply(g, msg);
-	else if (strcmp(method, "agent.hello") == 0)
-		on_hello(g, msg);
-	else if (strcmp(method, "proc.exit") == 0)
-		on_exit_event(g, json_object_get(msg, "params"));
-	else
-		log_debug("the agent says %s, ignoring", method);
-	json_decref(msg);
+	g->seen_ms = loop_now_ms();
+	rpc_receive(g->rpc, text, len);
 }
 
 int guest_new(struct loop *l, int fd, const struct task *t,
@@ -421,7 +241,10 @@ int guest_new(struct loop *l, int fd, const struct task *t,
 	g->ops = *ops;
 	g->arg = arg;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	r = mux_new(l, fd, &mux_ops, g, &g->mux, err);
+	g->rpc = rpc_new(methods, g, send_text, g);
+	g->procs = procs_new(l, g);
+	r = g->rpc && g->procs ? mux_new(l, fd, &mux_ops, g, &g->mux, err)
+			       : errmsg_set(err, -ENOMEM, "agent's port");
 	if (r < 0) {
 		guest_free(g);
 		return r;
@@ -435,7 +258,46 @@ void guest_free(struct guest *g)
 	if (!g)
 		return;
 	mux_free(g->mux);
-	drop_calls(g);
+	rpc_free(g->rpc);
+	procs_free(g->procs);
+	json_decref(g->hello);
+	json_decref(g->beacon);
 	close(g->fd);
 	free(g);
+}
+
+struct mux *guest_mux(const struct guest *g)
+{
+	return g->mux;
+}
+
+struct procs *guest_procs(const struct guest *g)
+{
+	return g->procs;
+}
+
+bool guest_is_there(const struct guest *g)
+{
+	return g->greeted;
+}
+
+const json_t *guest_hello(const struct guest *g)
+{
+	return g->hello;
+}
+
+const json_t *guest_beacon(const struct guest *g)
+{
+	return g->beacon;
+}
+
+int64_t guest_seen_ms(const struct guest *g)
+{
+	return g->seen_ms;
+}
+
+void guest_seen_now(struct guest *g)
+{
+	if (g->seen_ms)
+		g->seen_ms = loop_now_ms();
 }

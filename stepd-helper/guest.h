@@ -1,21 +1,22 @@
 /* guest.h - the agent in the guest, seen from the host (doc/agent-port.md)
  *
- * Owns the host's end of the agent port. Thread: the loop's. The guest is not
- * trusted: what it answers is checked, and it is asked one thing at a time
- * only by what is here.
+ * Owns the host's end of the agent port, and the processes that were started
+ * by it. Thread: the loop's. The guest is not trusted: what it answers is
+ * checked, and nothing here grows with what it sends.
  */
 #ifndef VMSTEP_GUEST_H
 #define VMSTEP_GUEST_H
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <termios.h>
-#include <sys/ioctl.h>
+#include <stdint.h>
 
 #include "errmsg.h"
 #include "loop.h"
+#include "mux.h"
+#include "procs.h"
+#include "rpc.h"
 #include "spec.h"
-#include "start_params.h"
 #include "task.h"
 
 struct guest;
@@ -38,16 +39,31 @@ typedef void (*guest_done_fn)(const char *error, void *arg);
 /* Give the guest its address, name and hosts file. */
 int guest_configure(struct guest *g, guest_done_fn fn, void *arg);
 
-/* How a command ended, as an exit status for srun; @error has words where it
- * could not be run. */
-typedef void (*guest_exit_fn)(int status, const char *error, void *arg);
+/* Ask the agent, as rpc_request() does; -ENOTCONN where there is none. */
+int guest_request(struct guest *g, const char *method, json_t *params,
+		  rpc_reply_fn fn, void *arg);
+/* Answers to requests with @arg are of no interest any more. */
+void guest_forget_request(struct guest *g, const void *arg);
+/* All that it was asked is answered by RPC_E_UNREACHABLE: our task ends. */
+void guest_forget_all(struct guest *g, const char *why);
+/* What the agent asks and is not about itself goes there. */
+void guest_set_handler(struct guest *g, rpc_handler_fn fn, void *arg);
 
-/* Run the command with our stdin, stdout and stderr; @fn is called once, when
- * it has ended and its output is written. */
-int guest_run(struct guest *g, const struct guest_cmd *cmd, guest_exit_fn fn,
-	      void *arg);
-void guest_signal(struct guest *g, int sig);
-void guest_resize(struct guest *g, const struct winsize *ws);
+/* The first of @n numbers for channels that nobody else was given. */
+unsigned int guest_take_channels(struct guest *g, unsigned int n);
+struct mux *guest_mux(const struct guest *g);
+struct procs *guest_procs(const struct guest *g);
+
+/* Has it said hello, and not gone since? */
+bool guest_is_there(const struct guest *g);
+/* What it said then, and with its last beacon: borrowed, NULL before. */
+const json_t *guest_hello(const struct guest *g);
+const json_t *guest_beacon(const struct guest *g);
+/* When anything came from it last, by loop_now_ms(); 0: never. */
+int64_t guest_seen_ms(const struct guest *g);
+/* From now on beacons are due again: it was paused. */
+void guest_seen_now(struct guest *g);
+
 /* Ask for an orderly power-off; no answer is waited for. */
 int guest_shutdown(struct guest *g);
 

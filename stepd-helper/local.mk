@@ -8,32 +8,39 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/api.c %D%/api.h \
 	%D%/api_net.c %D%/api_net.h \
 	%D%/child.c %D%/child.h \
+	%D%/command.c %D%/command.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
+	%D%/keep.c %D%/keep.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
 	%D%/oplink.c %D%/oplink.h \
+	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_proc.c %D%/op_proc.h \
+	%D%/op_vm.c %D%/op_vm.h \
+	%D%/ops.c %D%/ops.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
 	%D%/port.c %D%/port.h \
+	%D%/procs.c %D%/procs.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/seed.c %D%/seed.h \
+	%D%/service.c %D%/service.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/start_error.c %D%/start_error.h \
 	%D%/start_params.c %D%/start_params.h \
 	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
-	%D%/tty.c %D%/tty.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
@@ -56,6 +63,7 @@ UNIT_TESTS += \
 	%D%/test_netjson \
 	%D%/test_oplink \
 	%D%/test_oplink_sealed \
+	%D%/test_ops \
 	%D%/test_outfile \
 	%D%/test_parent \
 	%D%/test_pcapfile \
@@ -101,6 +109,8 @@ UNIT_TESTS += \
 %C%_test_parent_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_pcapfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_pcapfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_ops_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_ops_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_port_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_port_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

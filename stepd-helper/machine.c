@@ -34,7 +34,8 @@ struct machine {
 	struct qemu_plan plan;
 	char *qemu; /* its path */
 	struct errmsg why_not_kvm;
-	bool accepted; /* QEMU takes orders: its arguments were good */
+	bool runs, paused; /* its CPUs, since they were first let go */
+	bool accepted;	   /* QEMU takes orders: its arguments were good */
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -59,6 +60,8 @@ static void on_running(json_t *result, const char *error, void *arg)
 
 	if (error)
 		failed(m, "QEMU does not start the VM", error);
+	else
+		m->runs = true;
 }
 
 static int pin_vcpus(struct machine *m, json_t *cpus, pid_t *tids,
@@ -129,6 +132,15 @@ static void on_qmp_ready(void *arg)
 		qmp_send(m->qmp, "query-cpus-fast", NULL, on_cpus, m);
 }
 
+static void set_paused(struct machine *m, bool paused)
+{
+	if (!m->runs || m->paused == paused)
+		return;
+	m->paused = paused;
+	if (m->ops.paused)
+		m->ops.paused(paused, m->arg);
+}
+
 static void on_qmp_event(const char *name, json_t *data, void *arg)
 {
 	struct machine *m = arg;
@@ -137,6 +149,10 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 	if (strcmp(name, "RESET") == 0 &&
 	    json_is_true(json_object_get(data, "guest")))
 		m->ops.reset(m->arg);
+	else if (strcmp(name, "STOP") == 0)
+		set_paused(m, true);
+	else if (strcmp(name, "RESUME") == 0)
+		set_paused(m, false);
 }
 
 static void on_qmp_gone(const char *why, void *arg)
@@ -332,6 +348,25 @@ bool machine_quit(struct machine *m)
 		return true;
 	machine_kill(m);
 	return false;
+}
+
+int machine_qmp(struct machine *m, const char *command, json_t *args,
+		qmp_reply_fn fn, void *arg)
+{
+	if (m->accepted && m->pid)
+		return qmp_send(m->qmp, command, args, fn, arg);
+	json_decref(args);
+	return -ENOTCONN;
+}
+
+bool machine_is_paused(const struct machine *m)
+{
+	return m->paused;
+}
+
+pid_t machine_pid(const struct machine *m)
+{
+	return m->pid;
 }
 
 void machine_powerdown(struct machine *m)

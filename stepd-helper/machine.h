@@ -18,6 +18,7 @@
 #include "guest.h"
 #include "loop.h"
 #include "netctl.h"
+#include "qmp.h"
 #include "spec.h"
 #include "task.h"
 
@@ -29,6 +30,8 @@ struct machine_ops {
 	void (*failed)(const char *why, void *arg);
 	/* The guest has reset itself; QEMU runs on. */
 	void (*reset)(void *arg);
+	/* Its CPUs were stopped, or go on. NULL: not wanted. */
+	void (*paused)(bool paused, void *arg);
 	/* QEMU has ended with @wstatus, and is reaped. Called once. */
 	void (*exited)(int wstatus, void *arg);
 };
@@ -53,6 +56,13 @@ int machine_start(struct machine *m, int net_fd,
 		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
 bool machine_runs(const struct machine *m);
 struct guest *machine_guest(const struct machine *m); /* once started */
+
+/* Have QEMU do @command, as qmp_send(); -ENOTCONN where it takes no orders. */
+int machine_qmp(struct machine *m, const char *command, json_t *args,
+		qmp_reply_fn fn, void *arg);
+/* Are its CPUs stopped, by someone's order? */
+bool machine_is_paused(const struct machine *m);
+pid_t machine_pid(const struct machine *m); /* 0: it does not run */
 
 /* Press the power button. */
 void machine_powerdown(struct machine *m);

@@ -4,40 +4,24 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "log.h"
 #include "mux.h"
+#include "param.h"
 
-/* What is around the parameters: {"jsonrpc": ..., "method": ...} */
-#define ENVELOPE 128
-
-/* A text, or {"b64": ...} where it is not UTF-8. */
-static json_t *json_bytes(const char *text)
-{
-	json_t *s = json_string(text);
-	_cleanup_free_ char *b64 = NULL;
-	size_t len = strlen(text);
-
-	if (s)
-		return s;
-	b64 = malloc(len / 3 * 4 + 5);
-	if (!b64)
-		return NULL;
-	EVP_EncodeBlock((unsigned char *)b64, (const unsigned char *)text,
-			(int)len);
-	return json_pack("{s:s}", "b64", b64);
-}
+/* What is around the parameters: {"jsonrpc": ..., "method": ...}; and the
+ * channels, which are the last of them. */
+#define ENVELOPE 256
 
 static json_t *json_argv(const char *const *argv)
 {
 	json_t *list = json_array();
 
 	for (; *argv; argv++)
-		json_array_append_new(list, json_bytes(*argv));
+		json_array_append_new(list, param_from_text(*argv));
 	return list;
 }
 
@@ -52,7 +36,7 @@ static json_t *json_env(const struct task *t, const struct spec *s)
 		char *eq = strchr(env.v[i], '=');
 
 		*eq = '\0';
-		json_object_set_new(obj, env.v[i], json_bytes(eq + 1));
+		json_object_set_new(obj, env.v[i], param_from_text(eq + 1));
 	}
 	strings_done(&env);
 	return obj;
@@ -61,21 +45,17 @@ static json_t *json_env(const struct task *t, const struct spec *s)
 json_t *start_params(const struct task *t, const struct spec *s,
 		     const struct guest_cmd *cmd)
 {
-	json_t *p = json_pack("{s:o, s:o, s:s, s:i, s:i}", "argv",
-			      json_argv(cmd->argv), "env", json_env(t, s),
-			      "user", s->guest_user, "stdin", CHAN_STDIN,
-			      "stdout", CHAN_STDOUT);
+	json_t *p = json_pack("{s:o, s:o, s:s}", "argv", json_argv(cmd->argv),
+			      "env", json_env(t, s), "user", s->guest_user);
 
 	if (p && s->workdir)
-		json_object_set_new(p, "cwd", json_bytes(s->workdir));
+		json_object_set_new(p, "cwd", param_from_text(s->workdir));
 	if (p && cmd->pty)
 		json_object_set_new(p, "pty",
 				    json_pack("{s:i, s:i, s:s}", "rows",
 					      cmd->pty->ws_row, "cols",
 					      cmd->pty->ws_col, "term",
 					      cmd->term ? cmd->term : "linux"));
-	else if (p)
-		json_object_set_new(p, "stderr", json_integer(CHAN_STDERR));
 	return p;
 }
 

@@ -10,16 +10,13 @@
 #include "spec.h"
 #include "task.h"
 
-/* Channels of the command; a number counts in one direction only. */
-enum { CHAN_STDIN = 1, CHAN_STDOUT, CHAN_STDERR };
-
 struct guest_cmd {
 	const char *const *argv; /* NULL at the end; borrowed during the call */
 	const struct winsize *pty; /* NULL: no terminal */
 	const char *term;	   /* TERM, with a terminal */
 };
 
-/* The parameters of proc.start; NULL: no memory. */
+/* The parameters of proc.start, without channels; NULL: no memory. */
 json_t *start_params(const struct task *t, const struct spec *s,
 		     const struct guest_cmd *cmd);
 

@@ -75,6 +75,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		{ "local_tasks", &t->local_tasks },
 		{ "node_id", &t->node_id },
 		{ "cpus", &t->cpus },
+		{ "site.beacon_interval", &t->beacon_interval_s },
 		{ "site.lost_after", &t->lost_after_s },
 		{ "site.net_workers", &t->net_workers },
 	};
@@ -141,6 +142,8 @@ static int load_texts(struct task *t, struct errmsg *err)
 		r = rankset_parse(&t->local_ranks, text, strlen(text), err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.allow_tcg", &t->allow_tcg, err);
+	if (r == 0)
+		r = get_bool(t->desc, "site.allow_qmp", &t->allow_qmp, err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
 	return r;

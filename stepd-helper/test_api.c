@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ static struct {
 	int dir, client;
 	struct loop *loop;
 	struct loop_timer *stop;
+	struct ops *ops;
 	struct api *api;
 	struct rpc_call *kept; /* of "later" */
 } t;
@@ -45,10 +47,25 @@ static void large(struct rpc_call *call, const json_t *params, void *arg)
 	free(text);
 }
 
+static void take_one(struct rpc_call *call, const json_t *params, void *arg)
+{
+	struct ops_origin *from = rpc_call_origin(call);
+	int fd = api_take_fd(from->client);
+
+	if (fd < 0) {
+		rpc_fail(call, RPC_E_NOENT, "none came");
+		return;
+	}
+	assert_int_equal(write(fd, "taken", 5), 5);
+	close(fd);
+	rpc_result(call, NULL);
+}
+
 static const struct rpc_method methods[] = {
 	{ "echo", echo },
 	{ "large", large },
 	{ "later", later },
+	{ "take", take_one },
 	{ 0 },
 };
 
@@ -71,7 +88,10 @@ static int set_up(void **state)
 	t.dir = open(t.path, O_PATH | O_DIRECTORY);
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
 	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
-	assert_int_equal(api_new(t.loop, t.dir, "task.0.sock", methods, NULL,
+	t.ops = ops_new();
+	assert_non_null(t.ops);
+	assert_int_equal(ops_add(t.ops, methods, NULL), 0);
+	assert_int_equal(api_new(t.loop, t.dir, "task.0.sock", t.ops,
 				 json_pack("{s:i}", "proto", 1), &t.api, NULL),
 			 0);
 	t.client = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
@@ -82,6 +102,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	api_free(t.api);
+	ops_free(t.ops);
 	if (t.kept)
 		rpc_result(t.kept, NULL);
 	loop_free(t.loop);
@@ -169,6 +190,47 @@ static void what_is_no_request_is_refused_by_code(void **state)
 	assert_heard("-32602");
 }
 
+/* Two descriptors of @fd along with @line. */
+static void say_with_fd(const char *line, int fd)
+{
+	union {
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)line, strlen(line) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
+	int fds[] = { fd, fd };
+
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(fds));
+	memcpy(CMSG_DATA(h), fds, sizeof(fds));
+	assert_int_equal(sendmsg(t.client, &msg, 0), strlen(line));
+}
+
+static void a_descriptor_that_is_not_taken_is_closed(void **state)
+{
+	char got[8] = "";
+	int fd[2];
+
+	hear();
+	assert_int_equal(pipe(fd), 0);
+	say_with_fd("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"take\"}\n",
+		    fd[1]);
+	close(fd[1]);
+	assert_heard("\"result\":{}");
+	assert_int_equal(read(fd[0], got, sizeof(got)), 5);
+	assert_string_equal(got, "taken");
+	assert_int_equal(read(fd[0], got, sizeof(got)), 0);
+	close(fd[0]);
+	say("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"take\"}\n");
+	assert_heard("E_NOENT");
+}
+
 static void too_long_a_line_ends_the_connection(void **state)
 {
 	static char line[API_LINE_MAX + 1];
@@ -252,6 +314,7 @@ int main(void)
 		test(the_socket_is_its_owners_only),
 		test(a_line_may_come_in_pieces_and_two_at_once),
 		test(what_is_no_request_is_refused_by_code),
+		test(a_descriptor_that_is_not_taken_is_closed),
 		test(too_long_a_line_ends_the_connection),
 		test(who_has_sent_all_gets_all_answers),
 		test(who_does_not_read_is_not_read_from),

@@ -228,7 +228,7 @@ static void test_defaults(void **state)
 	assert_false(f->s.mem_given);
 	assert_int_equal(f->s.accel, ACCEL_AUTO);
 	assert_null(f->s.cpu);
-	assert_string_equal(f->s.machine, "q35");
+	assert_string_equal(f->s.machine, "pc-q35-7.1");
 	assert_int_equal(f->s.bind, BIND_CORES);
 	assert_int_equal(f->s.net, NET_VHOST_USER);
 	assert_int_equal(f->s.cidr.base, 0x0a000000);

@@ -32,7 +32,7 @@ static void test_too_long(void **state)
 	fill(arg, 'x');
 	assert_int_equal(start_params_check(&t, &s, three, &err), -E2BIG);
 	assert_non_null(strstr(err.text, "arguments and environment take 300"));
-	assert_non_null(strstr(err.text, "and 262016 go into a guest"));
+	assert_non_null(strstr(err.text, "and 261888 go into a guest"));
 	assert_int_equal(start_params_check(&t, &s, three + 1, &err), -E2BIG);
 	assert_int_equal(start_params_check(&t, &s, three + 2, &err), 0);
 }

@@ -94,8 +94,8 @@ static void run_command(struct vm *vm)
 		cmd.term = getenv("TERM");
 		tty_raw();
 	}
-	if (guest_run(machine_guest(vm->machine), &cmd, on_command_exit, vm) <
-	    0) {
+	if (command_run(machine_guest(vm->machine), vm->task, vm->spec, &cmd,
+			on_command_exit, vm, &vm->command) < 0) {
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the agent does not take the command");
 		return;
@@ -140,6 +140,7 @@ static void on_hello(void *arg)
 {
 	struct vm *vm = arg;
 
+	service_changed(vm->service);
 	if (vm->state != BOOTING && !vm->vmboot)
 		return;
 	if (guest_configure(machine_guest(vm->machine), on_configured, vm) < 0)
@@ -155,6 +156,7 @@ static void on_guest_lost(const char *why, void *arg)
 {
 	struct vm *vm = arg;
 
+	service_changed(vm->service);
 	if (vm->vmboot || vm_is_over(vm))
 		return;
 	tty_restore();
@@ -188,9 +190,17 @@ static void on_reset(void *arg)
 	    !vm->vmboot)
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the guest reset itself while it booted (a kernel panic?)");
-	else if (vm->state != BOOTING && !vm_is_over(vm))
+	else if (vm->state != BOOTING && !vm->vmboot && !vm_is_over(vm))
 		vm_fail(vm, EXIT_VM_FAILED, "the guest reset itself before %s",
 			vm_whose_end(vm));
+}
+
+static void on_paused(bool paused, void *arg)
+{
+	struct vm *vm = arg;
+
+	log_debug("the VM %s", paused ? "is paused" : "goes on");
+	service_changed(vm->service);
 }
 
 static void on_boot_timer(void *arg)
@@ -220,6 +230,9 @@ static void boot(struct vm *vm)
 		vm_fail(vm, EXIT_VM_FAILED, "%s", err.text);
 	else
 		net_qemu_runs(vm->net);
+	if (machine_guest(vm->machine))
+		service_has_guest(vm->service);
+	service_changed(vm->service);
 }
 
 /* -- joining --------------------------------------------------------------- */
@@ -332,6 +345,7 @@ static int prepare(struct vm *vm, struct errmsg *err)
 		.guest = { on_hello, on_guest_lost },
 		.failed = on_failed,
 		.reset = on_reset,
+		.paused = on_paused,
 		.exited = vm_on_exited,
 	};
 	const struct task *t = vm->task;
@@ -363,6 +377,14 @@ static int start_capture(struct vm *vm, struct errmsg *err)
 	return r < 0 ? r : net_capture(vm->net, pipe, err);
 }
 
+static int start_service(struct vm *vm, struct errmsg *err)
+{
+	const struct service_conf conf = { vm->loop, vm->task, vm->spec,
+					   vm->net, vm->machine };
+
+	return service_new(&conf, &vm->service, err);
+}
+
 static int begin(struct vm *vm, struct errmsg *err)
 {
 	static const struct net_ops ops = { on_welcome, on_all, on_lost,
@@ -385,7 +407,7 @@ static int begin(struct vm *vm, struct errmsg *err)
 	vm_enter(vm, JOINING);
 	r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
 	if (r == 0)
-		r = api_net_new(vm->loop, vm->task, vm->net, &vm->api, err);
+		r = start_service(vm, err);
 	return r < 0 ? r : start_capture(vm, err);
 }
 
@@ -410,9 +432,10 @@ static void say_summary(struct vm *vm)
 
 static void vm_done(struct vm *vm)
 {
+	service_free(vm->service);
 	machine_free(vm->machine);
+	command_free(vm->command);
 	tty_restore();
-	api_net_free(vm->api);
 	net_free(vm->net);
 	end_capture(vm);
 	wireup_free(vm->wireup);

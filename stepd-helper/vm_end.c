@@ -80,7 +80,7 @@ void vm_on_force_timer(void *arg)
 		vm_end(vm, vm->status);
 	else
 		/* had its grace after TERM */
-		guest_signal(machine_guest(vm->machine), SIGKILL);
+		command_signal(vm->command, SIGKILL);
 }
 
 /* Nothing of the guest is kept, so it is not asked to shut down: QEMU is. */
@@ -141,6 +141,7 @@ void vm_on_exited(int wstatus, void *arg)
 {
 	struct vm *vm = arg;
 
+	service_changed(vm->service);
 	if (vm_is_over(vm))
 		vm_end(vm, vm->status);
 	else

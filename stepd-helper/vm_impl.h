@@ -12,11 +12,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api_net.h"
+#include "command.h"
 #include "loop.h"
 #include "machine.h"
 #include "net.h"
 #include "parent.h"
+#include "service.h"
 #include "vm.h"
 #include "wireup.h"
 
@@ -39,12 +40,13 @@ struct vm {
 	struct parent *stepd;
 	struct net *net;
 	struct pcapfile *capture;
-	struct api_net *api;
+	struct service *service; /* NULL: not yet */
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
 	struct wireup *wireup;
 
 	struct machine *machine;
+	struct command *command; /* NULL: none runs here */
 	uint8_t key[NETCTL_KEY_LEN];
 	unsigned int resets;
 	uint64_t held_signals; /* came before the command ran, by number */

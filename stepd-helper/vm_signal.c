@@ -32,12 +32,12 @@ static void on_signal(const struct signalfd_siginfo *si, void *arg)
 	if (sig == SIGWINCH) {
 		tty_size(&ws);
 		if (vm->state == RUNNING)
-			guest_resize(machine_guest(vm->machine), &ws);
+			command_resize(vm->command, &ws);
 	} else if (vm->vmboot && machine_runs(vm->machine) &&
 		   ends_a_process(sig) && vm->state != ENDING) {
 		signal_vmboot(vm, sig);
 	} else if (vm->state == RUNNING) {
-		guest_signal(machine_guest(vm->machine), sig);
+		command_signal(vm->command, sig);
 		if (sig == SIGTERM)
 			loop_timer_set(vm->force_timer,
 				       (int64_t)vm->spec->grace_s * 1000);
@@ -70,5 +70,5 @@ void vm_pass_held_signals(struct vm *vm)
 {
 	for (int sig = 1; sig < 64; sig++)
 		if (vm->held_signals & 1ull << sig)
-			guest_signal(machine_guest(vm->machine), sig);
+			command_signal(vm->command, sig);
 }

@@ -5,6 +5,7 @@
  *	print-tables later      options and words that are refused as yet
  *	print-tables keys       vmstep.conf's keys: name, tab, default
  *	print-tables later-keys ... those that are refused as yet
+ *	print-tables ops        the catalogue of ops, with their parameters
  *	print-tables load FILE  read FILE as vmstep.conf; why not, if not
  */
 #include <config.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "opcat.h"
 #include "option.h"
 #include "site.h"
 
@@ -44,6 +46,13 @@ static int print_options(void)
 			printf("; adds up");
 		putchar('\n');
 	}
+	return 0;
+}
+
+static int print_ops(void)
+{
+	for (const struct op *o = ops_table; o->name; o++)
+		printf("%s {%s}\n", o->name, o->params);
 	return 0;
 }
 
@@ -119,7 +128,9 @@ int main(int argc, char **argv)
 		return print_keys();
 	if (argc == 2 && strcmp(argv[1], "later-keys") == 0)
 		return print_later_keys();
-	fputs("usage: print-tables options|later|keys|later-keys|load FILE\n",
+	if (argc == 2 && strcmp(argv[1], "ops") == 0)
+		return print_ops();
+	fputs("usage: print-tables options|later|keys|later-keys|ops|load FILE\n",
 	      stderr);
 	return 2;
 }

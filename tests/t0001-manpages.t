@@ -178,7 +178,9 @@ tags vmstep-bundle.5 '[a-z_]+ = ' | tr -d = >bundle.page
 ok "vmstep-bundle(5): each key of stepd-helper/image.c" same bundle.code bundle.page
 # vmstep --words is its table
 vmstep=${tables%/tests/print-tables}/cli/vmstep
-{ "$vmstep" --words; "$vmstep" --words stats; } | sed -n 's/^\(-[a-z-]*\)=*$/\1/p' |
+for command in '' $("$vmstep" --words | grep -v ^-); do
+	"$vmstep" --words $command
+done | sed -n 's/^\(-[a-z-]*\)=*$/\1/p' |
 	sort -u >vmstep.code
 tags vmstep.1 '--?[a-z-]+' >vmstep.page
 ok "vmstep(1): each option of cli/command.c" same vmstep.code vmstep.page
@@ -189,9 +191,10 @@ ok "... each command" same commands.code commands.page
 section "$LATER" <vmstep.1.txt | sed 's/.*://' | grep -oE '[a-z]+[,.]' | tr -d ,. |
 	sort >later.page
 ok "... each that is refused as yet" same later.code later.page
-sed -n 's/^\t{ "\(net\.[a-z]*\)".*/\1/p' "$top/stepd-helper/api_net.c" | sort >methods.code
-section METHODS <vmstep-api.7.txt | sed -n 's/^ \{3\}\(net\.[a-z]*\)$/\1/p' | sort >methods.page
-ok "vmstep-api(7): each method of stepd-helper/api_net.c" same methods.code methods.page
+"$tables" ops | sort >ops.code
+section OPS <vmstep-api.7.txt |
+	sed -nE 's/^ {3}([a-z]+(\.[a-z]+)+)( \{.*\})?$/\1\3/p' | sort >ops.page
+ok "vmstep-api(7): each op of the catalogue, and its parameters" same ops.code ops.page
 for tool in minicluster mkimage; do
 	{ "$top/contrib/$tool" --help; echo "--help"; } |
 		grep -oE -e '(^|[ [])--[a-z][a-z-]*' | tr -d ' [' | sort -u |

@@ -88,7 +88,7 @@ static void echo(struct rpc_call *call, const json_t *params, void *arg)
 	rpc_result(call, json_deep_copy(params));
 }
 
-static void on_reply(const json_t *result, void *arg)
+static void on_reply(const struct rpc_reply *reply, void *arg)
 {
 }
 
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!r)
 		abort();
 	n_sent = 0;
-	rpc_request(r, "agent.hello", json_object(), on_reply);
+	rpc_request(r, "agent.hello", json_object(), on_reply, NULL);
 	n_sent = 0;
 	rpc_receive(r, (const char *)data, size);
 	rpc_free(r);

@@ -1,5 +1,5 @@
-/* tty.h - the task's terminal, where srun gave it one (--pty)
- *
+/* tty.h - our own terminal, where there is one: srun --pty gave a task one, or a
+ * user has it
  * The guest has a terminal of its own with all line editing, so ours, between
  * srun's and that one, must pass every byte as it is.
  */

@@ -1,0 +1,48 @@
+/* call.h - an op of several tasks of a step, wherever they are
+ *
+ * Asks the tasks of this node itself, and those of others by srun, which runs
+ * `vmstep op --here` there.
+ */
+#ifndef VMSTEP_CLI_CALL_H
+#define VMSTEP_CLI_CALL_H
+
+#include <jansson.h>
+
+#include "command.h"
+#include "errmsg.h"
+#include "rankset.h"
+#include "step.h"
+
+#define CALL_S 10 /* for an answer, if nothing else is said */
+
+struct call_conf {
+	const struct invocation *inv; /* -j, -r, --config */
+	const char *method;
+	const json_t *params;	/* borrowed; NULL: none */
+	unsigned int timeout_s; /* for the tasks' answers */
+};
+
+/* {"step", "tasks", "results": {"RANK": {"result": ...} or {"error": ...}}}, a
+ * new reference in *ret, with each rank that was asked for. Returns EXIT_DONE;
+ * else what went wrong has been said. */
+int call_tasks(const struct call_conf *conf, json_t **ret);
+
+/* The same from the tasks of this node, printed for another vmstep. */
+int call_here(const struct call_conf *conf);
+
+/* What all of it takes: which step, which ranks, the site. */
+struct call_where {
+	struct step_name step;
+	struct rankset ranks;
+	bool all; /* no -r */
+	char runtime_dir[4096];
+};
+/* An EXIT_ status; other than EXIT_DONE, words have been logged. */
+int call_where(const struct invocation *inv, struct call_where *ret);
+void call_where_done(struct call_where *w);
+/* The directory of the one step that is meant, where all of it is on this
+ * node: *ret to be freed; NULL: it is not. */
+int call_local_dir(const struct invocation *inv, const struct call_where *w,
+		   char **ret);
+
+#endif

@@ -1,0 +1,56 @@
+#include <config.h>
+
+#include "opcat.h"
+
+#include <stddef.h>
+#include <string.h>
+
+const struct op ops_table[] = {
+	{ "net.peers", false, "rank", "who a guest has sent to" },
+	{ "net.stats", false, "", "what the node's network has counted" },
+	{ "proc.attach", false, "proc, which, io",
+	  "take over output that is kept, and what follows" },
+	{ "proc.list", false, "", "processes started by ops" },
+	{ "proc.release", false, "proc", "forget a process that has ended" },
+	{ "proc.resize", false, "proc, rows, cols",
+	  "the size of a process's terminal" },
+	{ "proc.run", false,
+	  "argv|shell, [cwd, env, env_clear, user, input, max_output, timeout_ms]",
+	  "run a command, and take its output" },
+	{ "proc.signal", false, "proc, signal, [group]",
+	  "send a process a signal" },
+	{ "proc.start", false,
+	  "argv|shell, [cwd, env, env_clear, user, stdin, stdout, stderr, pty, io, max_output, label]",
+	  "start a process" },
+	{ "proc.stat", false, "proc, [output]",
+	  "a process: its state, what it uses, how it ended" },
+	{ "proc.wait", false, "proc, [output, timeout_ms]",
+	  "wait for a process to end" },
+	{ "sys.info", false, "", "the guest: system, memory, interfaces" },
+	{ "sys.time.set", false, "ns", "set the guest's clock" },
+	{ "task.echo", false, "any", "the agent says the same" },
+	{ "task.features", false, "", "ops, limits, versions" },
+	{ "task.state", false, "", "all there is to know of a task" },
+	{ "vm.pause", false, "", "stop the VM's CPUs" },
+	{ "vm.poweroff", false, "", "switch the VM off" },
+	{ "vm.qmp", false, "command, [arguments]",
+	  "a command of QEMU's own, where the site allows it" },
+	{ "vm.reset", false, "", "reset the VM" },
+	{ "vm.resume", false, "", "let its CPUs go on" },
+	{ "vm.screendump", false, "path", "the display, as a picture" },
+	{ "vm.shutdown", false, "[mode, timeout_ms]",
+	  "have the guest shut down, by agent or power button" },
+	{ "vm.state", false, "", "of the VM, and of its agent" },
+	{ "vm.stats", false, "", "what QEMU uses, and its disks" },
+	{ "vm.wait", false, "phase, [timeout_ms]",
+	  "wait until the VM has come so far" },
+	{ 0 },
+};
+
+const struct op *opcat_find(const char *name)
+{
+	for (const struct op *o = ops_table; o->name; o++)
+		if (strcmp(o->name, name) == 0)
+			return o;
+	return NULL;
+}

@@ -1,0 +1,97 @@
+#include <config.h>
+
+#include "ops.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opcat.h"
+
+#define TABLES_MAX 32
+
+struct ops {
+	struct {
+		const struct rpc_method *methods;
+		void *arg;
+	} tables[TABLES_MAX];
+	size_t n;
+};
+
+struct ops *ops_new(void)
+{
+	return calloc(1, sizeof(struct ops));
+}
+
+void ops_free(struct ops *o)
+{
+	free(o);
+}
+
+static const struct rpc_method *find(const struct ops *o, const char *name,
+				     void **ret_arg)
+{
+	const struct rpc_method *m;
+
+	for (size_t i = 0; i < o->n; i++)
+		for (m = o->tables[i].methods; m->name; m++)
+			if (strcmp(m->name, name) == 0) {
+				*ret_arg = o->tables[i].arg;
+				return m;
+			}
+	return NULL;
+}
+
+int ops_add(struct ops *o, const struct rpc_method *methods, void *arg)
+{
+	void *others;
+
+	if (o->n == TABLES_MAX)
+		return -ENOMEM;
+	for (const struct rpc_method *m = methods; m->name; m++)
+		if (find(o, m->name, &others))
+			return -EEXIST;
+	o->tables[o->n].methods = methods;
+	o->tables[o->n++].arg = arg;
+	return 0;
+}
+
+void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
+		void *origin)
+{
+	const struct ops_origin *from = origin;
+	const struct op *op = opcat_find(method);
+	const struct rpc_method *m;
+	void *arg = NULL;
+
+	m = find(from->ops, method, &arg);
+	if (!m)
+		rpc_failf(call, RPC_NO_METHOD,
+			  "no such op: '%.80s'; vmstep ops has the list",
+			  method);
+	else if (from->who == OPS_GUEST && !(op && op->guest))
+		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
+	else
+		m->fn(call, params, arg);
+}
+
+bool ops_know(struct rpc_call *call, const json_t *params,
+	      const char *const *names)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
+		const char *const *n = names;
+
+		while (*n && strcmp(*n, key) != 0)
+			n++;
+		if (!*n) {
+			rpc_failf(call, RPC_INVALID_PARAMS,
+				  "unknown parameter '%.80s'", key);
+			return false;
+		}
+	}
+	return true;
+}

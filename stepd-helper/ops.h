@@ -1,0 +1,47 @@
+/* ops.h - where an op goes: the modules' methods under one roof
+ *
+ * Each module adds a table of methods; who asks (a program of the user's, the
+ * guest, another task) comes here through its rpc's handler, ops_handle(). Each
+ * method is a row of lib/opcat.h, which says whether a guest may ask for it.
+ *
+ * Owns:   the list of tables. Borrows the tables and their args.
+ */
+#ifndef VMSTEP_OPS_H
+#define VMSTEP_OPS_H
+
+#include <stdbool.h>
+
+#include "rpc.h"
+
+struct ops;
+struct client; /* of api.h */
+
+enum ops_who {
+	OPS_USER,  /* over the task's socket */
+	OPS_GUEST, /* the guest of this task, which is not trusted */
+	OPS_TASK,  /* another task of the step, for its user */
+};
+
+/* The handler's arg: rpc_call_origin() of each call. */
+struct ops_origin {
+	struct ops *ops;
+	enum ops_who who;
+	struct client *client; /* of a user; NULL */
+};
+
+struct ops *ops_new(void);    /* NULL: no memory */
+void ops_free(struct ops *o); /* NULL is fine */
+
+/* The methods get @arg. -ENOMEM, -EEXIST: one is there already. */
+int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
+
+/* A rpc_handler_fn; @origin is a struct ops_origin. */
+void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
+		void *origin);
+
+/* Refuse what is in @params and not in @names (NULL at the end), so that a
+ * wrong name is no silent default. False: @call is answered. */
+bool ops_know(struct rpc_call *call, const json_t *params,
+	      const char *const *names);
+
+#endif

@@ -1,0 +1,123 @@
+#include <config.h>
+
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "api_net.h"
+#include "cleanup.h"
+#include "op_agent.h"
+#include "op_proc.h"
+#include "op_vm.h"
+#include "ops.h"
+
+struct service {
+	struct service_conf conf;
+	struct ops *ops;
+	struct ops_origin guest; /* of what the agent asks */
+	struct api *api;
+	struct api_net *net;
+	struct op_agent *agent;
+	struct op_proc *proc;
+	struct op_vm *vm;
+};
+
+static json_t *hello(const struct task *t)
+{
+	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:s}", "proto", API_PROTO,
+			 "version", PACKAGE_VERSION, "step", t->step, "rank",
+			 (json_int_t)t->rank, "tasks", (json_int_t)t->ranks,
+			 "node", t->node);
+}
+
+static int make_ops(struct service *s)
+{
+	const struct service_conf *c = &s->conf;
+	int r;
+
+	s->ops = ops_new();
+	if (!s->ops)
+		return -ENOMEM;
+	r = api_net_new(c->loop, c->net, s->ops, &s->net);
+	if (r == 0)
+		r = op_agent_new(c->machine, s->ops, &s->agent);
+	if (r == 0)
+		r = op_proc_new(c, s->ops, &s->proc);
+	if (r == 0)
+		r = op_vm_new(c, s->ops, &s->vm);
+	return r;
+}
+
+static int listen_for_user(struct service *s, struct errmsg *err)
+{
+	const struct task *t = s->conf.task;
+	_cleanup_close_ int dir =
+		open(t->step_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char name[32];
+
+	if (dir < 0)
+		return errmsg_set(err, -errno, "step's directory %s",
+				  t->step_dir);
+	snprintf(name, sizeof(name), "task.%" PRIu32 ".sock", t->rank);
+	return api_new(s->conf.loop, dir, name, s->ops, hello(t), &s->api, err);
+}
+
+int service_new(const struct service_conf *conf, struct service **ret,
+		struct errmsg *err)
+{
+	struct service *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return errmsg_set(err, -ENOMEM, "the task's ops");
+	s->conf = *conf;
+	r = make_ops(s);
+	if (r < 0)
+		errmsg_set(err, r, "the task's ops");
+	else
+		r = listen_for_user(s, err);
+	if (r < 0) {
+		service_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+void service_free(struct service *s)
+{
+	struct guest *g;
+
+	if (!s)
+		return;
+	g = s->conf.machine ? machine_guest(s->conf.machine) : NULL;
+	if (g) {
+		guest_set_handler(g, NULL, NULL);
+		guest_forget_all(g, "the task has ended");
+	}
+	api_free(s->api);
+	op_vm_free(s->vm);
+	op_proc_free(s->proc);
+	op_agent_free(s->agent);
+	api_net_free(s->net);
+	ops_free(s->ops);
+	free(s);
+}
+
+void service_has_guest(struct service *s)
+{
+	s->guest = (struct ops_origin){ s->ops, OPS_GUEST, NULL };
+	guest_set_handler(machine_guest(s->conf.machine), ops_handle,
+			  &s->guest);
+}
+
+void service_changed(struct service *s)
+{
+	op_vm_changed(s->vm);
+}

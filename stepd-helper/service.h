@@ -1,0 +1,40 @@
+/* service.h - what a task answers: its ops, and the socket for its user
+ *
+ * task.RANK.sock in the step's directory (vmstep-api(7)); what the guest asks
+ * comes by its agent. Each module of ops is made here and gets what it is
+ * about.
+ *
+ * Owns:   the ops, their modules, the socket. Borrows the rest.
+ * Thread: the loop's.
+ */
+#ifndef VMSTEP_SERVICE_H
+#define VMSTEP_SERVICE_H
+
+#include "errmsg.h"
+#include "loop.h"
+#include "machine.h"
+#include "net.h"
+#include "spec.h"
+#include "task.h"
+
+struct service;
+
+struct service_conf {
+	struct loop *loop;
+	const struct task *task;
+	const struct spec *spec;
+	struct net *net;
+	struct machine *machine;
+};
+
+int service_new(const struct service_conf *conf, struct service **ret,
+		struct errmsg *err);
+/* NULL is fine; before the machine's and the net's ends. */
+void service_free(struct service *s);
+
+/* The machine has been started: its agent may ask, too. */
+void service_has_guest(struct service *s);
+/* The agent has said hello, or is gone; the VM is paused, or goes on. */
+void service_changed(struct service *s);
+
+#endif

@@ -1,0 +1,208 @@
+#!/bin/bash
+# Ops: processes in guests, and the VMs themselves, by vmstep from a login host
+# and from nodes, and by the tasks' sockets.
+. "$(dirname "$0")/vm.sh"
+
+need jq socat script
+vm_cluster 2
+conf "beacon_interval = 1"
+vmstep=$build/inst/bin/vmstep
+other=vmtest2
+id $other &>/dev/null || useradd -m $other
+
+# From the login host; standard input is passed on.
+vms() { vsh "$vmstep -j 1.0 $*" 2>"$tmp/vms.err"; }
+on_node() # NODE CMD...: as the user
+{
+	local node=$1
+	shift
+	(cd "$tmp/home" && mc vm node "$node" setpriv --reuid="$test_user" \
+		--regid="$test_user" --init-groups env PATH="$PATH" "$@")
+}
+# RANK METHOD [PARAMS]: the answer of its socket
+ask()
+{
+	local node=n1
+	(($1 >= 2)) && node=n2
+	echo '{"jsonrpc":"2.0","id":1,"method":"'"$2"'","params":'"${3-"{}"}"'}' |
+		on_node $node socat -t60 - \
+			"UNIX-CONNECT:$runtime/$(id -u "$test_user")/1.0/task.$1.sock" |
+		jq -c 'select(.id == 1)'
+}
+soon() # NAME SECONDS-MOST FROM
+{
+	ok "$1" test "$((SECONDS - $3))" -le "$2"
+}
+say_err() { diag "$(cat "$tmp/vms.err")"; }
+
+bg vrun -N2 -n4 --ntasks-per-node=2 --vm-image=tiny sh -c 'echo up; sleep 10000' >"$tmp/out"
+step=$!
+all_up() { (($(grep -c up "$tmp/out") == 4)); }
+ok "a step of four guests on two nodes" wait_for 90 all_up
+
+# ---- ps and exec ----
+
+vms ps >ps.out
+is "ps: status 0" $? 0
+say_err
+is "... every VM runs, its agent is alive" \
+	"$(awk 'NR > 1 { print $1, $2, $3, $4, $5 }' ps.out | paste -sd,)" \
+	"0 vm0 n1 running alive,1 vm1 n1 running alive,2 vm2 n2 running alive,3 vm3 n2 running alive"
+is "... --json is for jq" \
+	"$(vms --json ps | jq -c '[.step, .tasks, (.results | map(.result.state) | unique)]')" \
+	'["1.0",4,["running"]]'
+
+vms -r 0-3 exec uname -n >exec.out
+is "exec in all: status 0" $? 0
+say_err
+is "... each line with its rank" "$(sort exec.out | paste -sd,)" "0: vm0,1: vm1,2: vm2,3: vm3"
+is "... --fold shows the same output once" \
+	"$(vms -r 0,1,3 exec --fold uname -s | paste -sd,)" "---- 0-1,3 ----,Linux"
+vms exec sh -c "'exit \$((SLURM_PROCID + 3))'"
+is "... the highest exit status is that of vmstep" $? 6
+is "... srun's words about it are not shown" "$(cat "$tmp/vms.err")" ""
+vms -r 1 exec no-such-program
+is "... 127: not found" $? 127
+vms -r 1 exec /etc
+is "... 126: cannot be run" $? 126
+vms -r 1 exec --cwd=/nowhere true
+is "... 126: no such directory" $? 126
+like "... and which" "$(cat "$tmp/vms.err")" '/nowhere'
+vms -r 9 exec true
+is "... a rank that is not there: 125" $? 125
+vms -r 2 exec sh -c "'kill -9 \$\$'"
+is "... 137: ended by a signal" $? 137
+is "... words are passed as they are" "$(vms -r 0 exec printf "'<%s>'" "'a  b'" "'*'")" '<a  b><*>'
+
+head -c 3000000 /dev/urandom >"$tmp/data"
+is "exec -i: one guest's input and output are as they are" \
+	"$(vms -r 2 exec -i cat <"$tmp/data" | sha256sum)" "$(sha256sum <"$tmp/data")"
+is "... several guests all get it" \
+	"$(vms -r 1-2 exec -i sha256sum <"$tmp/data" | cut -d' ' -f2 | sort -u)" \
+	"$(sha256sum <"$tmp/data" | cut -d' ' -f1)"
+big='i=0; while [ $i -lt 20 ]; do head -c 1048576 /dev/zero; head -c 1048576 /dev/zero >&2; i=$((i + 1)); done'
+vms -r 0 exec sh -c "'$big'" 2>/dev/null | { sleep 1; wc -c; } >bytes
+is "... 20 MiB on each stream arrive at a slow reader" "$(<bytes)" 20971520
+ok "... and on the other" test "$(wc -c <"$tmp/vms.err")" -ge 20971520
+is "exec -t: a terminal of the guest's" \
+	"$(vsh "script -qec '$vmstep -j 1.0 -r 3 exec -t tty' /dev/null" </dev/null | grep -o '/dev/pts/[0-9]')" \
+	/dev/pts/0
+
+bg as_user vm "$vmstep" -j 1.0 -r 0 exec sh -c 'echo on; exec sleep 1000' >on.out
+pid=$!
+ok "a command that goes on" wait_for 20 grep -q on on.out
+from=$SECONDS
+kill -TERM $pid
+wait $pid
+is "... ends by SIGTERM to vmstep: 143" $? 143
+soon "... soon" 15 $from
+
+# ---- the sockets ----
+
+is "proc.run by socat and jq" "$(ask 2 proc.run '{"argv":["uname","-n"]}' | jq -r .result.out)" vm2
+is "... input, error output, status" \
+	"$(ask 0 proc.run '{"shell":"cat; echo no >&2; exit 7","input":"yes"}' |
+		jq -c '[.result.out, .result.err, .result.exit]')" '["yes","no\n",7]'
+is "... its time is up" \
+	"$(ask 0 proc.run '{"shell":"echo first; sleep 100","timeout_ms":300}' |
+		jq -c '[.result.out, .result.signal, .result.timed_out]')" '["first\n",9,true]'
+is "... output beyond max_output is told" \
+	"$(ask 0 proc.run '{"shell":"seq 1000","max_output":10}' |
+		jq -c '[.result.out, .result.out_truncated]')" '["1\n2\n3\n4\n5\n",true]'
+is "... what is no UTF-8 comes as b64" \
+	"$(ask 0 proc.run '{"argv":["printf","\\377"]}' | jq -c .result.out)" '{"b64":"/w=="}'
+proc=$(ask 1 proc.start '{"shell":"echo kept; sleep 0.3; echo later; exit 3","label":"mine"}' |
+	jq .result.proc)
+is "proc.start: another client waits for it, and takes its output" \
+	"$(ask 1 proc.wait "{\"proc\":$proc,\"output\":true}" | jq -c '[.result.exit, .result.out, .result.label]')" \
+	'[3,"kept\nlater\n","mine"]'
+is "... so does a third" "$(ask 1 proc.stat "{\"proc\":$proc}" | jq -c .result.exit)" 3
+is "... until it is released" \
+	"$(ask 1 proc.release "{\"proc\":$proc}" | jq -c .result; ask 1 proc.stat "{\"proc\":$proc}" | jq .error.code)" \
+	$'{}\n10'
+proc=$(ask 1 proc.start '{"shell":"while :; do :; done"}' | jq .result.proc)
+used() { (($(ask 1 proc.stat "{\"proc\":$proc}" | jq '.result.usage.utime_us') > ${1-0})); }
+ok "proc.stat: what it uses, while it runs" wait_for 20 used 50000
+is "proc.signal" "$(ask 1 proc.signal "{\"proc\":$proc,\"signal\":\"TERM\"}" | jq -c .result)" '{}'
+is "... ends it" "$(ask 1 proc.wait "{\"proc\":$proc}" | jq .result.signal)" 15
+is "the step's command is one of them" \
+	"$(ask 3 proc.list | jq -c '[.result.procs[] | select(.label == "command") | .state]')" '["running"]'
+is "a daemon left behind does not hold up its parent's end" \
+	"$(ask 0 proc.run '{"shell":"sleep 3 & echo done"}' | jq -c '[.result.out, .result.exit]')" '["done\n",0]'
+
+from=$SECONDS
+is "an unknown op" "$(ask 0 vm.fly | jq .error.code)" -32601
+is "... an unknown parameter" "$(ask 0 vm.pause '{"why":1}' | jq .error.code)" -32602
+is "... a process that is not there" "$(ask 0 proc.wait '{"proc":999}' | jq .error.code)" 10
+soon "... are answered at once" 3 $from
+is "vm.qmp is the site's to allow" "$(ask 0 vm.qmp '{"command":"query-status"}' | jq .error.code)" 6
+is "another user cannot ask" \
+	"$(mc vm node n1 setpriv --reuid=$other --regid=$other --init-groups \
+		socat -t2 - "UNIX-CONNECT:$runtime/$(id -u "$test_user")/1.0/task.0.sock" 2>&1 </dev/null |
+		grep -c 'Permission denied')" 1
+
+# ---- the VM ----
+
+vms -r 0-1 pause
+is "pause: status 0" $? 0
+is "... of two VMs" "$(vms --json op vm.state | jq -Sc '.results | map_values(.result.state)')" \
+	'{"0":"paused","1":"paused","2":"running","3":"running"}'
+from=$SECONDS
+vms -r 0 exec true
+is "... exec says so: 125" $? 125
+like "... with the cure" "$(cat "$tmp/vms.err")" 'paused: resume it first'
+soon "... at once" 5 $from
+is "... one of two" "$(vms -r 0,2 exec echo on)" "2: on"
+paused_long() { (($(ask 0 task.state | jq .result.seen_ms) > 6000)); }
+ok "... longer than an agent may be silent" wait_for 20 paused_long
+is "... it is not dead" "$(ask 0 vm.state | jq -c '[.result.state, .result.agent]')" '["paused","alive"]'
+vms -r 0-1 resume
+is "resume: status 0" $? 0
+is "... the guest runs" "$(vms -r 0 exec echo on)" on
+clock_right() { local d=$(($(vms -r 0 exec date +%s) - $(date +%s))); ((d >= -2 && d <= 2)); }
+ok "... with its clock set" wait_for 10 clock_right
+is "vm.stats" "$(ask 0 vm.stats | jq '.result.qemu.utime_us > 0 and .result.qemu.rss_bytes > 1000000')" true
+
+# ---- ends ----
+
+bg as_user vm "$vmstep" -j 1.0 -r 3 exec sleep 1000 2>"$tmp/vms.err"
+pid=$!
+sleeping() { [[ $(ask 3 proc.list | jq '[.result.procs[] | select(.state == "running")] | length') == 2 ]]; }
+ok "a command in guest 3" wait_for 20 sleeping
+ask 3 proc.run '{"shell":"kill -9 $(pidof vmstep-agent)"}' >killed
+is "its agent is killed: what it was asked for ends" "$(jq .error.code killed)" 15
+wait $pid
+is "... and so does exec: 125" $? 125
+like "... with words" "$(cat "$tmp/vms.err")" 'agent|task has ended'
+ok "... the step says so" \
+	wait_for 10 grep -q "vm\[3\]@n2: error: the guest's agent was lost" "$tmp/err"
+gone() { vms -r 3 exec true; (($? == 125)); }
+ok "... and there is no such VM any more" wait_for 10 gone
+vms -r 0-2 shutdown --mode=acpi --timeout=1
+is "a power button that nobody looks at: status 1" $? 1
+vms -r 0-2 poweroff
+is "poweroff: status 0" $? 0
+wait $step
+is "the step ends, as it has lost its commands" $? 125
+clean "nothing stays"
+
+bg vrun -N1 -n2 --vm-image=tiny vmboot
+step=$!
+agents() { [[ $(vsh "$vmstep -j 2.0 --json op vm.state" | jq '[.results[].result.agent == "alive"] | all') == true ]]; }
+ok "a step of VMs without a command" wait_for 60 agents
+boot_id() { vsh "$vmstep -j 2.0 -r 1 --json op task.state" | jq -r '.results["1"].result.guest.boot_id'; }
+before=$(boot_id)
+vsh "$vmstep -j 2.0 -r 1 reset"
+is "reset: status 0" $? 0
+another() { local now; now=$(boot_id) && [[ $now != null && $now != "$before" ]]; }
+ok "... it comes back, as another" wait_for 60 another
+vsh "$vmstep -j 2.0 -r 1 wait agent"
+is "wait agent: status 0" $? 0
+is "shutdown, by the agent" \
+	"$(vsh "$vmstep -j 2.0 --json shutdown" | jq -c '[.results[].result.how] | unique')" '["agent"]'
+wait $step
+is "... the step ends well" $? 0
+clean "nothing stays"
+vsh "$vmstep -j 2.0 ps" 2>"$tmp/vms.err"
+is "a step that has ended: status 3" $? 3
+done_testing
