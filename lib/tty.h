@@ -1,5 +1,6 @@
-/* tty.h - our own terminal, where there is one: srun --pty gave a task one, or a
- * user has it
+/* tty.h - our own terminal, where there is one
+ *
+ * srun --pty gave a task one; a user of vmstep exec -t has one.
  * The guest has a terminal of its own with all line editing, so ours, between
  * srun's and that one, must pass every byte as it is.
  */
