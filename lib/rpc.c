@@ -12,10 +12,14 @@
 
 #include "cleanup.h"
 
+#define CANCEL "rpc.cancel" /* {id}: that request is taken back */
+
 struct rpc_call {
 	LIST_ENTRY(rpc_call) next;
-	struct rpc *rpc; /* NULL: who asked is gone */
-	json_t *id;	 /* owned; NULL: a notification, nothing is answered */
+	struct rpc *rpc;  /* NULL: who asked is gone */
+	json_t *id;	  /* owned; NULL: a notification, nothing is answered */
+	rpc_gone_fn gone; /* NULL: nobody is told */
+	void *gone_arg;
 };
 
 struct request {
@@ -63,15 +67,28 @@ void *rpc_call_origin(const struct rpc_call *call)
 	return call->rpc ? call->rpc->handler_arg : NULL;
 }
 
+void rpc_on_gone(struct rpc_call *call, rpc_gone_fn fn, void *arg)
+{
+	call->gone = fn;
+	call->gone_arg = arg;
+}
+
+/* Nobody waits for it any more. */
+static void abandon(struct rpc_call *call)
+{
+	LIST_REMOVE(call, next);
+	call->rpc->n_calls--;
+	call->rpc = NULL;
+	if (call->gone)
+		call->gone(call, call->gone_arg);
+}
+
 static void forget_calls(struct rpc *r)
 {
 	struct rpc_call *call;
 
-	while ((call = LIST_FIRST(&r->calls))) {
-		LIST_REMOVE(call, next);
-		call->rpc = NULL;
-	}
-	r->n_calls = 0;
+	while ((call = LIST_FIRST(&r->calls)))
+		abandon(call);
 }
 
 /* Those that are made meanwhile stay. */
@@ -356,8 +373,10 @@ void rpc_forget_request(struct rpc *r, const void *arg)
 	struct request *req;
 
 	LIST_FOREACH(req, &r->requests, next)
-	if (req->arg == arg)
+	if (req->arg == arg && req->fn) {
 		req->fn = NULL;
+		rpc_notify(r, CANCEL, json_pack("{s:I}", "id", req->id));
+	}
 }
 
 /* -- in -------------------------------------------------------------------- */
@@ -425,6 +444,18 @@ static struct rpc_call *call_new(struct rpc *r, json_t *id)
 	return call;
 }
 
+static void on_cancel(struct rpc *r, const json_t *params)
+{
+	const json_t *id = json_object_get(params, "id");
+	struct rpc_call *call;
+
+	LIST_FOREACH(call, &r->calls, next)
+	if (id && call->id && json_equal(id, call->id)) {
+		abandon(call);
+		return;
+	}
+}
+
 static void on_request(struct rpc *r, const json_t *msg, const char *method)
 {
 	const struct rpc_method *m = find_method(r, method);
@@ -483,6 +514,8 @@ void rpc_receive(struct rpc *r, const char *text, size_t len)
 		 (method && !json_is_string(method)))
 		send_error(r, json_null(), RPC_INVALID_REQUEST,
 			   "not a request of JSON-RPC 2.0", NULL);
+	else if (method && strcmp(json_string_value(method), CANCEL) == 0)
+		on_cancel(r, json_object_get(msg, "params"));
 	else if (method)
 		on_request(r, msg, json_string_value(method));
 	else

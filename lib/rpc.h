@@ -74,6 +74,11 @@ void rpc_set_handler(struct rpc *r, rpc_handler_fn fn, void *arg);
 /* NULL where who asked is gone, or there is no handler. */
 void *rpc_call_origin(const struct rpc_call *call);
 
+/* @fn is called once where who asks @call is gone before it is answered, or has
+ * taken it back; it may answer it, which nobody hears. */
+typedef void (*rpc_gone_fn)(struct rpc_call *call, void *arg);
+void rpc_on_gone(struct rpc_call *call, rpc_gone_fn fn, void *arg);
+
 /* Requests that are not answered yet. */
 unsigned int rpc_open_calls(const struct rpc *r);
 
@@ -110,7 +115,8 @@ typedef void (*rpc_reply_fn)(const struct rpc_reply *reply, void *arg);
  * failure. */
 int rpc_request(struct rpc *r, const char *method, json_t *params,
 		rpc_reply_fn fn, void *arg);
-/* Requests with @arg: their answers are of no interest any more. */
+/* Requests with @arg: their answers are of no interest any more, and the peer
+ * is told so (rpc.cancel): what it would have given away it keeps. */
 void rpc_forget_request(struct rpc *r, const void *arg);
 /* Answer @call as a request of ours was answered. */
 void rpc_pass_on(struct rpc_call *call, const struct rpc_reply *reply);
