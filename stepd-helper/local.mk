@@ -21,18 +21,25 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/netproc.c %D%/netproc.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_proc.c %D%/op_proc.h \
+	%D%/op_store.c %D%/op_store.h \
+	%D%/op_sync.c %D%/op_sync.h \
 	%D%/op_vm.c %D%/op_vm.h \
+	%D%/op_world.c %D%/op_world.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
+	%D%/peers.c %D%/peers.h %D%/peers_impl.h \
+	%D%/peers_route.c \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
 	%D%/port.c %D%/port.h \
 	%D%/procs.c %D%/procs.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qmp.c %D%/qmp.h \
+	%D%/queue.c %D%/queue.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/service.c %D%/service.h \
 	%D%/spec.c %D%/spec.h \
@@ -66,6 +73,7 @@ UNIT_TESTS += \
 	%D%/test_ops \
 	%D%/test_outfile \
 	%D%/test_parent \
+	%D%/test_peers \
 	%D%/test_pcapfile \
 	%D%/test_port \
 	%D%/test_qemu \
@@ -107,6 +115,11 @@ UNIT_TESTS += \
 %C%_test_outfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_parent_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_parent_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_peers_SOURCES = %D%/test_peers.c pmix-net/test_step.c \
+	pmix-net/test_step.h
+%C%_test_peers_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS)
+%C%_test_peers_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_peers_LDADD = pmix-net/libdriver.la $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_pcapfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_pcapfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_ops_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

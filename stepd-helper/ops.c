@@ -17,6 +17,8 @@ struct ops {
 		void *arg;
 	} tables[TABLES_MAX];
 	size_t n;
+	ops_router_fn router; /* NULL: all is for this task */
+	void *router_arg;
 };
 
 struct ops *ops_new(void)
@@ -72,8 +74,38 @@ void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 			  method);
 	else if (from->who == OPS_GUEST && !(op && op->guest))
 		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
-	else
+	else if (!from->ops->router ||
+		 !from->ops->router(call, method, params,
+				    from->ops->router_arg))
 		m->fn(call, params, arg);
+}
+
+void ops_set_router(struct ops *o, ops_router_fn fn, void *arg)
+{
+	o->router = fn;
+	o->router_arg = arg;
+}
+
+void ops_run(struct ops *o, struct rpc_call *call, const char *method,
+	     const json_t *params)
+{
+	void *arg = NULL;
+
+	find(o, method, &arg)->fn(call, params, arg);
+}
+
+uint32_t ops_rank(const struct rpc_call *call, uint32_t self)
+{
+	const struct ops_origin *from = rpc_call_origin(call);
+
+	return from && from->who == OPS_TASK ? from->rank : self;
+}
+
+bool ops_is_guest(const struct rpc_call *call)
+{
+	const struct ops_origin *from = rpc_call_origin(call);
+
+	return from && from->who == OPS_GUEST;
 }
 
 bool ops_know(struct rpc_call *call, const json_t *params,

@@ -10,6 +10,7 @@
 #define VMSTEP_OPS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "rpc.h"
 
@@ -27,13 +28,28 @@ struct ops_origin {
 	struct ops *ops;
 	enum ops_who who;
 	struct client *client; /* of a user; NULL */
+	uint32_t rank;	       /* of another task */
 };
+
+/* Has it answered, or taken, @call, which is for another task? @params have
+ * what it tells that by. */
+typedef bool (*ops_router_fn)(struct rpc_call *call, const char *method,
+			      const json_t *params, void *arg);
 
 struct ops *ops_new(void);    /* NULL: no memory */
 void ops_free(struct ops *o); /* NULL is fine */
 
 /* The methods get @arg. -ENOMEM, -EEXIST: one is there already. */
 int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
+
+/* What is allowed to be asked goes to @fn first. */
+void ops_set_router(struct ops *o, ops_router_fn fn, void *arg);
+/* @method, which is there, of this task. */
+void ops_run(struct ops *o, struct rpc_call *call, const char *method,
+	     const json_t *params);
+/* Who asks: a rank, where that is another task; else @self. */
+uint32_t ops_rank(const struct rpc_call *call, uint32_t self);
+bool ops_is_guest(const struct rpc_call *call);
 
 /* A rpc_handler_fn; @origin is a struct ops_origin. */
 void ops_handle(struct rpc_call *call, const char *method, const json_t *params,

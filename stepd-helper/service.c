@@ -13,9 +13,14 @@
 #include "api_net.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_msg.h"
 #include "op_proc.h"
+#include "op_store.h"
+#include "op_sync.h"
 #include "op_vm.h"
+#include "op_world.h"
 #include "ops.h"
+#include "peers.h"
 
 struct service {
 	struct service_conf conf;
@@ -26,6 +31,11 @@ struct service {
 	struct op_agent *agent;
 	struct op_proc *proc;
 	struct op_vm *vm;
+	struct peers *peers;
+	struct op_msg *msg;
+	struct op_store *store;
+	struct op_sync *sync;
+	struct op_world *world;
 };
 
 static json_t *hello(const struct task *t)
@@ -34,6 +44,27 @@ static json_t *hello(const struct task *t)
 			 "version", PACKAGE_VERSION, "step", t->step, "rank",
 			 (json_int_t)t->rank, "tasks", (json_int_t)t->ranks,
 			 "node", t->node);
+}
+
+/* What is between tasks. */
+static int make_peers(struct service *s)
+{
+	const struct service_conf *c = &s->conf;
+	struct errmsg err;
+	int r = peers_new(c->loop, c->task, c->spec, s->ops, &s->peers, &err);
+
+	if (r < 0)
+		return r;
+	ops_set_router(s->ops, peers_route, s->peers);
+	net_set_ops(c->net, peers_link(s->peers));
+	r = op_msg_new(c->loop, c->task, s->ops, &s->msg);
+	if (r == 0)
+		r = op_store_new(c->task, s->peers, s->ops, &s->store);
+	if (r == 0)
+		r = op_sync_new(c->loop, c->task, s->peers, s->ops, &s->sync);
+	if (r == 0)
+		r = op_world_new(c, s->peers, s->ops, &s->world);
+	return r;
 }
 
 static int make_ops(struct service *s)
@@ -51,6 +82,8 @@ static int make_ops(struct service *s)
 		r = op_proc_new(c, s->ops, &s->proc);
 	if (r == 0)
 		r = op_vm_new(c, s->ops, &s->vm);
+	if (r == 0)
+		r = make_peers(s);
 	return r;
 }
 
@@ -102,10 +135,19 @@ void service_free(struct service *s)
 		guest_forget_all(g, "the task has ended");
 	}
 	api_free(s->api);
+	if (s->peers) {
+		net_set_ops(s->conf.net, NULL);
+		peers_end(s->peers, "the task has ended");
+	}
+	op_world_free(s->world);
+	op_sync_free(s->sync);
+	op_store_free(s->store);
+	op_msg_free(s->msg);
 	op_vm_free(s->vm);
 	op_proc_free(s->proc);
 	op_agent_free(s->agent);
 	api_net_free(s->net);
+	peers_free(s->peers);
 	ops_free(s->ops);
 	free(s);
 }

@@ -15,18 +15,20 @@
 #include "api_net.h"
 #include "keep.h"
 #include "op_agent.h"
+#include "op_msg.h"
 #include "op_proc.h"
+#include "op_store.h"
+#include "op_sync.h"
 #include "op_vm.h"
+#include "op_world.h"
 #include "opcat.h"
 #include "ops.h"
 
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods,
-	op_agent_methods,
-	op_proc_methods,
-	op_vm_methods,
+	api_net_methods,  op_agent_methods, op_msg_methods, op_proc_methods,
+	op_store_methods, op_sync_methods,  op_vm_methods,  op_world_methods,
 };
 
 static bool has_method(const char *name)

@@ -1,0 +1,344 @@
+#include <config.h>
+
+#include "op_msg.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "param.h"
+#include "queue.h"
+
+struct op_msg {
+	struct loop *loop;
+	const struct task *task;
+	struct queue *queues;
+	size_t n;
+};
+
+static const struct queue_conf defaults = { QUEUE_DEPTH, QUEUE_BYTES,
+					    QUEUE_REJECT };
+
+/* -- queues by name -------------------------------------------------------- */
+
+static void bad(struct rpc_call *call, const struct errmsg *err)
+{
+	rpc_fail(call, RPC_INVALID_PARAMS, err->text);
+}
+
+static int take_name(const json_t *params, char **ret, struct errmsg *err)
+{
+	int r = param_text(params, "queue", ret, err);
+
+	if (r == 0 && !*ret)
+		*ret = strdup("default");
+	if (r == 0 && !*ret)
+		return errmsg_set(err, -ENOMEM, "queue");
+	if (r == 0 && (!**ret || strlen(*ret) >= QUEUE_NAME_MAX))
+		return errmsg_say(err, -EINVAL,
+				  "queue: a name of 1 to %d bytes",
+				  QUEUE_NAME_MAX - 1);
+	return r;
+}
+
+static struct queue *find(const struct op_msg *m, const char *name)
+{
+	struct queue *q = m->queues;
+
+	while (q && strcmp(queue_name(q), name) != 0)
+		q = queue_next(q);
+	return q;
+}
+
+/* NULL: @call is answered. */
+static struct queue *make(struct op_msg *m, struct rpc_call *call,
+			  const char *name, const struct queue_conf *conf)
+{
+	struct queue *q =
+		m->n < OP_MSG_QUEUES ? queue_new(m->loop, name, conf) : NULL;
+
+	if (!q) {
+		rpc_failf(call, RPC_E_FULL, "this task has %zu queues", m->n);
+		return NULL;
+	}
+	queue_link(q, &m->queues);
+	m->n++;
+	return q;
+}
+
+/* The one that @params name; with @may_make it is made where it is not. */
+static struct queue *get(struct op_msg *m, struct rpc_call *call,
+			 const json_t *params, bool may_make)
+{
+	_cleanup_free_ char *name = NULL;
+	struct errmsg err;
+	struct queue *q;
+
+	if (take_name(params, &name, &err) < 0) {
+		bad(call, &err);
+		return NULL;
+	}
+	q = find(m, name);
+	if (!q && may_make)
+		return make(m, call, name, &defaults);
+	if (!q)
+		rpc_failf(call, RPC_E_NOENT, "no queue '%s'", name);
+	return q;
+}
+
+/* -- msg.* ----------------------------------------------------------------- */
+
+static size_t all_bytes(const struct op_msg *m)
+{
+	size_t n = 0;
+
+	for (const struct queue *q = m->queues; q; q = queue_next(q))
+		n += queue_bytes(q);
+	return n;
+}
+
+static int take_texts(const json_t *params, struct queue_msg *msg,
+		      struct errmsg *err)
+{
+	int r = param_text(params, "ref", &msg->ref, err);
+
+	if (r == 0)
+		r = param_text(params, "reply_to", &msg->reply_to, err);
+	return r;
+}
+
+static void drop(struct queue_msg *msg)
+{
+	json_decref(msg->data);
+	free(msg->ref);
+	free(msg->reply_to);
+}
+
+static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
+{
+	static const char *const names[] = { "queue", "data", "reply_to",
+					     "ref",   "wait", NULL };
+	static const char *const waits[] = { "queued", "taken", "none", NULL };
+	struct op_msg *m = arg;
+	struct queue_msg msg = { .from = ops_rank(call, m->task->rank) };
+	json_t *data = json_object_get(params, "data");
+	struct errmsg err;
+	struct queue *q;
+	int wait = 0, r;
+
+	if (!ops_know(call, params, names))
+		return;
+	r = take_texts(params, &msg, &err);
+	if (r == 0)
+		r = param_word(params, "wait", waits, &wait, &err);
+	if (r == 0 && !data)
+		r = errmsg_say(&err, -EINVAL, "data: what is to be sent?");
+	if (r < 0) {
+		drop(&msg);
+		bad(call, &err);
+		return;
+	}
+	msg.data = json_incref(data);
+	msg.bytes = json_dumpb(data, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+	q = get(m, call, params, true);
+	if (q && msg.bytes <= QUEUE_DATA_MAX &&
+	    all_bytes(m) + msg.bytes <= OP_MSG_BYTES) {
+		queue_put(q, call, &msg, wait == 1);
+		return;
+	}
+	drop(&msg);
+	if (q && msg.bytes > QUEUE_DATA_MAX)
+		rpc_fail(call, RPC_E_TOOBIG, "data: more than 1 MiB");
+	else if (q)
+		rpc_fail(call, RPC_E_FULL, "the queues of this task are full");
+}
+
+static void take(struct op_msg *m, struct rpc_call *call, const json_t *params,
+		 bool peek)
+{
+	static const char *const names[] = { "queue", "count", "wait_ms",
+					     "from",  "ref",   NULL };
+	struct queue_want want = { .from = -1, .peek = peek };
+	int64_t count = 1;
+	struct errmsg err;
+	struct queue *q;
+	int r;
+
+	if (!ops_know(call, params, names))
+		return;
+	r = param_int(params, "count", 1, QUEUE_DEPTH_MAX, &count, &err);
+	if (r == 0)
+		r = param_int(params, "wait_ms", -1, INT32_MAX, &want.wait_ms,
+			      &err);
+	if (r == 0)
+		r = param_int(params, "from", 0, RANK_MAX, &want.from, &err);
+	if (r == 0)
+		r = param_text(params, "ref", &want.ref, &err);
+	if (r < 0) {
+		free(want.ref);
+		bad(call, &err);
+		return;
+	}
+	want.count = (size_t)count;
+	q = get(m, call, params, true);
+	if (q)
+		queue_take(q, call, &want);
+	else
+		free(want.ref);
+}
+
+static void msg_recv(struct rpc_call *call, const json_t *params, void *arg)
+{
+	take(arg, call, params, false);
+}
+
+static void msg_peek(struct rpc_call *call, const json_t *params, void *arg)
+{
+	take(arg, call, params, true);
+}
+
+/* -- queue.* --------------------------------------------------------------- */
+
+static void queue_open(struct rpc_call *call, const json_t *params, void *arg)
+{
+	static const char *const names[] = { "queue", "depth", "bytes",
+					     "policy", NULL };
+	struct op_msg *m = arg;
+	_cleanup_free_ char *name = NULL;
+	int64_t depth = QUEUE_DEPTH, bytes = QUEUE_BYTES;
+	struct queue_conf conf;
+	struct errmsg err;
+	struct queue *q;
+	int policy = QUEUE_REJECT, r;
+
+	if (!ops_know(call, params, names))
+		return;
+	r = take_name(params, &name, &err);
+	if (r == 0)
+		r = param_int(params, "depth", 1, QUEUE_DEPTH_MAX, &depth,
+			      &err);
+	if (r == 0)
+		r = param_int(params, "bytes", 1, QUEUE_BYTES_MAX, &bytes,
+			      &err);
+	if (r == 0)
+		r = param_word(params, "policy", queue_policies, &policy, &err);
+	if (r < 0) {
+		bad(call, &err);
+		return;
+	}
+	if (find(m, name)) {
+		rpc_failf(call, RPC_E_EXIST, "there is a queue '%s'", name);
+		return;
+	}
+	conf = (struct queue_conf){ (size_t)depth, (size_t)bytes,
+				    (enum queue_policy)policy };
+	q = make(m, call, name, &conf);
+	if (q)
+		rpc_result(call, queue_stat(q));
+}
+
+static const char *const only_queue[] = { "queue", NULL };
+
+static void queue_stat_op(struct rpc_call *call, const json_t *params,
+			  void *arg)
+{
+	struct queue *q = ops_know(call, params, only_queue)
+				  ? get(arg, call, params, false)
+				  : NULL;
+
+	if (q)
+		rpc_result(call, queue_stat(q));
+}
+
+static void queue_list(struct rpc_call *call, const json_t *params, void *arg)
+{
+	static const char *const none[] = { NULL };
+	struct op_msg *m = arg;
+	json_t *all = json_array();
+
+	if (!ops_know(call, params, none)) {
+		json_decref(all);
+		return;
+	}
+	for (const struct queue *q = m->queues; q; q = queue_next(q))
+		json_array_append_new(all, queue_stat(q));
+	rpc_result(call, all);
+}
+
+static void queue_clear_op(struct rpc_call *call, const json_t *params,
+			   void *arg)
+{
+	struct queue *q = ops_know(call, params, only_queue)
+				  ? get(arg, call, params, false)
+				  : NULL;
+
+	if (q)
+		rpc_result(call, json_pack("{s:I}", "messages",
+					   (json_int_t)queue_clear(q)));
+}
+
+static void queue_freeze_op(struct rpc_call *call, const json_t *params,
+			    void *arg)
+{
+	static const char *const names[] = { "queue", "frozen", NULL };
+	bool frozen = true;
+	struct errmsg err;
+	struct queue *q;
+
+	if (!ops_know(call, params, names))
+		return;
+	if (param_bool(params, "frozen", &frozen, &err) < 0) {
+		bad(call, &err);
+		return;
+	}
+	q = get(arg, call, params, false);
+	if (!q)
+		return;
+	queue_freeze(q, frozen);
+	rpc_result(call, queue_stat(q));
+}
+
+const struct rpc_method op_msg_methods[] = {
+	{ "msg.peek", msg_peek },
+	{ "msg.recv", msg_recv },
+	{ "msg.send", msg_send },
+	{ "queue.clear", queue_clear_op },
+	{ "queue.freeze", queue_freeze_op },
+	{ "queue.list", queue_list },
+	{ "queue.open", queue_open },
+	{ "queue.stat", queue_stat_op },
+	{ 0 },
+};
+
+int op_msg_new(struct loop *l, const struct task *t, struct ops *ops,
+	       struct op_msg **ret)
+{
+	struct op_msg *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->loop = l;
+	m->task = t;
+	r = ops_add(ops, op_msg_methods, m);
+	if (r < 0) {
+		free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+void op_msg_free(struct op_msg *m)
+{
+	struct queue *q;
+
+	if (!m)
+		return;
+	while ((q = m->queues)) {
+		m->queues = queue_next(q);
+		queue_free(q);
+	}
+	free(m);
+}

@@ -1,0 +1,76 @@
+/* peers.h - requests to other tasks of the step, and theirs
+ *
+ * JSON-RPC over oplink.h. A request of ours is answered exactly once for each
+ * task that it is for: by that task; by RPC_E_UNREACHABLE where it did not get
+ * there, or the task is lost before it answers (who is waited for for long is
+ * asked for a sign of life); by RPC_E_FULL; by RPC_E_TIMEOUT where a time was
+ * given. A request is sent once at the most. An answer is sent again if it was
+ * lost on its way.
+ *
+ * What others ask goes to the ops (ops.h), as OPS_TASK.
+ *
+ * Owns:    the link, requests that wait, answers that have not been taken.
+ * Borrows: the loop, the task, the ops.
+ * Thread:  the loop's.
+ */
+#ifndef VMSTEP_HELPER_PEERS_H
+#define VMSTEP_HELPER_PEERS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "errmsg.h"
+#include "loop.h"
+#include "oplink.h"
+#include "ops.h"
+#include "rankset.h"
+#include "rpc.h"
+#include "spec.h"
+#include "task.h"
+
+#define PEERS_REQUESTS 16384 /* of ours that wait */
+#define PEERS_PROBE_MS 2000  /* between two signs of life */
+#define PEERS_SLACK_MS 2000  /* beyond the time that an op was given */
+
+struct peers;
+
+/* @s may be NULL: then tasks have no names. */
+int peers_new(struct loop *l, const struct task *t, const struct spec *s,
+	      struct ops *ops, struct peers **ret, struct errmsg *err);
+/* NULL is fine. Requests of others that wait here are answered to nobody. */
+void peers_free(struct peers *p);
+/* All that waits for others is answered: our task ends. */
+void peers_end(struct peers *p, const char *why);
+/* For net_set_ops(). */
+struct oplink *peers_link(struct peers *p);
+
+/* Whom @to, a request's parameter, means: a set of ranks, one rank, "all",
+ * "others", "self", or the name of VMs with wildcards. NULL: self. -EINVAL with
+ * words; -ENOENT: nobody. */
+int peers_whom(const struct peers *p, const json_t *to, struct rankset *ret,
+	       struct errmsg *err);
+
+/* Ask each rank of @to (borrowed), which are ranks of the step. @fn is called
+ * once for each, maybe before this returns; after the last of them with rank
+ * UINT32_MAX and no reply. @timeout_ms < 0: none. @params are stolen. */
+typedef void (*peers_reply_fn)(uint32_t rank, const struct rpc_reply *reply,
+			       void *arg);
+void peers_request(struct peers *p, const struct rankset *to,
+		   const char *method, json_t *params, int64_t timeout_ms,
+		   peers_reply_fn fn, void *arg);
+/* Those with @arg: nobody wants to know any more, and the others are told. */
+void peers_forget(struct peers *p, const void *arg);
+
+/* Pass @call on to one task, and its answer back. @params are stolen. */
+void peers_pass(struct peers *p, uint32_t rank, struct rpc_call *call,
+		const char *method, json_t *params);
+/* The time that @params give, with some slack; -1: none. */
+int64_t peers_timeout(const json_t *params);
+
+/* An ops_router_fn: what has a "to" that is not only us goes there, without it.
+ * One rank's answer is the answer, those of a set are {"results": {...}}. */
+bool peers_route(struct rpc_call *call, const char *method,
+		 const json_t *params, void *peers);
+
+#endif

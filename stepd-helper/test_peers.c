@@ -1,0 +1,729 @@
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "netmsg.h"
+#include "op_msg.h"
+#include "op_store.h"
+#include "op_sync.h"
+#include "op_world.h"
+#include "peers.h"
+#include "test_step.h"
+
+/* The helpers of a step in one process, with what they do for other tasks and
+ * real vmstep-nets. A test asks as a user's program or a guest does. */
+
+#define WAIT_MS	  60000
+#define TASKS_MAX 8
+
+static struct step s;
+static struct loop *loop;
+static struct loop_timer *timer;
+static struct spec spec;
+static char names[] = "vm%t";
+
+static struct helper {
+	struct task task;
+	struct ops *ops;
+	struct peers *peers;
+	struct op_msg *msg;
+	struct op_store *store;
+	struct op_sync *sync;
+	struct op_world *world;
+	struct ops_origin user, guest;
+	struct rpc *user_rpc, *guest_rpc;
+} helpers[TASKS_MAX];
+
+static json_t *answers; /* by id */
+static int last_id;
+
+/* -- waiting --------------------------------------------------------------- */
+
+static void on_timer(void *arg)
+{
+	loop_stop(loop, 1);
+}
+
+static void run_a_little(void)
+{
+	loop_timer_set(timer, 2);
+	loop_run(loop);
+}
+
+/* -- the step -------------------------------------------------------------- */
+
+static const struct rpc_method none[] = { { 0 } };
+
+static int on_answer(const char *text, size_t len, void *arg)
+{
+	json_t *msg = json_loadb(text, len, 0, NULL);
+	char id[16];
+
+	assert_non_null(msg);
+	snprintf(id, sizeof(id), "%" JSON_INTEGER_FORMAT,
+		 json_integer_value(json_object_get(msg, "id")));
+	assert_null(json_object_get(answers, id)); /* once */
+	json_object_set_new(answers, id, msg);
+	loop_stop(loop, 1);
+	return 0;
+}
+
+static void give_socket(uint32_t rank)
+{
+	const struct netctl m = netmsg(NETCTL_OPS);
+	int fd = oplink_connect(peers_link(helpers[rank].peers));
+
+	assert_true(fd >= 0);
+	step_send(s.ranks[rank].ctl, &m, fd);
+	close(fd);
+}
+
+static void make_modules(struct helper *h)
+{
+	const struct service_conf conf = { loop, &h->task, &spec, NULL, NULL };
+
+	assert_int_equal(op_msg_new(loop, &h->task, h->ops, &h->msg), 0);
+	assert_int_equal(op_store_new(&h->task, h->peers, h->ops, &h->store),
+			 0);
+	assert_int_equal(
+		op_sync_new(loop, &h->task, h->peers, h->ops, &h->sync), 0);
+	assert_int_equal(op_world_new(&conf, h->peers, h->ops, &h->world), 0);
+}
+
+static void make_helper(uint32_t rank)
+{
+	struct helper *h = &helpers[rank];
+
+	h->task = (struct task){
+		.rank = rank, .ranks = s.nranks, .step = "7.0", .node = "here"
+	};
+	h->ops = ops_new();
+	assert_int_equal(
+		peers_new(loop, &h->task, &spec, h->ops, &h->peers, NULL), 0);
+	ops_set_router(h->ops, peers_route, h->peers);
+	make_modules(h);
+	h->user = (struct ops_origin){ h->ops, OPS_USER, NULL, 0 };
+	h->guest = (struct ops_origin){ h->ops, OPS_GUEST, NULL, 0 };
+	h->user_rpc = rpc_new(none, NULL, on_answer, NULL);
+	h->guest_rpc = rpc_new(none, NULL, on_answer, NULL);
+	rpc_set_handler(h->user_rpc, ops_handle, &h->user);
+	rpc_set_handler(h->guest_rpc, ops_handle, &h->guest);
+}
+
+static void begin(uint32_t nnodes, uint32_t per_node)
+{
+	step_begin(&s, nnodes, per_node);
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	assert_int_equal(loop_timer_add(loop, -1, on_timer, NULL, &timer), 0);
+	spec = (struct spec){ .net = NET_VHOST_USER,
+			      .cidr = { 0x0a000000, 8 },
+			      .hostname_pattern = names,
+			      .domain = names + 4 };
+	answers = json_object();
+	last_id = 0;
+	memset(helpers, 0, sizeof(helpers));
+	for (uint32_t r = 0; r < s.nranks; r++) {
+		make_helper(r);
+		give_socket(r);
+	}
+}
+
+static void end_helper(uint32_t rank)
+{
+	struct helper *h = &helpers[rank];
+
+	rpc_free(h->user_rpc);
+	rpc_free(h->guest_rpc);
+	op_world_free(h->world);
+	op_sync_free(h->sync);
+	op_store_free(h->store);
+	op_msg_free(h->msg);
+	peers_free(h->peers);
+	ops_free(h->ops);
+	*h = (struct helper){ 0 };
+}
+
+static void end(void)
+{
+	for (uint32_t r = 0; r < s.nranks; r++)
+		end_helper(r);
+	json_decref(answers);
+	loop_timer_free(timer);
+	loop_free(loop);
+	step_end(&s);
+}
+
+/* Its helper, port and all. */
+static void lose_task(uint32_t rank)
+{
+	close(s.ranks[rank].ctl);
+	s.ranks[rank].ctl = -1;
+	end_helper(rank);
+}
+
+static void restart_net(uint32_t node)
+{
+	step_restart(&s, node);
+	for (uint32_t i = 0; i < s.per_node; i++)
+		oplink_lost(peers_link(helpers[node * s.per_node + i].peers));
+	for (uint32_t i = 0; i < s.per_node; i++)
+		give_socket(node * s.per_node + i);
+	step_table_to(&s, node, s.key);
+}
+
+/* -- asking ---------------------------------------------------------------- */
+
+static int ask_by(struct rpc *rpc, const char *method, const char *params)
+{
+	char text[4096];
+
+	snprintf(
+		text, sizeof(text),
+		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"%s\",\"params\":%s}",
+		++last_id, method, params);
+	for (char *p = text; *p; p++) /* so that tests can be read */
+		if (*p == '\'')
+			*p = '"';
+	rpc_receive(rpc, text, strlen(text));
+	return last_id;
+}
+
+static int ask(uint32_t rank, const char *method, const char *params)
+{
+	return ask_by(helpers[rank].user_rpc, method, params);
+}
+
+static json_t *find_answer(int id)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", id);
+	return json_object_get(answers, name);
+}
+
+static json_t *answer(int id)
+{
+	int64_t until = loop_now_ms() + WAIT_MS;
+
+	while (!find_answer(id)) {
+		if (loop_now_ms() > until)
+			fail_msg("no answer to %d", id);
+		run_a_little();
+	}
+	return find_answer(id);
+}
+
+static json_t *result(int id)
+{
+	json_t *r = json_object_get(answer(id), "result");
+	char *text;
+
+	if (!r) {
+		text = json_dumps(answer(id), 0);
+		fail_msg("%s", text);
+	}
+	return r;
+}
+
+static int error(int id)
+{
+	return (int)json_integer_value(
+		json_object_get(json_object_get(answer(id), "error"), "code"));
+}
+
+static const char *words(int id)
+{
+	return json_string_value(json_object_get(
+		json_object_get(answer(id), "error"), "message"));
+}
+
+static json_int_t number(const json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+/* The only message that it takes. */
+static json_t *recv_one(uint32_t rank, const char *params)
+{
+	json_t *all = result(ask(rank, "msg.recv", params));
+
+	assert_int_equal(json_array_size(all), 1);
+	return json_array_get(all, 0);
+}
+
+/* -- whom ------------------------------------------------------------------ */
+
+static void one_is_answered_plainly_and_many_by_rank(void **state)
+{
+	json_t *r;
+
+	begin(2, 2);
+	assert_int_equal(
+		number(result(ask(0, "task.ping", "{'to':3}")), "rank"), 3);
+	assert_int_equal(
+		number(result(ask(0, "task.ping", "{'to':'self'}")), "rank"),
+		0);
+	r = json_object_get(result(ask(1, "task.ping", "{'to':'others'}")),
+			    "results");
+	assert_int_equal(json_object_size(r), 3);
+	assert_int_equal(number(json_object_get(r, "2"), "rank"), 2);
+	r = json_object_get(result(ask(1, "task.ping", "{'to':'vm[13]'}")),
+			    "results");
+	assert_int_equal(json_object_size(r), 2);
+	r = json_object_get(result(ask(1, "task.ping", "{'to':'2-'}")),
+			    "results");
+	assert_int_equal(json_object_size(r), 2);
+	end();
+}
+
+static void nobody_is_refused_by_name(void **state)
+{
+	int id;
+
+	begin(1, 2);
+	id = ask(0, "task.ping", "{'to':'0-2'}");
+	assert_int_equal(error(id), RPC_E_NOTASK);
+	assert_non_null(strstr(words(id), "no task 2"));
+	assert_int_equal(error(ask(0, "task.ping", "{'to':'web*'}")),
+			 RPC_E_NOTASK);
+	assert_int_equal(error(ask(0, "task.ping", "{'to':'1,,'}")),
+			 RPC_INVALID_PARAMS);
+	assert_int_equal(error(ask(0, "task.ping", "{'to':{}}")),
+			 RPC_INVALID_PARAMS);
+	assert_int_equal(error(ask(0, "task.pong", "{'to':1}")), RPC_NO_METHOD);
+	assert_int_equal(error(ask(0, "task.ping", "{'to':1,'twice':2}")),
+			 RPC_INVALID_PARAMS);
+	end();
+}
+
+static void one_that_fails_does_not_fail_all(void **state)
+{
+	json_t *r;
+
+	begin(2, 2);
+	lose_task(3);
+	step_wait_log(&s, 1, "ended before its VM was done");
+	r = json_object_get(result(ask(0, "task.ping", "{'to':'all'}")),
+			    "results");
+	assert_int_equal(json_object_size(r), 4);
+	assert_int_equal(
+		number(json_object_get(json_object_get(r, "3"), "error"),
+		       "code"),
+		RPC_E_UNREACHABLE);
+	r = result(ask(0, "task.list", "{}"));
+	assert_int_equal(json_array_size(r), 4);
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(r, 3), "state")),
+			    "unreachable");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(r, 3), "name")),
+			    "vm3");
+	end();
+}
+
+/* -- messages -------------------------------------------------------------- */
+
+static void messages_wait_in_their_receivers_queue(void **state)
+{
+	json_t *m, *all;
+	int id;
+
+	begin(2, 2);
+	result(ask(0, "msg.send", "{'to':3,'data':{'n':1},'ref':'a'}"));
+	result(ask(1, "msg.send", "{'to':'2-3','data':'two','ref':'b'}"));
+	m = recv_one(3, "{'ref':'b'}");
+	assert_int_equal(number(m, "from"), 1);
+	assert_string_equal(json_string_value(json_object_get(m, "data")),
+			    "two");
+	m = recv_one(3, "{'from':0}");
+	assert_int_equal(number(json_object_get(m, "data"), "n"), 1);
+	assert_int_equal(error(ask(3, "msg.recv", "{}")), RPC_E_TIMEOUT);
+	assert_int_equal(error(ask(3, "msg.recv", "{'wait_ms':20}")),
+			 RPC_E_TIMEOUT);
+	id = ask(3, "msg.recv", "{'queue':'q','wait_ms':-1}");
+	result(ask(0, "msg.send", "{'to':3,'queue':'q','data':3}"));
+	assert_int_equal(json_array_size(result(id)), 1);
+	assert_int_equal(
+		json_array_size(result(ask(2, "msg.peek", "{'count':9}"))), 1);
+	all = result(ask(0, "msg.recv", "{'to':2,'count':9}"));
+	assert_int_equal(json_array_size(all), 1);
+	end();
+}
+
+static void a_full_queue_says_so(void **state)
+{
+	json_t *stat;
+	int n = 0, last;
+
+	begin(2, 1);
+	for (int i = 0; i < 100; i++) {
+		last = ask(0, "msg.send", "{'to':1,'data':0}");
+		if (i < 64)
+			result(last);
+		else
+			assert_int_equal(error(last), RPC_E_FULL);
+	}
+	stat = result(ask(0, "queue.stat", "{'to':1}"));
+	assert_int_equal(number(stat, "messages"), 64);
+	assert_int_equal(number(stat, "refused"), 36);
+	while (json_array_size(
+		json_object_get(answer(ask(1, "msg.recv", "{}")), "result")))
+		n++;
+	assert_int_equal(n, 64);
+	end();
+}
+
+static void policies_are_what_they_say(void **state)
+{
+	int blocked, taken, waiting;
+
+	begin(2, 1);
+	result(ask(0, "queue.open",
+		   "{'to':1,'queue':'b','depth':1,'policy':'block'}"));
+	result(ask(0, "queue.open",
+		   "{'to':1,'queue':'d','depth':1,'policy':'drop-oldest'}"));
+	assert_int_equal(error(ask(1, "queue.open", "{'queue':'d'}")),
+			 RPC_E_EXIST);
+	result(ask(0, "msg.send", "{'to':1,'queue':'b','data':1}"));
+	blocked = ask(0, "msg.send", "{'to':1,'queue':'b','data':2}");
+	result(ask(0, "msg.send", "{'to':1,'queue':'x','data':1}"));
+	assert_null(find_answer(blocked));
+	recv_one(1, "{'queue':'b'}");
+	result(blocked);
+	taken = ask(0, "msg.send",
+		    "{'to':1,'queue':'d','data':1,'wait':'taken'}");
+	result(ask(0, "msg.send", "{'to':1,'queue':'d','data':2}"));
+	assert_int_equal(error(taken), RPC_E_LOST);
+	recv_one(1, "{'queue':'d'}");
+	waiting = ask(0, "msg.send",
+		      "{'to':1,'queue':'d','data':3,'wait':'taken'}");
+	result(ask(0, "msg.send", "{'to':1,'data':1,'wait':'none'}"));
+	recv_one(1, "{'wait_ms':5000}");
+	assert_null(find_answer(waiting));
+	recv_one(1, "{'queue':'d','wait_ms':5000}");
+	result(waiting);
+	end();
+}
+
+static void a_frozen_queue_keeps_what_it_has(void **state)
+{
+	int id;
+
+	begin(1, 1);
+	result(ask(0, "msg.send", "{'data':1}"));
+	result(ask(0, "queue.freeze", "{}"));
+	assert_int_equal(error(ask(0, "msg.recv", "{}")), RPC_E_TIMEOUT);
+	id = ask(0, "msg.recv", "{'wait_ms':-1}");
+	result(ask(0, "msg.send", "{'data':2}"));
+	assert_null(find_answer(id));
+	result(ask(0, "queue.freeze", "{'frozen':false}"));
+	assert_int_equal(json_array_size(result(id)), 1);
+	assert_int_equal(
+		number(result(ask(0, "queue.clear", "{}")), "messages"), 1);
+	assert_int_equal(json_array_size(result(ask(0, "queue.list", "{}"))),
+			 1);
+	end();
+}
+
+static json_int_t waiting_at(uint32_t rank)
+{
+	json_t *all = result(ask(rank, "queue.list", "{}"));
+
+	return number(json_array_get(all, 0), "takers_waiting");
+}
+
+static void who_is_gone_takes_nothing(void **state)
+{
+	begin(1, 2);
+	ask(1, "msg.recv", "{'wait_ms':-1}");
+	ask(1, "msg.recv", "{'to':0,'wait_ms':-1}");
+	ask(1, "msg.recv", "{'to':'all','wait_ms':-1}");
+	while (waiting_at(0) != 2 || waiting_at(1) != 2)
+		run_a_little();
+	rpc_free(helpers[1].user_rpc); /* that program ends */
+	helpers[1].user_rpc = rpc_new(none, NULL, on_answer, NULL);
+	rpc_set_handler(helpers[1].user_rpc, ops_handle, &helpers[1].user);
+	while (waiting_at(0) || waiting_at(1))
+		run_a_little();
+	result(ask(0, "msg.send", "{'to':'all','data':1}"));
+	recv_one(0, "{}");
+	recv_one(1, "{}");
+	end();
+}
+
+#define MANY 20000 /* or as VMSTEP_MANY says */
+#define ONCE 40
+
+/* As fast as answers come, with ONCE on their way. */
+static void many_messages_come_once_and_in_order(void **state)
+{
+	const char *text = getenv("VMSTEP_MANY");
+	int many = text ? atoi(text) : MANY;
+	int sends[ONCE], sent = 0, got = 0, n = 0;
+	char params[64];
+	json_t *all;
+
+	begin(2, 1);
+	while (got < many) {
+		for (n = 0; n < ONCE && sent < many; n++) {
+			snprintf(params, sizeof(params), "{'to':1,'data':%d}",
+				 sent++);
+			sends[n] = ask(0, "msg.send", params);
+		}
+		for (int i = 0; i < n; i++)
+			result(sends[i]);
+		while (got < sent) {
+			all = result(ask(1, "msg.recv",
+					 "{'count':64,'wait_ms':5000}"));
+			for (size_t i = 0; i < json_array_size(all); i++)
+				assert_int_equal(
+					number(json_array_get(all, i), "data"),
+					got++);
+		}
+		json_object_clear(answers);
+	}
+	end();
+}
+
+/* -- barriers -------------------------------------------------------------- */
+
+static void a_barrier_lets_all_go_at_once(void **state)
+{
+	int id[4];
+
+	begin(2, 2);
+	for (int round = 1; round <= 3; round++) {
+		for (uint32_t r = 0; r < 3; r++)
+			id[r] = ask(r, "sync.barrier", "{}");
+		result(ask(0, "task.ping", "{'to':3}"));
+		for (uint32_t r = 0; r < 3; r++)
+			assert_null(find_answer(id[r]));
+		id[3] = ask(3, "sync.barrier", "{}");
+		for (uint32_t r = 0; r < 4; r++)
+			assert_int_equal(number(result(id[r]), "generation"),
+					 round);
+	}
+	id[1] = ask(2, "sync.barrier", "{'ranks':'2-3','name':'b'}");
+	id[2] = ask(3, "sync.barrier", "{'ranks':'2-3','name':'b'}");
+	result(id[1]);
+	result(id[2]);
+	assert_int_equal(error(ask(0, "sync.barrier", "{'ranks':'2-3'}")),
+			 RPC_E_RANGE);
+	/* for others: each of them comes */
+	result(ask(1, "sync.barrier", "{'to':'all'}"));
+	end();
+}
+
+static void a_barrier_names_who_is_missing(void **state)
+{
+	int id, twice;
+
+	begin(2, 2);
+	id = ask(0, "sync.barrier", "{'timeout_ms':200}");
+	twice = ask(0, "sync.barrier", "{}");
+	assert_int_equal(error(twice), RPC_E_BUSY);
+	assert_int_equal(error(ask(2, "sync.barrier", "{'timeout_ms':50}")),
+			 RPC_E_TIMEOUT);
+	assert_int_equal(error(id), RPC_E_TIMEOUT);
+	assert_non_null(strstr(words(id), "missing 1-3"));
+	end();
+}
+
+/* -- the store ------------------------------------------------------------- */
+
+static void the_steps_values_are_the_same_everywhere(void **state)
+{
+	json_int_t version;
+	json_t *r;
+
+	begin(2, 2);
+	version =
+		number(result(ask(3, "store.put", "{'key':'a','value':[1,2]}")),
+		       "version");
+	r = result(ask(1, "store.get", "{'key':'a'}"));
+	assert_int_equal(json_array_size(json_object_get(r, "value")), 2);
+	assert_int_equal(number(r, "version"), version);
+	assert_int_equal(error(ask(2, "store.put",
+				   "{'key':'a','value':3,'if':'absent'}")),
+			 RPC_E_EXIST);
+	assert_int_equal(
+		error(ask(2, "store.put", "{'key':'a','value':3,'if':77}")),
+		RPC_E_EXIST);
+	result(ask(2, "store.put", "{'key':'b','value':3,'if':'absent'}"));
+	r = json_object_get(result(ask(1, "store.list", "{'pattern':'[ab]'}")),
+			    "keys");
+	assert_int_equal(json_object_size(r), 2);
+	assert_int_equal(
+		number(result(ask(1, "store.pop", "{'key':'b'}")), "value"), 3);
+	assert_int_equal(error(ask(1, "store.get", "{'key':'b'}")),
+			 RPC_E_NOENT);
+	result(ask(3, "store.drop", "{'key':'a'}"));
+	assert_int_equal(number(result(ask(3, "store.state", "{}")), "keys"),
+			 0);
+	end();
+}
+
+static void a_tasks_values_are_its_own(void **state)
+{
+	begin(1, 2);
+	result(ask(1, "store.put", "{'key':'a','value':1,'scope':'task'}"));
+	assert_int_equal(
+		error(ask(0, "store.get", "{'key':'a','scope':'task'}")),
+		RPC_E_NOENT);
+	assert_int_equal(
+		number(result(ask(0, "store.get",
+				  "{'to':1,'key':'a','scope':'task'}")),
+		       "value"),
+		1);
+	result(ask(1, "store.put", "{'key':'t','value':1,'ttl_ms':1}"));
+	poll(NULL, 0, 5); /* that it is over is all that is waited for */
+	assert_int_equal(error(ask(1, "store.get", "{'key':'t'}")),
+			 RPC_E_NOENT);
+	end();
+}
+
+static void a_store_is_bounded(void **state)
+{
+	static char params[80 * 1024], text[90 * 1024];
+	size_t n;
+
+	begin(1, 1);
+	memset(params, 'x', sizeof(params));
+	n = (size_t)snprintf(
+		text, sizeof(text),
+		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"store.put\",\"params\":{\"key\":\"a\",\"value\":\"%.70000s\"}}",
+		++last_id, params);
+	rpc_receive(helpers[0].user_rpc, text, n);
+	assert_int_equal(error(last_id), RPC_E_TOOBIG);
+	for (int i = 0; i < OP_STORE_KEYS; i++) {
+		snprintf(params, sizeof(params), "{'key':'%d','value':0}", i);
+		result(ask(0, "store.put", params));
+	}
+	assert_int_equal(error(ask(0, "store.put", "{'key':'a','value':0}")),
+			 RPC_E_FULL);
+	end();
+}
+
+/* -- guests ---------------------------------------------------------------- */
+
+static void a_guest_may_what_the_catalogue_says(void **state)
+{
+	struct rpc *guest;
+
+	begin(2, 1);
+	guest = helpers[0].guest_rpc;
+	result(ask_by(guest, "msg.send", "{'to':1,'data':1}"));
+	assert_int_equal(number(recv_one(1, "{}"), "from"), 0);
+	result(ask_by(guest, "store.put", "{'key':'a','value':1}"));
+	result(ask_by(guest, "world.get", "{}"));
+	result(ask_by(guest, "task.ping", "{'to':'all'}"));
+	assert_int_equal(error(ask_by(guest, "queue.open", "{'to':1}")),
+			 RPC_E_PERM);
+	assert_int_equal(
+		error(ask_by(guest, "store.get", "{'key':'a','scope':'task'}")),
+		RPC_E_PERM);
+	end();
+}
+
+/* -- what breaks ----------------------------------------------------------- */
+
+static void who_waits_for_a_task_that_is_lost_is_told(void **state)
+{
+	int id;
+
+	begin(2, 2);
+	id = ask(0, "msg.recv", "{'to':3,'wait_ms':-1}");
+	result(ask(0, "task.ping", "{'to':3}"));
+	lose_task(3);
+	assert_int_equal(error(id), RPC_E_UNREACHABLE);
+	assert_int_equal(error(ask(0, "task.ping", "{'to':3}")),
+			 RPC_E_UNREACHABLE);
+	end();
+}
+
+/* A request that waits at its task survives @node's vmstep-net, and its answer,
+ * too. What is on its way when it is killed is answered one way or another. */
+static void net_is_killed(uint32_t node)
+{
+	int waits, under_way[20];
+
+	begin(2, 1);
+	waits = ask(0, "msg.recv", "{'to':1,'queue':'w','wait_ms':-1}");
+	result(ask(0, "task.ping", "{'to':1}"));
+	for (int i = 0; i < 20; i++)
+		under_way[i] = ask(0, "task.ping", "{'to':1}");
+	run_a_little();
+	restart_net(node);
+	for (int i = 0; i < 20; i++) {
+		if (!json_object_get(answer(under_way[i]), "result"))
+			assert_int_equal(error(under_way[i]),
+					 RPC_E_UNREACHABLE);
+	}
+	result(ask(0, "task.ping", "{'to':1}")); /* the next one works */
+	result(ask(1, "msg.send", "{'queue':'w','data':1}"));
+	assert_int_equal(json_array_size(result(waits)), 1);
+	end();
+}
+
+static void our_vmstep_net_is_killed(void **state)
+{
+	net_is_killed(0);
+}
+
+static void the_others_vmstep_net_is_killed(void **state)
+{
+	net_is_killed(1);
+}
+
+static void an_end_answers_all_that_waits(void **state)
+{
+	int id, many;
+
+	begin(2, 1);
+	id = ask(0, "msg.recv", "{'to':1,'wait_ms':-1}");
+	many = ask(0, "msg.recv", "{'to':'all','wait_ms':-1}");
+	peers_end(helpers[0].peers, "the task has ended");
+	assert_int_equal(error(id), RPC_E_STATE);
+	assert_int_equal(
+		json_object_size(json_object_get(result(many), "results")), 2);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_is_answered_plainly_and_many_by_rank),
+		cmocka_unit_test(nobody_is_refused_by_name),
+		cmocka_unit_test(one_that_fails_does_not_fail_all),
+		cmocka_unit_test(messages_wait_in_their_receivers_queue),
+		cmocka_unit_test(a_full_queue_says_so),
+		cmocka_unit_test(policies_are_what_they_say),
+		cmocka_unit_test(a_frozen_queue_keeps_what_it_has),
+		cmocka_unit_test(who_is_gone_takes_nothing),
+		cmocka_unit_test(many_messages_come_once_and_in_order),
+		cmocka_unit_test(a_barrier_lets_all_go_at_once),
+		cmocka_unit_test(a_barrier_names_who_is_missing),
+		cmocka_unit_test(the_steps_values_are_the_same_everywhere),
+		cmocka_unit_test(a_tasks_values_are_its_own),
+		cmocka_unit_test(a_store_is_bounded),
+		cmocka_unit_test(a_guest_may_what_the_catalogue_says),
+		cmocka_unit_test(who_waits_for_a_task_that_is_lost_is_told),
+		cmocka_unit_test(our_vmstep_net_is_killed),
+		cmocka_unit_test(the_others_vmstep_net_is_killed),
+		cmocka_unit_test(an_end_answers_all_that_waits),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
