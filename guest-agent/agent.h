@@ -15,6 +15,7 @@ struct agent {
 	struct rpc *rpc;
 	struct procs *procs;			      /* proc.c */
 	struct jobs *jobs;			      /* job.c */
+	struct opsock *opsock;			      /* NULL: none */
 	struct shutdown *shutdown;		      /* power.c */
 	LIST_HEAD(netconf_waits, netconf_wait) waits; /* netconf.c */
 };

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/job.c %D%/job.h \
 	%D%/netconf.c %D%/netconf.h \
 	%D%/netlink.c %D%/netlink.h \
+	%D%/opsock.c %D%/opsock.h \
 	%D%/port.c %D%/port.h \
 	%D%/power.c %D%/power.h \
 	%D%/proc.c %D%/proc.h \
@@ -23,7 +24,8 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/session.c %D%/session.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/start.c %D%/start.h \
-	%D%/sysinfo.c %D%/sysinfo.h
+	%D%/sysinfo.c %D%/sysinfo.h \
+	%D%/vmop.c %D%/vmop.h
 %C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 agent_libs = %D%/libagent.la lib/librpc.la lib/libfiles.la lib/libprog.la \
 	lib/libcore.la
@@ -47,7 +49,8 @@ UNIT_TESTS += \
 	%D%/test_file \
 	%D%/test_hostsfile \
 	%D%/test_resolvconf \
-	%D%/test_rpc
+	%D%/test_rpc \
+	%D%/test_vmop
 AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_account_CFLAGS = $(AGENT_TEST_CFLAGS)
@@ -62,6 +65,10 @@ AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_resolvconf_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_hostsfile_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_vmop_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DVMSTEP_AGENT='"$(abs_builddir)/%D%/vmstep-agent"'
+%C%_test_vmop_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_vmop_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_rpc_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_rpc_LDADD = $(AGENT_TEST_LIBS)
 endif

@@ -14,6 +14,7 @@
 #include "filecopy.h"
 #include "log.h"
 #include "netconf.h"
+#include "opsock.h"
 #include "port.h"
 #include "power.h"
 #include "proc.h"
@@ -95,12 +96,15 @@ static void on_welcome(const struct rpc_reply *reply, void *arg)
 	struct session *s = arg;
 	const json_t *rank = json_object_get(reply->result, "rank");
 	const json_t *ntasks = json_object_get(reply->result, "ntasks");
+	const json_t *user = json_object_get(reply->result, "user");
 
 	if (json_is_integer(rank) && json_is_integer(ntasks))
 		log_info("the host calls this guest task %lld of %lld",
 			 (long long)json_integer_value(rank),
 			 (long long)json_integer_value(ntasks));
 	start_beacons(s, json_object_get(reply->result, "beacon_ms"));
+	if (s->agent->opsock && json_is_string(user))
+		opsock_set_user(s->agent->opsock, json_string_value(user));
 }
 
 static void on_up(const struct mux_peer *peer, void *arg)

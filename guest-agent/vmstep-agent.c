@@ -4,6 +4,8 @@
  * network up, runs commands, copies files, ends the guest (doc/agent-port.md).
  * Static, one thread, one event loop.
  *
+ * Called vmop it is that, for programs of the guest (vmop.c).
+ *
  * Starts early: nothing is needed but a kernel, /dev and /proc.
  */
 #include <config.h>
@@ -23,14 +25,17 @@
 #include "job.h"
 #include "log.h"
 #include "netconf.h"
+#include "opsock.h"
 #include "port.h"
 #include "power.h"
 #include "proc.h"
 #include "session.h"
+#include "vmop.h"
 
 struct options {
 	const char *port; /* NULL: find it */
 	const char *log;  /* NULL: stderr */
+	const char *ops;  /* NULL: OPSOCK_PATH; of another port: none */
 	bool daemon;
 };
 
@@ -42,6 +47,8 @@ static const char usage[] =
 	"  --port=PATH  a device, or a unix socket to connect to\n"
 	"               (the virtio port " PORT_NAME ")\n"
 	"  --daemon     go into the background once started\n"
+	"  --ops=PATH   where programs of the guest ask the host, as vmop does\n"
+	"               (" OPSOCK_PATH "; with --port none)\n"
 	"  --log=FILE   append messages to FILE; kmsg: the kernel's log\n"
 	"               (stderr; with --daemon kmsg)\n"
 	"  --version    print the version\n"
@@ -55,13 +62,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "port", required_argument, NULL, 'p' },
 		{ "daemon", no_argument, NULL, 'd' },
 		{ "log", required_argument, NULL, 'l' },
+		{ "ops", required_argument, NULL, 'o' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "p:dl:Vh", longs, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "p:dl:o:Vh", longs, NULL)) != -1)
 		switch (c) {
 		case 'p':
 			o->port = optarg;
@@ -71,6 +79,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'l':
 			o->log = optarg;
+			break;
+		case 'o':
+			o->ops = optarg;
 			break;
 		case 'V':
 			puts("vmstep-agent " PACKAGE_VERSION);
@@ -177,6 +188,16 @@ static void on_terminate(const struct signalfd_siginfo *si, void *arg)
 	loop_stop(a->loop, 0);
 }
 
+/* An agent without it does what the host asks all the same. */
+static void open_opsock(const struct options *o, struct agent *a)
+{
+	const char *path = o->ops ? o->ops : o->port ? NULL : OPSOCK_PATH;
+	struct errmsg err;
+
+	if (path && opsock_new(a, path, &a->opsock, &err) < 0)
+		log_warn("vmop does not work here: %s", err.text);
+}
+
 static int serve(const struct options *o, struct errmsg *err)
 {
 	struct session *session = NULL;
@@ -195,8 +216,11 @@ static int serve(const struct options *o, struct errmsg *err)
 	if (r == 0)
 		r = session_new(&a, o->port, &session, err);
 	if (r == 0)
+		open_opsock(o, &a);
+	if (r == 0)
 		r = loop_run(a.loop);
 
+	opsock_free(a.opsock);
 	netconf_free(&a);
 	power_free(&a);
 	procs_free(a.procs);
@@ -206,11 +230,21 @@ static int serve(const struct options *o, struct errmsg *err)
 	return r;
 }
 
+/* By the name that it is called by. */
+static bool is_vmop(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+
+	return strcmp(slash ? slash + 1 : argv0, "vmop") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct errmsg err = { "event loop" };
 
+	if (is_vmop(argv[0]))
+		return vmop_main(argc, argv);
 	parse_options(argc, argv, &o);
 	log_setup("agent", STDERR_FILENO, LOG_LEVEL_INFO);
 	close_inherited();

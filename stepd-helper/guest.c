@@ -90,10 +90,11 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 	json_decref(g->hello);
 	g->hello = json_deep_copy(params);
 	rpc_result(call,
-		   json_pack("{s:I, s:I, s:s, s:I}", "rank",
+		   json_pack("{s:I, s:I, s:s, s:s, s:I}", "rank",
 			     (json_int_t)g->task->rank, "ntasks",
 			     (json_int_t)g->task->ranks, "name",
-			     g->spec->hostname, "beacon_ms",
+			     g->spec->hostname, "user", g->spec->guest_user,
+			     "beacon_ms",
 			     (json_int_t)g->task->beacon_interval_s * 1000));
 	if (!g->greeted) {
 		g->greeted = true;

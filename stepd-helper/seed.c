@@ -99,6 +99,7 @@ static void put_bootcmd(FILE *f)
 	      "      mount -t tmpfs -o mode=755,size=16m vmstep /run/vmstep\n"
 	      "      mount -t iso9660 -o ro LABEL=cidata /run/vmstep.seed\n"
 	      "      cp /run/vmstep.seed/vmstep-agent /run/vmstep/\n"
+	      "      ln -sf /run/vmstep/vmstep-agent /usr/local/bin/vmop || true\n"
 	      "      umount /run/vmstep.seed\n"
 	      "      rmdir /run/vmstep.seed\n"
 	      "      modprobe -q virtio_console || true\n"

@@ -307,6 +307,8 @@ tiny_bundle()
 	beside "$OUT" d
 	mkdir -p "$root/usr/sbin"
 	install -m 755 -- "$AGENT" "$root/usr/sbin/vmstep-agent"
+	mkdir -p "$root/usr/bin"
+	ln -sf ../sbin/vmstep-agent "$root/usr/bin/vmop"
 	tiny_pack "$root" "$WORK/agent.cpio"
 	cp --reflink=auto -- "$ENTRY/vmlinux" "$TEMP/vmlinux"
 	cat -- "$ENTRY/initramfs" "$WORK/agent.cpio" >"$TEMP/initramfs"
