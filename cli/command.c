@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "between.h"
 #include "exec.h"
 #include "ops.h"
 #include "stats.h"
@@ -41,10 +42,14 @@ const struct command commands[] = {
 	{ "save", "DIR", "save the step", NULL, NULL },
 	{ "snapshot", "save|list|load|delete", "snapshots of disks", NULL,
 	  NULL },
-	{ "send", "", "send a message", NULL, NULL },
-	{ "recv", "", "receive a message", NULL, NULL },
-	{ "barrier", "", "wait for other tasks", NULL, NULL },
-	{ "store", "", "values that tasks share", NULL, NULL },
+	{ "send", "DATA", "put a message into tasks' queues", send_run,
+	  send_options, 1, 1 },
+	{ "recv", "", "take messages from tasks' queues", recv_run,
+	  recv_options },
+	{ "barrier", "[NAME]", "have tasks meet, with those that come",
+	  barrier_run, barrier_options, 0, 1 },
+	{ "store", "put|get|pop|drop|list|state", "values of the step",
+	  store_run, store_options, 1, 3 },
 	{ "kernel", "list|add|drop", "sets of ops", NULL, NULL },
 	{ "op", "METHOD [JSON]", "any op", op_run, op_options, 1, 2 },
 	{ "ops", "", "what ops there are", ops_run, NULL },
@@ -54,7 +59,7 @@ const struct command commands[] = {
 	{ "top", "", "what VMs use", NULL, NULL },
 	{ "capture", "", "capture packets", NULL, NULL },
 	{ "topo", "", "where VMs are", NULL, NULL },
-	{ "hosts", "", "the step's host names", NULL, NULL },
+	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
 	{ "log", "", "the step's log", NULL, NULL },
 	{ "connect", "", "for programs", NULL, NULL },
 	{ "image", "info|resize|overlay|squash|seed", "images", NULL, NULL },

@@ -5,6 +5,7 @@ bin_PROGRAMS += %D%/vmstep
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
 	%D%/ask.c %D%/ask.h \
+	%D%/between.c %D%/between.h \
 	%D%/call.c %D%/call.h \
 	%D%/command.c %D%/command.h \
 	%D%/conn.c %D%/conn.h \

@@ -37,8 +37,6 @@ const struct cmd_option shutdown_options[] = {
 
 /* -- what is shown --------------------------------------------------------- */
 
-typedef void (*show_fn)(const char *rank, const json_t *result);
-
 static int by_rank(const void *a, const void *b)
 {
 	return atoi(*(const char *const *)a) - atoi(*(const char *const *)b);
@@ -71,7 +69,7 @@ static void show_error(const char *rank, const json_t *error)
 }
 
 /* Returns an exit status: of what went wrong in any of them. */
-static int show_all(json_t *answer, show_fn show)
+static int show_all(json_t *answer, ops_show_fn show)
 {
 	json_t *results = json_object_get(answer, "results");
 	_cleanup_free_ const char **keys = sorted(results);
@@ -105,9 +103,8 @@ static int show_json(const json_t *answer)
 	return EXIT_DONE;
 }
 
-/* @params are stolen. */
-static int run_op(const struct invocation *inv, const char *method,
-		  json_t *params, unsigned int timeout_s, show_fn show)
+int ops_ask(const struct invocation *inv, const char *method, json_t *params,
+	    unsigned int timeout_s, ops_show_fn show)
 {
 	const struct call_conf conf = { inv, method, params, timeout_s };
 	json_t *answer;
@@ -168,8 +165,8 @@ int op_run(const struct invocation *inv)
 		}
 	}
 	if (!inv->options[HERE])
-		return run_op(inv, conf.method, params, conf.timeout_s,
-			      show_result);
+		return ops_ask(inv, conf.method, params, conf.timeout_s,
+			       show_result);
 	conf.params = params;
 	status = call_here(&conf);
 	json_decref(params);
@@ -240,7 +237,7 @@ int ps_run(const struct invocation *inv)
 		printf("%-6s %-10s %-10s %-8s %-6s %4s %8s %5s  %s\n", "RANK",
 		       "NAME", "NODE", "VM", "AGENT", "CPUS", "MEM", "PROCS",
 		       "SYSTEM");
-	return run_op(inv, "task.state", NULL, CALL_S, show_ps);
+	return ops_ask(inv, "task.state", NULL, CALL_S, show_ps);
 }
 
 /* -- the VM ---------------------------------------------------------------- */
@@ -257,30 +254,30 @@ int wait_run(const struct invocation *inv)
 		log_err("'%s' is no phase: it is qemu, agent or exit", phase);
 		return EXIT_USAGE;
 	}
-	return run_op(inv, "vm.wait",
-		      json_pack("{s:s, s:I}", "phase", phase, "timeout_ms",
-				(json_int_t)s * 1000),
-		      s + CALL_S, NULL);
+	return ops_ask(inv, "vm.wait",
+		       json_pack("{s:s, s:I}", "phase", phase, "timeout_ms",
+				 (json_int_t)s * 1000),
+		       s + CALL_S, NULL);
 }
 
 int pause_run(const struct invocation *inv)
 {
-	return run_op(inv, "vm.pause", NULL, CALL_S, NULL);
+	return ops_ask(inv, "vm.pause", NULL, CALL_S, NULL);
 }
 
 int resume_run(const struct invocation *inv)
 {
-	return run_op(inv, "vm.resume", NULL, CALL_S, NULL);
+	return ops_ask(inv, "vm.resume", NULL, CALL_S, NULL);
 }
 
 int reset_run(const struct invocation *inv)
 {
-	return run_op(inv, "vm.reset", NULL, CALL_S, NULL);
+	return ops_ask(inv, "vm.reset", NULL, CALL_S, NULL);
 }
 
 int poweroff_run(const struct invocation *inv)
 {
-	return run_op(inv, "vm.poweroff", NULL, CALL_S, NULL);
+	return ops_ask(inv, "vm.poweroff", NULL, CALL_S, NULL);
 }
 
 int shutdown_run(const struct invocation *inv)
@@ -290,8 +287,8 @@ int shutdown_run(const struct invocation *inv)
 
 	if (parse_seconds(inv->options[SHUTDOWN_TIMEOUT], 60, &s) < 0)
 		return EXIT_USAGE;
-	return run_op(inv, "vm.shutdown",
-		      json_pack("{s:s, s:I}", "mode", mode ? mode : "auto",
-				"timeout_ms", (json_int_t)s * 1000),
-		      s + CALL_S, NULL);
+	return ops_ask(inv, "vm.shutdown",
+		       json_pack("{s:s, s:I}", "mode", mode ? mode : "auto",
+				 "timeout_ms", (json_int_t)s * 1000),
+		       s + CALL_S, NULL);
 }

@@ -2,9 +2,18 @@
 #ifndef VMSTEP_CLI_OPS_H
 #define VMSTEP_CLI_OPS_H
 
+#include <jansson.h>
+
 #include "command.h"
 
 extern const struct cmd_option op_options[], wait_options[], shutdown_options[];
+
+/* Ask each task that is meant for @method with @params (stolen; NULL: none);
+ * each result is shown by @show (NULL: that is all), or all as JSON. Returns an
+ * exit status; words have been logged. */
+typedef void (*ops_show_fn)(const char *rank, const json_t *result);
+int ops_ask(const struct invocation *inv, const char *method, json_t *params,
+	    unsigned int timeout_s, ops_show_fn show);
 
 int op_run(const struct invocation *inv);
 int ops_run(const struct invocation *inv);

@@ -1,0 +1,18 @@
+/* between.h - what goes between tasks, from outside: send, recv, barrier,
+ * store, hosts
+ */
+#ifndef VMSTEP_CLI_BETWEEN_H
+#define VMSTEP_CLI_BETWEEN_H
+
+#include "command.h"
+
+extern const struct cmd_option send_options[], recv_options[],
+	barrier_options[], store_options[];
+
+int send_run(const struct invocation *inv);
+int recv_run(const struct invocation *inv);
+int barrier_run(const struct invocation *inv);
+int store_run(const struct invocation *inv);
+int hosts_run(const struct invocation *inv);
+
+#endif
