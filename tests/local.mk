@@ -17,4 +17,5 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0170-cgroup.t %D%/t0180-ports.t \
 	%D%/t0182-multicast.t %D%/mcast.c \
 	%D%/t0183-guests.t %D%/t0185-restart.t %D%/t0186-links.t \
-	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t
+	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t \
+	%D%/t0250-vmop.t

@@ -1,0 +1,115 @@
+#!/bin/bash
+# Guests on two nodes speak with each other by vmop, and with us by vmstep:
+# messages, barriers, values; one that takes nothing stops nobody; vmstep-net
+# killed in between.
+
+. "$(dirname "$0")/vm.sh"
+vm_cluster 2
+
+rounds=20 # messages around the ring
+kept=24   # messages while vmstep-nets are killed
+
+net_of() { mc vm node "$1" pgrep -o -f "[v]mstep-net .*--node=$1"; }
+another_net()
+{
+	local now
+	now=$(net_of "$1") && [[ $now != "$2" ]]
+}
+vms() { vsh "$build/inst/bin/vmstep -j 2.0 $*" 2>"$tmp/vms.err"; }
+said() { grep -q "^$1\$" "$tmp/out"; }
+count() { grep -c "^$1" "$tmp/out"; }
+
+ring=$(cat <<END
+set -u
+rank=\$SLURM_PROCID next=\$(((SLURM_PROCID + 1) % 4)) prev=\$(((SLURM_PROCID + 3) % 4))
+vmop -t 120 barrier begin || exit 11
+i=0
+while [ \$i -lt $rounds ]; do
+	i=\$((i + 1))
+	vmop send \$next "\$rank \$i" || exit 12
+	[ "\$(vmop -t 60 -f \$prev recv)" = "\$prev \$i" ] || exit 13
+done
+vmop store put from.\$rank "\$(hostname)" || exit 14
+vmop -t 60 barrier stored || exit 15
+[ "\$(vmop store get from.\$next)" = vm\$next ] || exit 16
+[ "\$(vmop store list 'from.*' | wc -l)" = 4 ] || exit 17
+# the last one's queue is full, and says so; the others' are not
+if [ \$rank = 0 ]; then
+	i=0
+	while vmop -q small send 3 x 2>/dev/null; do i=\$((i + 1)); done
+	echo "full after \$i"
+	vmop send 1 on || exit 18
+	vmop send 2 on || exit 18
+elif [ \$rank -lt 3 ]; then
+	[ "\$(vmop -t 60 recv)" = on ] || exit 19
+fi
+vmop call vm.poweroff 2>/dev/null && exit 20
+vmop -t 1 --ranks=0,\$rank barrier alone 2>/dev/null
+r=\$?
+[ \$rank = 0 ] || [ \$r = 124 ] || exit 21
+vmop -t 60 barrier over || exit 22
+echo "ring done"
+END
+)
+
+vrun -N2 -n4 --vm-image=tiny sh -c "$ring" >"$tmp/out"
+is "four guests on two nodes pass messages around, meet, and keep values" $? 0
+is "... each of them" "$(count 'ring done')" 4
+ok "a queue that nobody empties is full, and its sender is told" said 'full after 64'
+diag "$(cat "$tmp/out" "$tmp/err")"
+
+# Rank 0 sends to rank 3 on the other node; what failed may have arrived, and is
+# sent again. Each number comes, and none before a lower one.
+keep=$(cat <<END
+set -u
+vmop -t 120 barrier begin || exit 11
+if [ \$SLURM_PROCID = 0 ]; then
+	i=0
+	while [ \$i -lt $kept ]; do
+		i=\$((i + 1))
+		until vmop send 3 \$i; do echo again; done
+		sleep 0.3
+	done
+elif [ \$SLURM_PROCID = 1 ]; then
+	vmop -t 120 -q go recv >/tmp/said || exit 15
+	vmop store put said - </tmp/said || exit 16
+	[ "\$(vmop -t 60 recv)" = '{"a":1}' ] || exit 17
+elif [ \$SLURM_PROCID = 3 ]; then
+	last=0
+	while [ \$last -lt $kept ]; do
+		n=\$(vmop -t 60 -f 0 recv) || exit 12
+		[ \$n = \$last ] || [ \$n = \$((last + 1)) ] || exit 13
+		last=\$n
+		echo "got \$n"
+	done
+fi
+vmop -t 120 barrier over || exit 14
+END
+)
+vrun -N2 -n4 --vm-image=tiny sh -c "$keep" >"$tmp/out" &
+step=$!
+got() { (($(count 'got ') >= $1)); }
+wait_for 120 got 2
+for node in n1 n2; do
+	old=$(net_of $node)
+	mc vm node $node kill -9 "$old"
+	ok "vmstep-net of $node is killed, and started again" \
+		wait_for 5 another_net $node "$old"
+	now=$(count 'got ')
+	ok "... and messages come again" wait_for 60 got $((now + 2))
+done
+
+vms -r 1 send --queue=go "'on we go'"
+is "vmstep send reaches a guest" $? 0
+said_so() { [[ $(vms store get said) = 'on we go' ]]; }
+ok "... which keeps what it was told, for vmstep store" wait_for 60 said_so
+vms send --ref=x --parse "'{\"a\":1}'"
+is "... to all of them, as JSON" $? 0
+is "vmstep recv takes from a guest's queue" "$(vms -r 2 recv)" '{"a":1}'
+is "vmstep hosts has them all" "$(vms hosts | grep -c vm)" 4
+wait "$step"
+is "all have come, in order, and all guests have met" $? 0
+diag "$(count again) were sent again"
+[[ $(count 'got ') -ge $kept ]] || diag "$(cat "$tmp/out" "$tmp/err")"
+clean "nothing stays"
+done_testing
