@@ -21,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/netproc.c %D%/netproc.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_file.c %D%/op_file.h \
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_store.c %D%/op_store.h \

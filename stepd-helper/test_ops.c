@@ -15,6 +15,7 @@
 #include "api_net.h"
 #include "keep.h"
 #include "op_agent.h"
+#include "op_file.h"
 #include "op_msg.h"
 #include "op_proc.h"
 #include "op_store.h"
@@ -27,8 +28,9 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods,  op_agent_methods, op_msg_methods, op_proc_methods,
-	op_store_methods, op_sync_methods,  op_vm_methods,  op_world_methods,
+	api_net_methods, op_agent_methods, op_file_methods,
+	op_msg_methods,	 op_proc_methods,  op_store_methods,
+	op_sync_methods, op_vm_methods,	   op_world_methods,
 };
 
 static bool has_method(const char *name)
