@@ -95,6 +95,26 @@ int call_local_dir(const struct invocation *inv, const struct call_where *w,
 	return 0;
 }
 
+int call_here_dir(const struct call_where *w, char **ret)
+{
+	struct strings steps = { 0 }, dirs = { 0 };
+	struct errmsg err;
+	int r = step_find(w->runtime_dir, &w->step, &steps, &dirs, &err);
+
+	*ret = NULL;
+	if (r < 0)
+		log_err("%s", err.text);
+	else if (steps.n > 1)
+		log_err("job %s has %zu VM steps here: say which with -j",
+			w->step.job, steps.n);
+	else if (steps.n == 1)
+		*ret = strdup(dirs.v[0]);
+	r = r < 0 || steps.n > 1 ? EXIT_NO_STEP : EXIT_DONE;
+	strings_done(&steps);
+	strings_done(&dirs);
+	return r;
+}
+
 /* -- this node ------------------------------------------------------------- */
 
 struct here_call {

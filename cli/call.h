@@ -44,5 +44,8 @@ void call_where_done(struct call_where *w);
  * node: *ret to be freed; NULL: it is not. */
 int call_local_dir(const struct invocation *inv, const struct call_where *w,
 		   char **ret);
+/* The directory of the step's part that is on this node: *ret to be freed;
+ * NULL: nothing of it is. An EXIT_ status, with words logged. */
+int call_here_dir(const struct call_where *w, char **ret);
 
 #endif

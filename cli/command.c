@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "between.h"
+#include "cp.h"
 #include "exec.h"
 #include "ops.h"
 #include "stats.h"
@@ -29,7 +30,8 @@ const struct command commands[] = {
 	  wait_options, 0, 1 },
 	{ "exec", "[-it] CMD", "run a command in VMs", exec_run, exec_options,
 	  1, ARGS_COMMAND },
-	{ "cp", "SRC DST", "copy files into and out of VMs", NULL, NULL },
+	{ "cp", "SRC DST", "copy files into and out of VMs", cp_run, cp_options,
+	  1, 2 },
 	{ "console", "", "a VM's serial console", NULL, NULL },
 	{ "display", "", "a VM's display", NULL, NULL },
 	{ "ssh", "", "log in to a VM", NULL, NULL },

@@ -186,27 +186,6 @@ static int run_other(const struct invocation *inv, const struct call_where *w,
 
 /* -------------------------------------------------------------------------- */
 
-/* On this node: the step's directory there, NULL: nothing of it is here. */
-static int find_here(const struct call_where *w, char **ret)
-{
-	struct strings steps = { 0 }, dirs = { 0 };
-	struct errmsg err;
-	int r = step_find(w->runtime_dir, &w->step, &steps, &dirs, &err);
-
-	*ret = NULL;
-	if (r < 0)
-		log_err("%s", err.text);
-	else if (steps.n > 1)
-		log_err("job %s has %zu VM steps here: say which with -j",
-			w->step.job, steps.n);
-	else if (steps.n == 1)
-		*ret = strdup(dirs.v[0]);
-	r = r < 0 || steps.n > 1 ? EXIT_NO_STEP : EXIT_DONE;
-	strings_done(&steps);
-	strings_done(&dirs);
-	return r;
-}
-
 static int run_here(const struct invocation *inv, const struct call_where *w,
 		    const char *dir)
 {
@@ -235,7 +214,7 @@ int exec_run(const struct invocation *inv)
 		return status;
 	signal(SIGPIPE, SIG_IGN);
 	if (inv->options[HERE])
-		status = find_here(&w, &dir);
+		status = call_here_dir(&w, &dir);
 	else
 		call_local_dir(inv, &w, &dir);
 	if (status == EXIT_DONE && looks && !inv->options[HERE])

@@ -9,6 +9,11 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/call.c %D%/call.h \
 	%D%/command.c %D%/command.h \
 	%D%/conn.c %D%/conn.h \
+	%D%/copyhead.c %D%/copyhead.h \
+	%D%/copyhere.c %D%/copyhere.h \
+	%D%/copylocal.c %D%/copylocal.h \
+	%D%/copyprogress.c %D%/copyprogress.h \
+	%D%/cp.c %D%/cp.h \
 	%D%/exec.c %D%/exec.h \
 	%D%/exec_here.c %D%/exec_here.h \
 	%D%/figures.c %D%/figures.h \
@@ -16,6 +21,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/here.c %D%/here.h \
 	%D%/matrix.c %D%/matrix.h \
 	%D%/ops.c %D%/ops.h \
+	%D%/place.c %D%/place.h \
 	%D%/relay.c %D%/relay.h \
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
@@ -23,14 +29,28 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/stats.c %D%/stats.h \
 	%D%/stats_text.c %D%/stats_text.h \
 	%D%/step.c %D%/step.h
-%C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
-cli_libs = %D%/libcli.la lib/librpc.la lib/libprog.la lib/libcore.la $(JANSSON_LIBS) -lm
+%C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
+cli_libs = %D%/libcli.la lib/librpc.la lib/libfiles.la lib/libprog.la \
+	lib/libcore.la $(JANSSON_LIBS) $(CRYPTO_LIBS) -lm
 
 %C%_vmstep_SOURCES = %D%/vmstep.c
 %C%_vmstep_LDADD = $(cli_libs)
 
 if HAVE_CMOCKA
-UNIT_TESTS += %D%/test_command %D%/test_stats
+UNIT_TESTS += \
+	%D%/test_command \
+	%D%/test_copy \
+	%D%/test_copyhere \
+	%D%/test_stats
+# With the helper's ops, and the agent of this build.
+%C%_test_copyhere_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/stepd-helper
+%C%_test_copyhere_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \
+	$(CRYPTO_CFLAGS) $(PMIX_CFLAGS) $(HWLOC_CFLAGS)
+%C%_test_copyhere_LDADD = %D%/libcli.la stepd-helper/libhelper.la $(cli_libs) \
+	$(helper_libs) $(CMOCKA_LIBS)
+%C%_test_copy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \
+	$(CRYPTO_CFLAGS)
+%C%_test_copy_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_command_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_command_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_stats_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

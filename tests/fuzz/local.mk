@@ -6,6 +6,7 @@ if FUZZ
 noinst_PROGRAMS += \
 	%D%/fuzz_answer \
 	%D%/fuzz_api \
+	%D%/fuzz_copyhead \
 	%D%/fuzz_dhcp \
 	%D%/fuzz_dns \
 	%D%/fuzz_groups \
@@ -31,6 +32,10 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_api_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_api_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_api_LDADD = $(helper_libs)
+%C%_fuzz_copyhead_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/cli
+%C%_fuzz_copyhead_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_copyhead_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_copyhead_LDADD = $(cli_libs)
 %C%_fuzz_dhcp_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_dhcp_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_dhcp_LDADD = $(fuzz_net)
@@ -82,7 +87,8 @@ endif
 %C%_fuzz_vhost_LDADD = $(fuzz_net)
 else
 EXTRA_DIST += \
-	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_dhcp.c %D%/fuzz_dns.c \
+	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_copyhead.c \
+	%D%/fuzz_dhcp.c %D%/fuzz_dns.c \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
 	%D%/fuzz_netstats.c %D%/fuzz_relay.c %D%/fuzz_rpc.c \
 	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
