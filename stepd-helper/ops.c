@@ -86,8 +86,8 @@ void ops_set_router(struct ops *o, ops_router_fn fn, void *arg)
 	o->router_arg = arg;
 }
 
-void ops_run(struct ops *o, struct rpc_call *call, const char *method,
-	     const json_t *params)
+void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,
+		   const json_t *params)
 {
 	void *arg = NULL;
 

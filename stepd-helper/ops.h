@@ -45,8 +45,8 @@ int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
 /* What is allowed to be asked goes to @fn first. */
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg);
 /* @method, which is there, of this task. */
-void ops_run(struct ops *o, struct rpc_call *call, const char *method,
-	     const json_t *params);
+void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,
+		   const json_t *params);
 /* Who asks: a rank, where that is another task; else @self. */
 uint32_t ops_rank(const struct rpc_call *call, uint32_t self);
 bool ops_is_guest(const struct rpc_call *call);

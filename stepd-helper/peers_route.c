@@ -240,7 +240,7 @@ static void route(struct peers *p, struct rpc_call *call,
 	uint32_t rank = to->ranges[0].first;
 
 	if (rankset_count(to) == 1 && rank == p->task->rank) {
-		ops_run(p->ops, call, method, params);
+		ops_carry_out(p->ops, call, method, params);
 		json_decref(params);
 	} else if (waits_for_none(method, params)) {
 		peers_request(p, to, method, params, -1, on_nobody, NULL);

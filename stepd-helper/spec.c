@@ -401,7 +401,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	if (r == 0)
 		r = one_value(t, OPT_CPU, NULL, &s->cpu, err);
 	if (r == 0)
-		r = one_value(t, OPT_MACHINE, option_defs[OPT_MACHINE].dflt, &s->machine, err);
+		r = one_value(t, OPT_MACHINE, option_defs[OPT_MACHINE].dflt,
+			      &s->machine, err);
 	if (r == 0)
 		r = word_value(t, OPT_BIND, &s->bind, err);
 	if (r == 0)

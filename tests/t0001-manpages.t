@@ -179,7 +179,7 @@ ok "vmstep-bundle(5): each key of stepd-helper/image.c" same bundle.code bundle.
 # vmstep --words is its table
 vmstep=${tables%/tests/print-tables}/cli/vmstep
 for command in '' $("$vmstep" --words | grep -v ^-); do
-	"$vmstep" --words $command
+	"$vmstep" --words ${command:+"$command"}
 done | sed -n 's/^\(-[a-z-]*\)=*$/\1/p' |
 	sort -u >vmstep.code
 tags vmstep.1 '--?[a-z-]+' >vmstep.page
