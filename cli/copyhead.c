@@ -63,8 +63,8 @@ static int take_fields(const json_t *o, struct copyhead *h, struct errmsg *err)
 	h->dir = type == 1;
 	if (r == 0)
 		r = param_text(o, "name", &h->name, err);
-	if (r == 0 &&
-	    (!h->name || strchr(h->name, '/') || strcmp(h->name, "..") == 0))
+	if (r == 0 && (!h->name || strchr(h->name, '/') ||
+		       strcmp(h->name, ".") == 0 || strcmp(h->name, "..") == 0))
 		r = errmsg_say(err, -EPROTO, "a copy with an odd name");
 	if (r == 0)
 		r = param_int(o, "mode", -1, 07777, &h->mode, err);
@@ -87,7 +87,10 @@ int copyhead_parse(const char *text, size_t len, struct copyhead *ret,
 					       "a copy does not begin as one");
 
 	if (r == 0 && error)
-		r = errmsg_say(err, -EREMOTE, "%s", error);
+		r = errmsg_say(
+			err, -EREMOTE, "%s",
+			*error ? error
+			       : "the other side failed, and gave no reason");
 	if (r == 0)
 		r = take_fields(o, &h, err);
 	json_decref(o);

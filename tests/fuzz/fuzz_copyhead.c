@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	place = copyhead_place(&h, "/dir", true);
 	if (!place || strncmp(place, "/dir/", 5) != 0 ||
-	    strchr(place + 5, '/') || strcmp(place + 5, "..") == 0)
+	    strchr(place + 5, '/') || strcmp(place + 5, ".") == 0 ||
+	    strcmp(place + 5, "..") == 0)
 		abort(); /* it would go somewhere else */
 	free(place);
 	copyhead_done(&h);
