@@ -388,6 +388,15 @@ static int listener(char address[TCP_ADDRESS_MAX])
 	return fd;
 }
 
+/* The node before this one may have dialled again, and nobody took that. */
+static void forget_dials(int listening)
+{
+	int fd;
+
+	while ((fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
+}
+
 static int be_dialled(struct mesh_node *n, int fd)
 {
 	mesh_reach(n->mesh, 1);
@@ -439,6 +448,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dials = data[0] & 2;
 	memset(&it, 0, sizeof(it));
 	ep = (struct ucx_ep){ .fd = -1 };
+	forget_dials(fd);
 	n = mesh_node_begin(&conf);
 	it.fd = dials ? be_dialled(n, fd) : connect_to(n);
 	mesh_node_prove(it.fd, !dials, &it.seal);
