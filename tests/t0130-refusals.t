@@ -58,7 +58,7 @@ for option in cpu=nosuch machine=nosuch; do
 	refused 125 "QEMU was given --vm-$option" "what QEMU does not take, --vm-$option" \
 		-n1 --vm-image=tiny "--vm-$option" hostname
 done
-refused 125 'error: .*tiny.vm wants 128M of memory at the least' "less memory than the bundle wants" \
+refused 125 'error: .*tiny.vm wants 1[0-9][0-9]M of memory at the least' "less memory than the bundle wants" \
 	-n1 --vm-image=tiny --vm-mem=64M hostname
 
 # Every option with a value that does not parse, from both places.
