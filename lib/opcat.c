@@ -116,3 +116,19 @@ const struct op *opcat_find(const char *name)
 			return o;
 	return NULL;
 }
+
+bool opcat_takes(const struct op *op, const char *param)
+{
+	size_t len = strlen(param);
+
+	if (strcmp(op->params, "any") == 0)
+		return true;
+	for (const char *p = op->params; *p;) {
+		size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+		if (n && n == len && memcmp(p, param, n) == 0)
+			return true;
+		p += n ? n : 1;
+	}
+	return false;
+}

@@ -19,5 +19,7 @@ struct op {
 extern const struct op ops_table[]; /* by name; a NULL name ends it */
 
 const struct op *opcat_find(const char *name); /* NULL: none */
+/* Has @op a parameter of that name? ("any": all names.) */
+bool opcat_takes(const struct op *op, const char *param);
 
 #endif

@@ -13,6 +13,8 @@
 
 #include "cleanup.h"
 #include "localsock.h"
+#include "pump.h"
+#include "stream.h"
 
 #define DEAF_MS 1000 /* without descriptors to accept with */
 
@@ -31,7 +33,11 @@ struct client {
 	char *out; /* NULL: nothing */
 	size_t out_at, out_len;
 	struct ops_origin origin;
-	int fds[API_FDS]; /* that nobody has taken, the first first */
+	struct streams *streams;
+	bool hold;	   /* no lines are taken: it waits to become raw */
+	int raw;	   /* what the connection is to become; -1: nothing */
+	struct pump *pump; /* it has */
+	int fds[API_FDS];  /* that nobody has taken, the first first */
 	size_t n_fds;
 };
 
@@ -58,9 +64,14 @@ static void drop_fds(struct client *c)
 static void client_free(struct client *c)
 {
 	rpc_free(c->rpc);
+	streams_free(c->streams);
 	drop_fds(c);
 	loop_io_free(c->io);
-	close(c->fd);
+	pump_free(c->pump);
+	if (c->raw >= 0)
+		close(c->raw);
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -69,7 +80,8 @@ static void client_free(struct client *c)
 /* It has ended, and has all its answers. */
 static bool is_over(const struct client *c)
 {
-	return c->ended && !c->out && !rpc_open_calls(c->rpc);
+	return c->ended && !c->pump && c->raw < 0 && !c->out &&
+	       !rpc_open_calls(c->rpc);
 }
 
 static void sweep(struct api *a)
@@ -95,13 +107,34 @@ static void client_end(struct client *c)
 	loop_timer_set(c->api->timer, 0);
 }
 
+static void on_raw_over(void *arg)
+{
+	client_end(arg);
+}
+
+/* All lines are out; what has come behind the last one are bytes. */
+static void become_raw(struct client *c)
+{
+	loop_io_free(c->io);
+	c->io = NULL;
+	if (pump_new(c->api->loop, TAKE_FD(c->fd), TAKE_FD(c->raw), c->in,
+		     c->in_len, on_raw_over, c, &c->pump) < 0)
+		client_end(c);
+}
+
 static void watch(struct client *c)
 {
-	if (c->dead)
+	if (c->dead || c->pump)
 		return;
+	if (c->raw >= 0 && !c->out) {
+		become_raw(c);
+		return;
+	}
 	if (c->ended && !c->out) /* is_over() may be true in a moment */
 		loop_timer_set(c->api->timer, 0);
-	loop_io_set(c->io, c->out ? EPOLLOUT : c->ended ? 0 : EPOLLIN);
+	loop_io_set(c->io, c->out		 ? EPOLLOUT
+			   : c->ended || c->hold ? 0
+						 : EPOLLIN);
 }
 
 static void flush(struct client *c)
@@ -132,7 +165,7 @@ static int send_line(const char *text, size_t len, void *arg)
 	size_t left = c->out_len - c->out_at;
 	char *out;
 
-	if (c->dead)
+	if (c->dead || c->pump)
 		return 0;
 	if (len >= API_REPLY_MAX - left)
 		return -EMSGSIZE;
@@ -152,11 +185,11 @@ static int send_line(const char *text, size_t len, void *arg)
 	return 0;
 }
 
-int api_take_lines(struct rpc *rpc, char *data, size_t *len)
+int api_take_lines(struct rpc *rpc, char *data, size_t *len, const bool *hold)
 {
 	char *at = data, *end;
 
-	while ((end = memchr(at, '\n', *len))) {
+	while (!*hold && (end = memchr(at, '\n', *len))) {
 		size_t line = (size_t)(end - at);
 
 		if (line)
@@ -165,7 +198,7 @@ int api_take_lines(struct rpc *rpc, char *data, size_t *len)
 		*len -= line + 1;
 	}
 	memmove(data, at, *len);
-	return *len < API_LINE_MAX ? 0 : -EMSGSIZE;
+	return *hold || *len < API_LINE_MAX ? 0 : -EMSGSIZE;
 }
 
 static void keep_fd(struct client *c, int fd)
@@ -206,6 +239,24 @@ static ssize_t receive(struct client *c, void *data, size_t size)
 	return n;
 }
 
+struct streams *api_streams(struct client *c)
+{
+	return c->streams;
+}
+
+void api_hold(struct client *c)
+{
+	c->hold = true;
+}
+
+void api_go_raw(struct client *c, int fd)
+{
+	c->raw = fd;
+	if (fd < 0)
+		c->ended = true;
+	watch(c);
+}
+
 int api_take_fd(struct client *c)
 {
 	int fd = c->n_fds ? c->fds[0] : -ENOENT;
@@ -226,7 +277,7 @@ static void read_some(struct client *c)
 	} else if (n > 0) {
 		size_t before = c->in_len += (size_t)n;
 
-		if (api_take_lines(c->rpc, c->in, &c->in_len) < 0) {
+		if (api_take_lines(c->rpc, c->in, &c->in_len, &c->hold) < 0) {
 			rpc_refuse(c->rpc, RPC_E_TOOBIG,
 				   "a line of more than 64 KiB");
 			c->ended = true;
@@ -255,9 +306,6 @@ static void on_client(uint32_t events, void *arg)
 		read_some(c);
 }
 
-/* All are the ops'. */
-static const struct rpc_method no_methods[] = { { 0 } };
-
 /* Takes @fd, also on failure. */
 static struct client *client_new(struct api *a, int fd)
 {
@@ -268,15 +316,20 @@ static struct client *client_new(struct api *a, int fd)
 		return NULL;
 	c->api = a;
 	c->in = malloc(API_LINE_MAX);
-	c->rpc = rpc_new(no_methods, NULL, send_line, c);
+	c->raw = -1;
+	c->streams = streams_new(a->loop);
+	if (c->streams)
+		c->rpc = rpc_new(streams_methods, c->streams, send_line, c);
 	c->origin = (struct ops_origin){ a->ops, OPS_USER, c };
 	if (!c->in || !c->rpc ||
 	    loop_io_add(a->loop, fd, EPOLLIN, on_client, c, &c->io) < 0) {
 		free(c->in);
 		rpc_free(c->rpc);
+		streams_free(c->streams);
 		free(c);
 		return NULL;
 	}
+	streams_set_rpc(c->streams, c->rpc);
 	rpc_set_handler(c->rpc, ops_handle, &c->origin);
 	c->fd = TAKE_FD(own_fd);
 	return c;

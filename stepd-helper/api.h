@@ -21,6 +21,7 @@
 #include "loop.h"
 #include "ops.h"
 #include "rpc.h"
+#include "stream.h"
 
 #define API_PROTO     1
 #define API_LINE_MAX  (64 * 1024)	 /* of a request */
@@ -41,9 +42,18 @@ void api_free(struct api *a);
  * -ENOENT. */
 int api_take_fd(struct client *c);
 
+/* Its streams by notifications. */
+struct streams *api_streams(struct client *c);
+/* What follows the line that is being dealt with is no line any more. */
+void api_hold(struct client *c);
+/* Once what it was answered has gone out, the connection becomes the other end
+ * of socket @fd (taken), byte for byte, until that or the client has ended. -1:
+ * it will not; it ends. */
+void api_go_raw(struct client *c, int fd);
+
 /* What a client's bytes do to @rpc: each whole line of @data, from *len bytes,
- * is received, and what is left is moved to its front. -EMSGSIZE: what is left
- * is longer than a line may be. */
-int api_take_lines(struct rpc *rpc, char *data, size_t *len);
+ * is received, until *hold is set, and what is left is moved to its front.
+ * -EMSGSIZE: what is left is longer than a line may be. */
+int api_take_lines(struct rpc *rpc, char *data, size_t *len, const bool *hold);
 
 #endif

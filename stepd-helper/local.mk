@@ -22,6 +22,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
 	%D%/op_file.c %D%/op_file.h \
+	%D%/op_io.c %D%/op_io.h \
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_store.c %D%/op_store.h \
@@ -38,6 +39,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/plan.c %D%/plan.h \
 	%D%/port.c %D%/port.h \
 	%D%/procs.c %D%/procs.h \
+	%D%/pump.c %D%/pump.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
@@ -47,6 +49,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/start_error.c %D%/start_error.h \
 	%D%/start_params.c %D%/start_params.h \
+	%D%/stream.c %D%/stream.h \
 	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
@@ -81,6 +84,7 @@ UNIT_TESTS += \
 	%D%/test_qmp \
 	%D%/test_spec \
 	%D%/test_sshkey \
+	%D%/test_op_io \
 	%D%/test_summary \
 	%D%/test_wireup \
 	%D%/test_start_error \
@@ -135,6 +139,8 @@ UNIT_TESTS += \
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_wireup_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_op_io_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_op_io_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_summary_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_summary_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_sshkey_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

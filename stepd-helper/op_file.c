@@ -32,38 +32,6 @@ struct op_file {
 
 /* -- parameters ------------------------------------------------------------ */
 
-/* Is @key a word of "path, [follow]"? */
-static bool is_word_of(const char *key, const char *words)
-{
-	size_t len = strlen(key);
-
-	for (const char *p = words; *p;) {
-		size_t n = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789_");
-
-		if (n == len && memcmp(p, key, n) == 0)
-			return true;
-		p += n ? n : 1;
-	}
-	return false;
-}
-
-/* A wrong name is no silent default. False: @call is answered. */
-static bool know(struct rpc_call *call, const char *method,
-		 const json_t *params)
-{
-	const struct op *op = opcat_find(method);
-	const char *key;
-	json_t *value;
-
-	json_object_foreach ((json_t *)(uintptr_t)params, key, value)
-		if (!op || !is_word_of(key, op->params)) {
-			rpc_failf(call, RPC_INVALID_PARAMS,
-				  "unknown parameter '%.80s'", key);
-			return false;
-		}
-	return true;
-}
-
 /* For the agent: a new reference, or NULL without memory. */
 static json_t *agent_params(const struct op_file *o, const json_t *params)
 {
@@ -174,8 +142,6 @@ static void copy(struct op_file *o, struct rpc_call *call, const char *method,
 	struct errmsg err;
 	int fd;
 
-	if (!know(call, method, params))
-		return;
 	fd = take_data(call, params, &err);
 	if (fd < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
@@ -210,8 +176,6 @@ static void pass(struct op_file *o, struct rpc_call *call, const char *method,
 {
 	json_t *p;
 
-	if (!know(call, method, params))
-		return;
 	p = agent_params(o, params);
 	if (p)
 		op_agent_ask(o->conf.machine, call, method, p);

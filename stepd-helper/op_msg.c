@@ -117,8 +117,6 @@ static void drop(struct queue_msg *msg)
 
 static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "queue", "data", "reply_to",
-					     "ref",   "wait", NULL };
 	static const char *const waits[] = { "queued", "taken", "none", NULL };
 	struct op_msg *m = arg;
 	struct queue_msg msg = { .from = ops_rank(call, m->task->rank) };
@@ -127,8 +125,6 @@ static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 	struct queue *q;
 	int wait = 0, r;
 
-	if (!ops_know(call, params, names))
-		return;
 	r = take_texts(params, &msg, &err);
 	if (r == 0)
 		r = param_word(params, "wait", waits, &wait, &err);
@@ -157,16 +153,12 @@ static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 static void take(struct op_msg *m, struct rpc_call *call, const json_t *params,
 		 bool peek)
 {
-	static const char *const names[] = { "queue", "count", "wait_ms",
-					     "from",  "ref",   NULL };
 	struct queue_want want = { .from = -1, .peek = peek };
 	int64_t count = 1;
 	struct errmsg err;
 	struct queue *q;
 	int r;
 
-	if (!ops_know(call, params, names))
-		return;
 	r = param_int(params, "count", 1, QUEUE_DEPTH_MAX, &count, &err);
 	if (r == 0)
 		r = param_int(params, "wait_ms", -1, INT32_MAX, &want.wait_ms,
@@ -202,8 +194,6 @@ static void msg_peek(struct rpc_call *call, const json_t *params, void *arg)
 
 static void queue_open(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "queue", "depth", "bytes",
-					     "policy", NULL };
 	struct op_msg *m = arg;
 	_cleanup_free_ char *name = NULL;
 	int64_t depth = QUEUE_DEPTH, bytes = QUEUE_BYTES;
@@ -212,8 +202,6 @@ static void queue_open(struct rpc_call *call, const json_t *params, void *arg)
 	struct queue *q;
 	int policy = QUEUE_REJECT, r;
 
-	if (!ops_know(call, params, names))
-		return;
 	r = take_name(params, &name, &err);
 	if (r == 0)
 		r = param_int(params, "depth", 1, QUEUE_DEPTH_MAX, &depth,
@@ -238,14 +226,10 @@ static void queue_open(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_result(call, queue_stat(q));
 }
 
-static const char *const only_queue[] = { "queue", NULL };
-
 static void queue_stat_op(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
-	struct queue *q = ops_know(call, params, only_queue)
-				  ? get(arg, call, params, false)
-				  : NULL;
+	struct queue *q = get(arg, call, params, false);
 
 	if (q)
 		rpc_result(call, queue_stat(q));
@@ -253,14 +237,9 @@ static void queue_stat_op(struct rpc_call *call, const json_t *params,
 
 static void queue_list(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const none[] = { NULL };
 	struct op_msg *m = arg;
 	json_t *all = json_array();
 
-	if (!ops_know(call, params, none)) {
-		json_decref(all);
-		return;
-	}
 	for (const struct queue *q = m->queues; q; q = queue_next(q))
 		json_array_append_new(all, queue_stat(q));
 	rpc_result(call, all);
@@ -269,9 +248,7 @@ static void queue_list(struct rpc_call *call, const json_t *params, void *arg)
 static void queue_clear_op(struct rpc_call *call, const json_t *params,
 			   void *arg)
 {
-	struct queue *q = ops_know(call, params, only_queue)
-				  ? get(arg, call, params, false)
-				  : NULL;
+	struct queue *q = get(arg, call, params, false);
 
 	if (q)
 		rpc_result(call, json_pack("{s:I}", "messages",
@@ -281,13 +258,10 @@ static void queue_clear_op(struct rpc_call *call, const json_t *params,
 static void queue_freeze_op(struct rpc_call *call, const json_t *params,
 			    void *arg)
 {
-	static const char *const names[] = { "queue", "frozen", NULL };
 	bool frozen = true;
 	struct errmsg err;
 	struct queue *q;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_bool(params, "frozen", &frozen, &err) < 0) {
 		bad(call, &err);
 		return;

@@ -9,9 +9,9 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "api.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_io.h"
 #include "param.h"
 #include "start_params.h"
 
@@ -28,6 +28,7 @@ struct wait {
 	bool is_run; /* proc.run: it is released then, and ended in time */
 	bool expired;
 	int64_t timeout_ms; /* < 0: none */
+	struct op_io io;    /* of proc.start's streams */
 };
 
 struct op_proc {
@@ -46,6 +47,7 @@ static struct wait *wait_new(struct op_proc *o, struct rpc_call *call)
 	w->owner = o;
 	w->call = call;
 	w->timeout_ms = -1;
+	w->io = OP_IO_NONE;
 	LIST_INSERT_HEAD(&o->waits, w, next);
 	return w;
 }
@@ -222,46 +224,20 @@ static int parse_start(const struct service_conf *c, const json_t *params,
 	return r;
 }
 
-/* The user's own descriptors, which came with the request. */
-static int take_streams(struct start *s, struct rpc_call *call,
-			struct proc_spec *spec, struct errmsg *err)
+static int fill_spec(struct start *s, struct wait *w, const json_t *params,
+		     struct proc_spec *spec, struct errmsg *err)
 {
-	const struct ops_origin *from = rpc_call_origin(call);
+	const bool wanted[] = { s->sink[0] == SINK_STREAM,
+				s->sink[1] == SINK_STREAM,
+				s->sink[2] == SINK_STREAM };
 
-	for (int i = 0; i < 3; i++) {
-		if (s->sink[i] != SINK_STREAM)
-			continue;
-		spec->fd[i] =
-			from && from->client ? api_take_fd(from->client) : -1;
-		if (spec->fd[i] < 0)
-			return errmsg_say(
-				err, -EINVAL,
-				"io: fd: a descriptor for each stream has to come with the request");
-	}
-	return 0;
-}
-
-static int fill_spec(struct start *s, struct rpc_call *call,
-		     const json_t *params, struct proc_spec *spec,
-		     struct errmsg *err)
-{
-	static const char *const words[] = { "fd", NULL };
-	bool streams = s->sink[0] == SINK_STREAM || s->sink[1] == SINK_STREAM ||
-		       s->sink[2] == SINK_STREAM;
-	int io = -1, r = param_word(params, "io", words, &io, err);
-
-	if (r < 0)
-		return r;
-	if (streams && io < 0)
-		return errmsg_say(err, -EINVAL,
-				  "io has to say how streams are carried: fd");
 	spec->params = json_incref(s->params);
 	spec->pty = s->pty;
 	spec->keep = s->sink[1] == SINK_KEEP || s->sink[2] == SINK_KEEP
 			     ? (size_t)s->keep
 			     : 0;
 	spec->label = s->label;
-	return take_streams(s, call, spec, err);
+	return op_io_open(&w->io, w->call, params, wanted, spec->fd, err);
 }
 
 static void spec_drop(struct proc_spec *spec)
@@ -279,12 +255,13 @@ static void on_started(struct proc *p, const struct rpc_reply *reply, void *arg)
 	struct wait *w = arg;
 
 	if (!reply->result) {
+		op_io_drop(&w->io, w->call);
 		rpc_pass_on(w->call, reply);
 		wait_free(w);
 	} else if (w->is_run) {
 		wait_for(w, p);
 	} else {
-		rpc_result(w->call, proc_json(p, false));
+		op_io_answer(&w->io, w->call, proc_json(p, false));
 		wait_free(w);
 	}
 }
@@ -332,18 +309,20 @@ static int begin(struct op_proc *o, struct rpc_call *call, const json_t *params,
 		r = param_int(params, "timeout_ms", 0, TIMEOUT_MAX_MS,
 			      &w->timeout_ms, err);
 	if (r == 0)
-		r = fill_spec(&s, call, params, &spec, err);
+		r = fill_spec(&s, w, params, &spec, err);
 	if (r == 0 && is_run)
 		r = open_input(params, &spec.fd[0], err);
 	if (r == 0) {
 		r = procs_start(guest_procs(g), &spec, NULL);
 		if (r < 0) {
+			op_io_drop(&w->io, call);
 			op_agent_failed(call, r);
 			wait_free(w);
 			return 0;
 		}
 	}
 	if (r < 0) {
+		op_io_drop(&w->io, call);
 		spec_drop(&spec);
 		wait_free(w);
 	}
@@ -362,25 +341,14 @@ static void begin_or_fail(struct op_proc *o, struct rpc_call *call,
 
 static void proc_start(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "argv",  "shell",	   "cwd",
-					     "env",   "env_clear", "user",
-					     "stdin", "stdout",	   "stderr",
-					     "pty",   "io",	   "max_output",
-					     "label", NULL };
 
-	if (ops_know(call, params, names))
-		begin_or_fail(arg, call, params, false);
+	begin_or_fail(arg, call, params, false);
 }
 
 static void proc_run(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = {
-		"argv", "shell", "cwd",	       "env",	     "env_clear",
-		"user", "input", "max_output", "timeout_ms", NULL
-	};
 
-	if (ops_know(call, params, names))
-		begin_or_fail(arg, call, params, true);
+	begin_or_fail(arg, call, params, true);
 }
 
 /* -- the others ------------------------------------------------------------ */
@@ -415,16 +383,12 @@ static struct proc *find(const struct op_proc *o, struct rpc_call *call,
 
 static void proc_wait_op(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "proc", "output", "timeout_ms",
-					     NULL };
 	int64_t timeout_ms = -1;
 	struct errmsg err;
 	bool output = false;
 	struct proc *p;
 	struct wait *w;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_bool(params, "output", &output, &err) < 0 ||
 	    param_int(params, "timeout_ms", 0, TIMEOUT_MAX_MS, &timeout_ms,
 		      &err) < 0) {
@@ -464,14 +428,11 @@ static void on_usage(const struct rpc_reply *reply, void *arg)
 
 static void proc_stat(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "proc", "output", NULL };
 	struct stat_call *s;
 	bool output = false;
 	struct errmsg err;
 	struct proc *p;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_bool(params, "output", &output, &err) < 0) {
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 		return;
@@ -493,12 +454,9 @@ static void proc_stat(struct rpc_call *call, const json_t *params, void *arg)
 
 static void proc_list(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { NULL };
 	struct procs *ps = all_procs(arg);
 	json_t *list;
 
-	if (!ops_know(call, params, names))
-		return;
 	list = json_array();
 	for (struct proc *p = ps ? procs_first(ps) : NULL; p; p = proc_next(p))
 		json_array_append_new(list, proc_json(p, false));
@@ -508,15 +466,12 @@ static void proc_list(struct rpc_call *call, const json_t *params, void *arg)
 static void proc_signal_op(struct rpc_call *call, const json_t *params,
 			   void *arg)
 {
-	static const char *const names[] = { "proc", "signal", "group", NULL };
 	json_t *signal = json_object_get(params, "signal");
 	bool group = true;
 	struct errmsg err;
 	struct proc *p;
 	int r;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_bool(params, "group", &group, &err) < 0 || !signal) {
 		rpc_fail(call, RPC_INVALID_PARAMS,
 			 signal ? err.text : "signal: missing");
@@ -533,14 +488,11 @@ static void proc_signal_op(struct rpc_call *call, const json_t *params,
 static void proc_resize_op(struct rpc_call *call, const json_t *params,
 			   void *arg)
 {
-	static const char *const names[] = { "proc", "rows", "cols", NULL };
 	int64_t rows = 24, cols = 80;
 	struct errmsg err;
 	struct proc *p;
 	int r;
 
-	if (!ops_know(call, params, names))
-		return;
 	r = param_int(params, "rows", 0, UINT16_MAX, &rows, &err);
 	if (r == 0)
 		r = param_int(params, "cols", 0, UINT16_MAX, &cols, &err);
@@ -558,54 +510,51 @@ static void proc_resize_op(struct rpc_call *call, const json_t *params,
 
 static void proc_attach(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "proc", "which", "io", NULL };
 	static const char *const streams[] = { "stdout", "stderr", NULL };
-	static const char *const ios[] = { "fd", NULL };
-	const struct ops_origin *from = rpc_call_origin(call);
-	int which = 0, io = 0, fd, r;
+	struct op_io io = OP_IO_NONE;
+	bool wanted[OP_STREAMS] = { false };
+	int which = 0, fd[OP_STREAMS], r;
 	struct errmsg err;
 	struct keep *k;
 	struct proc *p;
 
-	if (!ops_know(call, params, names))
-		return;
-	r = param_word(params, "which", streams, &which, &err);
-	if (r == 0)
-		r = param_word(params, "io", ios, &io, &err);
-	if (r < 0) {
+	if (param_word(params, "which", streams, &which, &err) < 0) {
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 		return;
 	}
 	p = find(arg, call, params);
 	if (!p)
 		return;
-	k = proc_kept(p, which + 1);
-	if (!k) {
-		rpc_fail(call, RPC_E_NOENT, "that output is not kept");
+	k = proc_kept(p, ++which);
+	if (!k || keep_is_attached(k)) {
+		rpc_fail(call, k ? RPC_E_BUSY : RPC_E_NOENT,
+			 k ? "another one is attached to it"
+			   : "that output is not kept");
 		return;
 	}
-	fd = from && from->client ? api_take_fd(from->client) : -1;
-	r = fd < 0 ? -EINVAL : keep_attach(k, fd);
-	if (r == -EINVAL)
-		rpc_fail(call, RPC_INVALID_PARAMS,
-			 "a descriptor has to come with the request");
-	else if (r == -EBUSY)
-		rpc_fail(call, RPC_E_BUSY, "another one is attached to it");
-	else if (r < 0)
-		op_agent_failed(call, r);
-	else
-		rpc_result(call, json_pack("{s:I}", "dropped",
-					   (json_int_t)keep_dropped(k)));
+	wanted[which] = true;
+	r = op_io_open(&io, call, params, wanted, fd, &err);
+	if (r == 0) {
+		r = keep_attach(k, TAKE_FD(fd[which]));
+		errmsg_set(&err, r, "its output");
+	}
+	if (r < 0) {
+		op_io_drop(&io, call);
+		if (fd[which] >= 0)
+			close(fd[which]);
+		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
+		return;
+	}
+	op_io_answer(
+		&io, call,
+		json_pack("{s:I}", "dropped", (json_int_t)keep_dropped(k)));
 }
 
 static void proc_release_op(struct rpc_call *call, const json_t *params,
 			    void *arg)
 {
-	static const char *const names[] = { "proc", NULL };
 	struct proc *p;
 
-	if (!ops_know(call, params, names))
-		return;
 	p = find(arg, call, params);
 	if (!p)
 		return;

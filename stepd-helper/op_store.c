@@ -90,14 +90,11 @@ static struct value *add(struct store *st, const char *key)
 
 /* The store that is meant. NULL: @call is answered, or is another's now. */
 static struct store *which(struct op_store *s, struct rpc_call *call,
-			   const char *method, const json_t *params,
-			   const char *const *names)
+			   const char *method, const json_t *params)
 {
 	struct errmsg err;
 	int scope = STEP;
 
-	if (!ops_know(call, params, names))
-		return NULL;
 	if (param_word(params, "scope", scopes, &scope, &err) < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 	else if (scope == TASK && ops_is_guest(call))
@@ -131,11 +128,10 @@ static struct value *which_value(struct op_store *s, struct rpc_call *call,
 				 const char *method, const json_t *params,
 				 struct store **st)
 {
-	static const char *const names[] = { "key", "scope", NULL };
 	_cleanup_free_ char *key = NULL;
 	struct value *v;
 
-	*st = which(s, call, method, params, names);
+	*st = which(s, call, method, params);
 	if (!*st || !has_key(call, params, &key))
 		return NULL;
 	v = find(*st, key);
@@ -214,10 +210,8 @@ static void put(struct op_store *s, struct rpc_call *call, struct store *st,
 
 static void store_put(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "key", "value",  "scope",
-					     "if",  "ttl_ms", NULL };
 	_cleanup_free_ char *key = NULL;
-	struct store *st = which(arg, call, "store.put", params, names);
+	struct store *st = which(arg, call, "store.put", params);
 
 	if (!st || !has_key(call, params, &key))
 		return;
@@ -266,8 +260,7 @@ static void store_drop(struct rpc_call *call, const json_t *params, void *arg)
 
 static void store_list(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "pattern", "scope", NULL };
-	struct store *st = which(arg, call, "store.list", params, names);
+	struct store *st = which(arg, call, "store.list", params);
 	_cleanup_free_ char *pattern = NULL;
 	struct errmsg err;
 	struct value *v;
@@ -288,8 +281,7 @@ static void store_list(struct rpc_call *call, const json_t *params, void *arg)
 
 static void store_state(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "scope", NULL };
-	struct store *st = which(arg, call, "store.state", params, names);
+	struct store *st = which(arg, call, "store.state", params);
 
 	if (st)
 		rpc_result(call, json_pack("{s:I, s:I, s:I, s:I}", "keys",

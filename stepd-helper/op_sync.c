@@ -216,8 +216,6 @@ static int take_params(const struct op_sync *s, const json_t *params,
 static void meet(struct op_sync *s, struct rpc_call *call, const json_t *params,
 		 uint32_t who, bool passed_on)
 {
-	static const char *const names[] = { "name", "ranks", "timeout_ms",
-					     NULL };
 	int64_t timeout_ms = OP_SYNC_TIMEOUT_MS;
 	_cleanup_free_ char *name = NULL;
 	struct rankset ranks = { 0 };
@@ -225,8 +223,6 @@ static void meet(struct op_sync *s, struct rpc_call *call, const json_t *params,
 	uint32_t home;
 	json_t *copy;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (take_params(s, params, &name, &ranks, &timeout_ms, &err) < 0) {
 		rankset_done(&ranks);
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);

@@ -240,13 +240,6 @@ static void ask_qemu(struct op_vm *v, struct rpc_call *call,
 	call_free(c);
 }
 
-static bool no_params(struct rpc_call *call, const json_t *params)
-{
-	static const char *const none[] = { NULL };
-
-	return ops_know(call, params, none);
-}
-
 /* -- vm.* ------------------------------------------------------------------ */
 
 static json_t *qemu_state(struct op_vm *v, const json_t *reply)
@@ -261,8 +254,6 @@ static void vm_state(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_vm *v = arg;
 
-	if (!no_params(call, params))
-		return;
 	if (machine_runs(v->conf.machine))
 		ask_qemu(v, call, "query-status", NULL, qemu_state);
 	else
@@ -271,16 +262,13 @@ static void vm_state(struct rpc_call *call, const json_t *params, void *arg)
 
 static void vm_pause(struct rpc_call *call, const json_t *params, void *arg)
 {
-	if (no_params(call, params))
-		ask_qemu(arg, call, "stop", NULL, NULL);
+	ask_qemu(arg, call, "stop", NULL, NULL);
 }
 
 static void vm_resume(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_vm *v = arg;
 
-	if (!no_params(call, params))
-		return;
 	if (machine_runs(v->conf.machine) &&
 	    !machine_is_paused(v->conf.machine))
 		rpc_result(call, state_json(v));
@@ -290,8 +278,7 @@ static void vm_resume(struct rpc_call *call, const json_t *params, void *arg)
 
 static void vm_reset(struct rpc_call *call, const json_t *params, void *arg)
 {
-	if (no_params(call, params))
-		ask_qemu(arg, call, "system_reset", NULL, NULL);
+	ask_qemu(arg, call, "system_reset", NULL, NULL);
 }
 
 static void vm_poweroff(struct rpc_call *call, const json_t *params, void *arg)
@@ -299,7 +286,7 @@ static void vm_poweroff(struct rpc_call *call, const json_t *params, void *arg)
 	struct op_vm *v = arg;
 	struct vm_call *c;
 
-	if (!no_params(call, params) || !has_machine(v, call))
+	if (!has_machine(v, call))
 		return;
 	c = call_new(v, call, WANT_EXIT, OP_VM_QUIT_MS);
 	if (!c)
@@ -311,7 +298,6 @@ static void vm_poweroff(struct rpc_call *call, const json_t *params, void *arg)
 
 static void vm_shutdown(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "mode", "timeout_ms", NULL };
 	static const char *const modes[] = { "auto", "agent", "acpi", NULL };
 	struct op_vm *v = arg;
 	int64_t timeout_ms = OP_VM_SHUTDOWN_MS;
@@ -320,8 +306,6 @@ static void vm_shutdown(struct rpc_call *call, const json_t *params, void *arg)
 	struct vm_call *c;
 	int mode = 0;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_word(params, "mode", modes, &mode, &err) < 0 ||
 	    param_int(params, "timeout_ms", 0, 86400000, &timeout_ms, &err) <
 		    0) {
@@ -349,12 +333,9 @@ static void vm_shutdown(struct rpc_call *call, const json_t *params, void *arg)
 static void vm_screendump(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
-	static const char *const names[] = { "path", NULL };
 	_cleanup_free_ char *path = NULL;
 	struct errmsg err;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_text(params, "path", &path, &err) < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 	else if (!path || *path != '/')
@@ -372,14 +353,11 @@ static json_t *as_it_is(struct op_vm *v, const json_t *reply)
 
 static void vm_qmp(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "command", "arguments", NULL };
 	const char *command =
 		json_string_value(json_object_get(params, "command"));
 	json_t *args = json_object_get(params, "arguments");
 	struct op_vm *v = arg;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (!v->conf.task->allow_qmp)
 		rpc_fail(
 			call, RPC_E_PERM,
@@ -439,13 +417,11 @@ static json_t *stats_json(struct op_vm *v, const json_t *reply)
 
 static void vm_stats(struct rpc_call *call, const json_t *params, void *arg)
 {
-	if (no_params(call, params))
-		ask_qemu(arg, call, "query-blockstats", NULL, stats_json);
+	ask_qemu(arg, call, "query-blockstats", NULL, stats_json);
 }
 
 static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "phase", "timeout_ms", NULL };
 	static const char *const phases[] = { "qemu", "agent", "exit", NULL };
 	static const enum want wants[] = { WANT_RUNS, WANT_AGENT, WANT_EXIT };
 	int64_t timeout_ms = 300000;
@@ -453,8 +429,6 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 	struct errmsg err;
 	int phase = -1;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_word(params, "phase", phases, &phase, &err) < 0 ||
 	    param_int(params, "timeout_ms", 0, 86400000, &timeout_ms, &err) < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
@@ -476,8 +450,6 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	const struct guest *g = machine_guest(v->conf.machine);
 	json_t *o, *procs;
 
-	if (!no_params(call, params))
-		return;
 	o = state_json(v);
 	procs = json_array();
 	for (struct proc *p = g ? procs_first(guest_procs(g)) : NULL; p;
@@ -510,8 +482,6 @@ static void task_features(struct rpc_call *call, const json_t *params,
 	const struct guest *g = machine_guest(v->conf.machine);
 	json_t *ops = json_array(), *o;
 
-	if (!no_params(call, params))
-		return;
 	for (const struct op *op = ops_table; op->name; op++)
 		json_array_append_new(ops, json_string(op->name));
 	o = json_pack("{s:s, s:o, s:i}", "version", PACKAGE_VERSION, "ops", ops,

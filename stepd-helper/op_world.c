@@ -28,8 +28,6 @@ struct ping {
 	struct loop_timer *timer;
 };
 
-static const char *const no_params[] = { NULL };
-
 /* -- what follows from a rank ---------------------------------------------- */
 
 /* Rank, name and addresses. */
@@ -76,8 +74,6 @@ static void world_get(struct rpc_call *call, const json_t *params, void *arg)
 	const struct task *t = w->conf.task;
 	json_t *tasks;
 
-	if (!ops_know(call, params, no_params))
-		return;
 	tasks = json_array();
 	for (uint32_t r = 0; r < t->ranks; r++)
 		json_array_append_new(tasks, place(w, r));
@@ -94,8 +90,6 @@ static void world_hosts(struct rpc_call *call, const json_t *params, void *arg)
 	_cleanup_free_ char *text = NULL;
 	int r;
 
-	if (!ops_know(call, params, no_params))
-		return;
 	if (w->conf.spec->net == NET_NONE) {
 		rpc_fail(call, RPC_E_NOTSUP, "--vm-net=none: no addresses");
 		return;
@@ -175,13 +169,10 @@ static void ping_agent(struct op_world *w, struct rpc_call *call)
 
 static void task_ping(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "path", NULL };
 	static const char *const paths[] = { "helper", "agent", NULL };
 	struct errmsg err;
 	int path = 0;
 
-	if (!ops_know(call, params, names))
-		return;
 	if (param_word(params, "path", paths, &path, &err) < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 	else if (path == 0)
@@ -261,15 +252,12 @@ static void on_list(uint32_t rank, const struct rpc_reply *reply, void *arg)
 
 static void task_list(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const names[] = { "state", NULL };
 	struct op_world *w = arg;
 	struct rank_range range = { 0, w->conf.task->ranks - 1 };
 	const struct rankset all = { &range, 1 };
 	struct errmsg err;
 	struct list *l;
 
-	if (!ops_know(call, params, names))
-		return;
 	l = calloc(1, sizeof(*l));
 	if (!l) {
 		rpc_fail(call, RPC_INTERNAL, "out of memory");

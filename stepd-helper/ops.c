@@ -59,6 +59,22 @@ int ops_add(struct ops *o, const struct rpc_method *methods, void *arg)
 	return 0;
 }
 
+/* A wrong name is no silent default. False: @call is answered. */
+static bool knows(const struct op *op, struct rpc_call *call,
+		  const json_t *params)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value)
+		if (op && !opcat_takes(op, key)) {
+			rpc_failf(call, RPC_INVALID_PARAMS,
+				  "unknown parameter '%.80s'", key);
+			return false;
+		}
+	return true;
+}
+
 void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 		void *origin)
 {
@@ -76,8 +92,10 @@ void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
 	else if (!from->ops->router ||
 		 !from->ops->router(call, method, params,
-				    from->ops->router_arg))
-		m->fn(call, params, arg);
+				    from->ops->router_arg)) {
+		if (knows(op, call, params))
+			m->fn(call, params, arg);
+	}
 }
 
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg)
@@ -90,8 +108,10 @@ void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,
 		   const json_t *params)
 {
 	void *arg = NULL;
+	const struct rpc_method *m = find(o, method, &arg);
 
-	find(o, method, &arg)->fn(call, params, arg);
+	if (knows(opcat_find(method), call, params))
+		m->fn(call, params, arg);
 }
 
 uint32_t ops_rank(const struct rpc_call *call, uint32_t self)
@@ -106,24 +126,4 @@ bool ops_is_guest(const struct rpc_call *call)
 	const struct ops_origin *from = rpc_call_origin(call);
 
 	return from && from->who == OPS_GUEST;
-}
-
-bool ops_know(struct rpc_call *call, const json_t *params,
-	      const char *const *names)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
-		const char *const *n = names;
-
-		while (*n && strcmp(*n, key) != 0)
-			n++;
-		if (!*n) {
-			rpc_failf(call, RPC_INVALID_PARAMS,
-				  "unknown parameter '%.80s'", key);
-			return false;
-		}
-	}
-	return true;
 }

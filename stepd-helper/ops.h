@@ -2,7 +2,8 @@
  *
  * Each module adds a table of methods; who asks (a program of the user's, the
  * guest, another task) comes here through its rpc's handler, ops_handle(). Each
- * method is a row of lib/opcat.h, which says whether a guest may ask for it.
+ * method is a row of lib/opcat.h, which says whether a guest may ask for it,
+ * and what it takes: a parameter that is not there is refused.
  *
  * Owns:   the list of tables. Borrows the tables and their args.
  */
@@ -54,10 +55,5 @@ bool ops_is_guest(const struct rpc_call *call);
 /* A rpc_handler_fn; @origin is a struct ops_origin. */
 void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 		void *origin);
-
-/* Refuse what is in @params and not in @names (NULL at the end), so that a
- * wrong name is no silent default. False: @call is answered. */
-bool ops_know(struct rpc_call *call, const json_t *params,
-	      const char *const *names);
 
 #endif

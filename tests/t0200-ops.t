@@ -3,7 +3,7 @@
 # and from nodes, and by the tasks' sockets.
 . "$(dirname "$0")/vm.sh"
 
-need jq socat script
+need jq socat script python3
 vm_cluster 2
 conf "beacon_interval = 1"
 vmstep=$build/inst/bin/vmstep
@@ -19,14 +19,14 @@ on_node() # NODE CMD...: as the user
 	(cd "$tmp/home" && mc vm node "$node" setpriv --reuid="$test_user" \
 		--regid="$test_user" --init-groups env PATH="$PATH" "$@")
 }
+sock() { echo "$runtime/$(id -u "$test_user")/1.0/task.$1.sock"; }
 # RANK METHOD [PARAMS]: the answer of its socket
 ask()
 {
 	local node=n1
 	(($1 >= 2)) && node=n2
 	echo '{"jsonrpc":"2.0","id":1,"method":"'"$2"'","params":'"${3-"{}"}"'}' |
-		on_node $node socat -t60 - \
-			"UNIX-CONNECT:$runtime/$(id -u "$test_user")/1.0/task.$1.sock" |
+		on_node $node socat -t60 - "UNIX-CONNECT:$(sock "$1")" |
 		jq -c 'select(.id == 1)'
 }
 soon() # NAME SECONDS-MOST FROM
@@ -120,6 +120,60 @@ is "... so does a third" "$(ask 1 proc.stat "{\"proc\":$proc}" | jq -c .result.e
 is "... until it is released" \
 	"$(ask 1 proc.release "{\"proc\":$proc}" | jq -c .result; ask 1 proc.stat "{\"proc\":$proc}" | jq .error.code)" \
 	$'{}\n10'
+start='{"jsonrpc":"2.0","id":1,"method":"proc.start","params":'
+{ echo "$start"'{"argv":["sort"],"stdin":"stream","stdout":"stream","io":"raw"}}'; cat; } \
+	>raw.in < <(seq 100000)
+on_node n1 socat -t60 - "UNIX-CONNECT:$(sock 1)" <raw.in | tail -n +3 | sha256sum >raw.sum
+is "raw: the connection becomes the stream, through socat" "$(<raw.sum)" \
+	"$(seq 100000 | LC_ALL=C sort | sha256sum)"
+cat >events.py <<'END'
+import base64, json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+f, to = s.makefile("r"), s.makefile("w") # one for both would forget lines
+def say(method, params, **more):
+    print(json.dumps({"jsonrpc": "2.0", "method": method, "params": params, **more}),
+          file=to, flush=True)
+say("proc.start", {"shell": "cat; echo done >&2", "stdin": "stream", "stdout": "stream",
+                   "stderr": "stream", "io": "events"}, id=1)
+todo, got, err, credit, seq, ends, ids = b"x" * 3000000 + b"end", b"", b"", 0, 0, 0, None
+while ends < 2:
+    m = json.loads(f.readline())
+    p = m.get("params", {})
+    if m.get("id") == 1:
+        ids = m["result"]["streams"]
+    elif m["method"] == "stream.credit":
+        credit += p["bytes"]
+    elif m["method"] == "stream.data":
+        data = p["data"]
+        data = base64.b64decode(data["b64"]) if isinstance(data, dict) else data.encode()
+        say("stream.credit", {"stream": p["stream"], "bytes": len(data)})
+        if p["stream"] == ids["stdout"]:
+            assert p["seq"] == seq, (p["seq"], seq)
+            seq += 1
+            got += data
+        else:
+            err += data
+    elif m["method"] == "stream.eof":
+        ends += 1
+    while ids and credit and todo:
+        piece = todo[:min(credit, 16384)]
+        todo = todo[len(piece):]
+        credit -= len(piece)
+        say("stream.data", {"stream": ids["stdin"], "data": piece.decode()})
+        if not todo:
+            say("stream.eof", {"stream": ids["stdin"]})
+assert got == b"x" * 3000000 + b"end", len(got)
+assert err == b"done\n", err
+say("stream.data", {"stream": ids["stdin"], "data": "late"}, id=2)
+while True:
+    m = json.loads(f.readline())
+    if m.get("id") == 2:
+        break
+print(m["error"]["data"]["name"])
+END
+is "events: streams as notifications, with credit, both ways" \
+	"$(on_node n1 timeout 60 python3 "$PWD/events.py" "$(sock 0)" 2>&1)" E_GONE
 proc=$(ask 1 proc.start '{"shell":"while :; do :; done"}' | jq .result.proc)
 used() { (($(ask 1 proc.stat "{\"proc\":$proc}" | jq '.result.usage.utime_us') > ${1-0})); }
 ok "proc.stat: what it uses, while it runs" wait_for 20 used 50000

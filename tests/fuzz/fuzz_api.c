@@ -43,6 +43,7 @@ static void net_peers(struct rpc_call *call, const json_t *params, void *arg)
 static void take(struct rpc *r, char *buf, size_t *len, const uint8_t *data,
 		 size_t size)
 {
+	static const bool no_hold = false;
 	while (size) {
 		size_t n = API_LINE_MAX - *len;
 
@@ -52,7 +53,7 @@ static void take(struct rpc *r, char *buf, size_t *len, const uint8_t *data,
 		*len += n;
 		data += n;
 		size -= n;
-		if (api_take_lines(r, buf, len) < 0)
+		if (api_take_lines(r, buf, len, &no_hold) < 0)
 			return; /* the connection ends */
 		if (memchr(buf, '\n', *len))
 			abort();
