@@ -14,6 +14,8 @@ static struct {
 	char tag[128];
 	int fd, file_fd;
 	enum log_level level, file_level;
+	log_sink_fn sink; /* NULL: none */
+	void *sink_arg;
 } logger = { .fd = STDERR_FILENO, .file_fd = -1, .level = LOG_LEVEL_INFO };
 
 void log_setup(const char *tag, int fd, enum log_level level)
@@ -27,6 +29,21 @@ void log_to_file(int fd, enum log_level level)
 {
 	logger.file_fd = fd;
 	logger.file_level = level;
+}
+
+void log_to_sink(log_sink_fn fn, void *arg)
+{
+	logger.sink = fn;
+	logger.sink_arg = arg;
+}
+
+static void tell_sink(enum log_level level, const char *words)
+{
+	log_sink_fn fn = logger.sink;
+
+	logger.sink = NULL;
+	fn(level, words, logger.sink_arg);
+	logger.sink = fn;
 }
 
 /* One write a line, so that lines of several tasks do not mix. */
@@ -64,11 +81,11 @@ void log_at(enum log_level level, const char *fmt, ...)
 	struct timespec ts;
 	va_list ap;
 	int stamp, n;
-	size_t len;
+	size_t len, words;
 
 	bool to_file = logger.file_fd >= 0 && level <= logger.file_level;
 
-	if (level > logger.level && !to_file)
+	if (level > logger.level && !to_file && !logger.sink)
 		return;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	stamp = snprintf(line, sizeof(line), "%lld.%03ld ",
@@ -79,9 +96,12 @@ void log_at(enum log_level level, const char *fmt, ...)
 	len = (size_t)(stamp + n);
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;
+	words = len;
 	va_start(ap, fmt);
 	len += put_words(line + len, sizeof(line) - 1 - len, fmt, ap);
 	va_end(ap);
+	if (logger.sink)
+		tell_sink(level, line + words);
 	line[len++] = '\n';
 	if (level <= logger.level)
 		write_line(logger.fd, line + stamp, len - (size_t)stamp);

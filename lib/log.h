@@ -28,6 +28,11 @@ void log_setup(const char *tag, int fd, enum log_level level);
  * log file; -1: none. */
 void log_to_file(int fd, enum log_level level);
 
+/* And every line, of any level, to @fn, without tag and newline; NULL: to
+ * nobody. What @fn logs itself does not come back to it. */
+typedef void (*log_sink_fn)(enum log_level level, const char *words, void *arg);
+void log_to_sink(log_sink_fn fn, void *arg);
+
 void log_at(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

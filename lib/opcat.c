@@ -6,6 +6,11 @@
 #include <string.h>
 
 const struct op ops_table[] = {
+	{ "event.subscribe", false, "[kinds, to, feed, after]",
+	  "have events come as notifications" },
+	{ "event.take", false, "[kinds, feed, after, count, wait_ms]",
+	  "events that are kept, or the next" },
+	{ "event.unsubscribe", false, "sub", "no more of them" },
 	{ "file.get", false, "path, io, [offset, size, format, hash, user]",
 	  "a file out of the guest" },
 	{ "file.hash", false, "path, [offset, size, hash, user]",

@@ -39,6 +39,7 @@ struct client {
 	struct pump *pump; /* it has */
 	int fds[API_FDS];  /* that nobody has taken, the first first */
 	size_t n_fds;
+	LIST_HEAD(, api_listener) listeners;
 };
 
 struct api {
@@ -61,8 +62,19 @@ static void drop_fds(struct client *c)
 		close(c->fds[--c->n_fds]);
 }
 
+static void tell_gone(struct client *c)
+{
+	struct api_listener *l;
+
+	while ((l = LIST_FIRST(&c->listeners))) {
+		api_unlisten(l);
+		l->gone(l->arg);
+	}
+}
+
 static void client_free(struct client *c)
 {
+	tell_gone(c);
 	rpc_free(c->rpc);
 	streams_free(c->streams);
 	drop_fds(c);
@@ -81,7 +93,7 @@ static void client_free(struct client *c)
 static bool is_over(const struct client *c)
 {
 	return c->ended && !c->pump && c->raw < 0 && !c->out &&
-	       !rpc_open_calls(c->rpc);
+	       !rpc_open_calls(c->rpc) && LIST_EMPTY(&c->listeners);
 }
 
 static void sweep(struct api *a)
@@ -184,6 +196,47 @@ static int send_line(const char *text, size_t len, void *arg)
 	watch(c);
 	return 0;
 }
+
+/* -- notifications ----------------------------------------------------------
+ */
+
+void api_listen(struct client *c, struct api_listener *l)
+{
+	l->client = c;
+	LIST_INSERT_HEAD(&c->listeners, l, link);
+}
+
+void api_unlisten(struct api_listener *l)
+{
+	if (!l->client)
+		return;
+	LIST_REMOVE(l, link);
+	watch(l->client); /* it may be over now */
+	l->client = NULL;
+}
+
+int api_notify(struct client *c, const char *method, json_t *params)
+{
+	if (c->out && c->out_len - c->out_at >= API_BACKLOG) {
+		json_decref(params);
+		return -EAGAIN;
+	}
+	return rpc_notify(c->rpc, method, params);
+}
+
+static void tell_room(struct client *c)
+{
+	struct api_listener *l, *next;
+
+	for (l = LIST_FIRST(&c->listeners); l && !c->out && !c->dead;
+	     l = next) {
+		next = LIST_NEXT(l, link);
+		l->room(l->arg);
+	}
+}
+
+/* -- lines ------------------------------------------------------------------
+ */
 
 int api_take_lines(struct rpc *rpc, char *data, size_t *len, const bool *hold)
 {
@@ -300,6 +353,7 @@ static void on_client(uint32_t events, void *arg)
 	}
 	if (events & EPOLLOUT) {
 		flush(c);
+		tell_room(c);
 		watch(c);
 	}
 	if (!c->dead && (events & EPOLLIN))

@@ -16,6 +16,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <sys/queue.h>
 
 #include "errmsg.h"
 #include "loop.h"
@@ -27,7 +28,8 @@
 #define API_LINE_MAX  (64 * 1024)	 /* of a request */
 #define API_REPLY_MAX (16 * 1024 * 1024) /* of an answer */
 #define API_CLIENTS   64
-#define API_FDS	      8 /* of a connection that wait to be taken */
+#define API_BACKLOG   (256 * 1024) /* of notifications that wait */
+#define API_FDS	      8		   /* of a connection that wait to be taken */
 
 struct api;
 
@@ -41,6 +43,21 @@ void api_free(struct api *a);
 /* The first descriptor that came and was not taken, the caller's from now on;
  * -ENOENT. */
 int api_take_fd(struct client *c);
+
+/* Who has notifications for a client beside its answers. Such a client stays
+ * when it has sent all. */
+struct api_listener {
+	LIST_ENTRY(api_listener) link;
+	struct client *client;	 /* NULL: not with one */
+	void (*room)(void *arg); /* what it was sent has gone out */
+	void (*gone)(void *arg); /* it has left, and forgets the listener */
+	void *arg;
+};
+void api_listen(struct client *c, struct api_listener *l); /* borrowed */
+void api_unlisten(struct api_listener *l);
+/* @params are stolen. -EAGAIN: it is not sent, as too much waits for the client
+ * to read: room() will be called. */
+int api_notify(struct client *c, const char *method, json_t *params);
 
 /* Its streams by notifications. */
 struct streams *api_streams(struct client *c);

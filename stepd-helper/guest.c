@@ -26,6 +26,7 @@ struct guest {
 	void *arg;
 	bool greeted;
 	json_t *hello, *beacon; /* NULL: none yet */
+	json_t *bye;		/* its reason */
 	int64_t seen_ms;
 	unsigned int last_chan;
 
@@ -89,6 +90,8 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 		  json_string_value(json_object_get(params, "kernel")));
 	json_decref(g->hello);
 	g->hello = json_deep_copy(params);
+	json_decref(g->bye);
+	g->bye = NULL;
 	rpc_result(call,
 		   json_pack("{s:I, s:I, s:s, s:s, s:I}", "rank",
 			     (json_int_t)g->task->rank, "ntasks",
@@ -114,10 +117,12 @@ static void on_alive(struct rpc_call *call, const json_t *params, void *arg)
 /* The port's end, which follows, tells the rest. */
 static void on_bye(struct rpc_call *call, const json_t *params, void *arg)
 {
-	const char *reason =
-		json_string_value(json_object_get(params, "reason"));
+	struct guest *g = arg;
 
-	log_debug("the agent says goodbye: %s", reason ? reason : "?");
+	json_decref(g->bye);
+	g->bye = json_incref(json_object_get(params, "reason"));
+	log_debug("the agent says goodbye: %s",
+		  guest_bye(g) ? guest_bye(g) : "?");
 	rpc_result(call, NULL);
 }
 
@@ -263,6 +268,7 @@ void guest_free(struct guest *g)
 	procs_free(g->procs);
 	json_decref(g->hello);
 	json_decref(g->beacon);
+	json_decref(g->bye);
 	close(g->fd);
 	free(g);
 }
@@ -290,6 +296,11 @@ const json_t *guest_hello(const struct guest *g)
 const json_t *guest_beacon(const struct guest *g)
 {
 	return g->beacon;
+}
+
+const char *guest_bye(const struct guest *g)
+{
+	return json_string_value(g->bye);
 }
 
 int64_t guest_seen_ms(const struct guest *g)

@@ -59,6 +59,8 @@ bool guest_is_there(const struct guest *g);
 /* What it said then, and with its last beacon: borrowed, NULL before. */
 const json_t *guest_hello(const struct guest *g);
 const json_t *guest_beacon(const struct guest *g);
+/* Why it said it goes, when it said so last; NULL: it did not. Borrowed. */
+const char *guest_bye(const struct guest *g);
 /* When anything came from it last, by loop_now_ms(); 0: never. */
 int64_t guest_seen_ms(const struct guest *g);
 /* From now on beacons are due again: it was paused. */

@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/command.c %D%/command.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
+	%D%/feed.c %D%/feed.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
@@ -21,6 +22,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/netproc.c %D%/netproc.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_event.c %D%/op_event.h \
 	%D%/op_file.c %D%/op_file.h \
 	%D%/op_io.c %D%/op_io.h \
 	%D%/op_msg.c %D%/op_msg.h \
@@ -45,11 +47,13 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/queue.c %D%/queue.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/service.c %D%/service.h \
+	%D%/signs.c %D%/signs.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
 	%D%/start_error.c %D%/start_error.h \
 	%D%/start_params.c %D%/start_params.h \
 	%D%/stream.c %D%/stream.h \
+	%D%/subscription.c %D%/subscription.h \
 	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
@@ -68,6 +72,7 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_api \
 	%D%/test_child \
+	%D%/test_event \
 	%D%/test_console \
 	%D%/test_image \
 	%D%/test_net \
@@ -97,6 +102,8 @@ UNIT_TESTS += \
 %C%_test_child_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_console_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_event_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_event_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the vmstep-net of this build.

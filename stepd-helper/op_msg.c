@@ -13,12 +13,18 @@
 struct op_msg {
 	struct loop *loop;
 	const struct task *task;
+	struct op_event *events;
 	struct queue *queues;
 	size_t n;
 };
 
 static const struct queue_conf defaults = { QUEUE_DEPTH, QUEUE_BYTES,
 					    QUEUE_REJECT };
+
+static void say(struct op_msg *m, const char *kind, const char *name)
+{
+	op_event_say(m->events, kind, json_pack("{s:s}", "queue", name));
+}
 
 /* -- queues by name -------------------------------------------------------- */
 
@@ -64,6 +70,7 @@ static struct queue *make(struct op_msg *m, struct rpc_call *call,
 	}
 	queue_link(q, &m->queues);
 	m->n++;
+	say(m, "queue.open", name);
 	return q;
 }
 
@@ -141,6 +148,8 @@ static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 	if (q && msg.bytes <= QUEUE_DATA_MAX &&
 	    all_bytes(m) + msg.bytes <= OP_MSG_BYTES) {
 		queue_put(q, call, &msg, wait == 1);
+		if (queue_overflowed(q))
+			say(m, "queue.full", queue_name(q));
 		return;
 	}
 	drop(&msg);
@@ -250,9 +259,11 @@ static void queue_clear_op(struct rpc_call *call, const json_t *params,
 {
 	struct queue *q = get(arg, call, params, false);
 
-	if (q)
-		rpc_result(call, json_pack("{s:I}", "messages",
-					   (json_int_t)queue_clear(q)));
+	if (!q)
+		return;
+	say(arg, "queue.clear", queue_name(q));
+	rpc_result(call,
+		   json_pack("{s:I}", "messages", (json_int_t)queue_clear(q)));
 }
 
 static void queue_freeze_op(struct rpc_call *call, const json_t *params,
@@ -270,6 +281,7 @@ static void queue_freeze_op(struct rpc_call *call, const json_t *params,
 	if (!q)
 		return;
 	queue_freeze(q, frozen);
+	say(arg, frozen ? "queue.freeze" : "queue.thaw", queue_name(q));
 	rpc_result(call, queue_stat(q));
 }
 
@@ -285,8 +297,8 @@ const struct rpc_method op_msg_methods[] = {
 	{ 0 },
 };
 
-int op_msg_new(struct loop *l, const struct task *t, struct ops *ops,
-	       struct op_msg **ret)
+int op_msg_new(struct loop *l, const struct task *t, struct op_event *events,
+	       struct ops *ops, struct op_msg **ret)
 {
 	struct op_msg *m = calloc(1, sizeof(*m));
 	int r;
@@ -295,6 +307,7 @@ int op_msg_new(struct loop *l, const struct task *t, struct ops *ops,
 		return -ENOMEM;
 	m->loop = l;
 	m->task = t;
+	m->events = events;
 	r = ops_add(ops, op_msg_methods, m);
 	if (r < 0) {
 		free(m);

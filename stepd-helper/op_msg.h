@@ -10,6 +10,7 @@
 #define VMSTEP_HELPER_OP_MSG_H
 
 #include "loop.h"
+#include "op_event.h"
 #include "ops.h"
 #include "task.h"
 
@@ -20,9 +21,10 @@ struct op_msg;
 
 extern const struct rpc_method op_msg_methods[];
 
-/* 0 or -errno. */
-int op_msg_new(struct loop *l, const struct task *t, struct ops *ops,
-	       struct op_msg **ret);
+/* 0 or -errno. @events (borrowed) hears of queues;
+ * NULL: nobody does. */
+int op_msg_new(struct loop *l, const struct task *t, struct op_event *events,
+	       struct ops *ops, struct op_msg **ret);
 void op_msg_free(struct op_msg *m); /* NULL is fine */
 
 #endif

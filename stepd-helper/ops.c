@@ -75,6 +75,12 @@ static bool knows(const struct op *op, struct rpc_call *call,
 	return true;
 }
 
+/* What "to" means is the op's own business. */
+static bool has_own_to(const struct op *op)
+{
+	return op && strcmp(op->params, "any") != 0 && opcat_takes(op, "to");
+}
+
 void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 		void *origin)
 {
@@ -90,7 +96,7 @@ void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 			  method);
 	else if (from->who == OPS_GUEST && !(op && op->guest))
 		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
-	else if (!from->ops->router ||
+	else if (!from->ops->router || has_own_to(op) ||
 		 !from->ops->router(call, method, params,
 				    from->ops->router_arg)) {
 		if (knows(op, call, params))

@@ -43,7 +43,8 @@ void ops_free(struct ops *o); /* NULL is fine */
 /* The methods get @arg. -ENOMEM, -EEXIST: one is there already. */
 int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
 
-/* What is allowed to be asked goes to @fn first. */
+/* What is allowed to be asked goes to @fn first, but for ops that have a
+ * parameter "to" of their own. */
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg);
 /* @method, which is there, of this task. */
 void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,

@@ -48,6 +48,8 @@ struct procs {
 	TAILQ_HEAD(, proc) list; /* the oldest first */
 	unsigned int n_running, n_ended;
 	json_int_t last_id;
+	void (*watch)(struct proc *p, void *arg); /* NULL: nobody */
+	void *watch_arg;
 };
 
 static bool is_over(const struct proc *p)
@@ -76,6 +78,19 @@ static void proc_free(struct proc *p)
 	free(p->label);
 	free(p->program);
 	free(p);
+}
+
+void procs_set_watch(struct procs *ps, void (*fn)(struct proc *p, void *arg),
+		     void *arg)
+{
+	ps->watch = fn;
+	ps->watch_arg = arg;
+}
+
+static void tell_watch(struct proc *p)
+{
+	if (p->procs->watch)
+		p->procs->watch(p, p->procs->watch_arg);
 }
 
 /* -- its end --------------------------------------------------------------- */
@@ -112,6 +127,7 @@ static void end(struct proc *p, enum proc_state state)
 	p->ended_ms = loop_now_ms();
 	ps->n_running--;
 	ps->n_ended++;
+	tell_watch(p);
 	while ((w = SLIST_FIRST(&p->waiters))) {
 		SLIST_REMOVE_HEAD(&p->waiters, next);
 		w->fn(p, w->arg);
@@ -208,6 +224,7 @@ static void on_started(const struct rpc_reply *reply, void *arg)
 		p->pid = json_integer_value(
 			json_object_get(reply->result, "pid"));
 		send_input(p);
+		tell_watch(p);
 	}
 	if (p->started)
 		p->started(p, reply, p->arg);

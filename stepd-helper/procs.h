@@ -74,6 +74,11 @@ int proc_status(const struct proc *p);
 /* Kept output: @which is 1 or 2; NULL: none is kept. */
 struct keep *proc_kept(const struct proc *p, int which);
 
+/* Have @fn called for each process when it runs, and when it has ended or is
+ * lost; NULL: no more. It leaves the process alone. */
+void procs_set_watch(struct procs *ps, void (*fn)(struct proc *p, void *arg),
+		     void *arg);
+
 /* Have @fn called when it has ended; at once (from here) where it has. */
 int proc_wait(struct proc *p, proc_ended_fn fn, void *arg);
 void proc_forget_wait(struct proc *p, const void *arg);

@@ -37,6 +37,7 @@ struct queue {
 	struct loop *loop;
 	char name[QUEUE_NAME_MAX];
 	struct queue_conf conf;
+	bool overflowed, overflow_told;
 	bool frozen;
 	struct items items, blocked;
 	TAILQ_HEAD(, taker) takers;
@@ -67,6 +68,8 @@ static void unlink_item(struct queue *q, struct item *i)
 	TAILQ_REMOVE(&q->items, i, link);
 	q->n--;
 	q->bytes -= i->m.bytes;
+	if (!q->n)
+		q->overflow_told = false;
 }
 
 static bool has_room(const struct queue *q, size_t bytes)
@@ -278,6 +281,7 @@ void queue_put(struct queue *q, struct rpc_call *call, struct queue_msg *m,
 	}
 	i->m = *m;
 	i->until_taken = until_taken;
+	q->overflowed |= !has_room(q, i->m.bytes);
 	while (q->conf.policy == QUEUE_DROP_OLDEST && q->n &&
 	       !has_room(q, i->m.bytes))
 		drop_oldest(q);
@@ -333,6 +337,15 @@ void queue_freeze(struct queue *q, bool frozen)
 {
 	q->frozen = frozen;
 	serve(q);
+}
+
+bool queue_overflowed(struct queue *q)
+{
+	bool now = q->overflowed && !q->overflow_told;
+
+	q->overflowed = false;
+	q->overflow_told |= now;
+	return now;
 }
 
 size_t queue_bytes(const struct queue *q)

@@ -76,6 +76,9 @@ json_t *queue_stat(const struct queue *q);
 size_t queue_clear(struct queue *q);
 /* A frozen queue gives nothing away. */
 void queue_freeze(struct queue *q, bool frozen);
+/* Has a message found no room since this was asked? Once, until the queue has
+ * been emptied. */
+bool queue_overflowed(struct queue *q);
 size_t queue_bytes(const struct queue *q);
 
 #endif

@@ -13,6 +13,7 @@
 #include "api_net.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_event.h"
 #include "op_file.h"
 #include "op_msg.h"
 #include "op_proc.h"
@@ -22,6 +23,7 @@
 #include "op_world.h"
 #include "ops.h"
 #include "peers.h"
+#include "signs.h"
 
 struct service {
 	struct service_conf conf;
@@ -38,6 +40,8 @@ struct service {
 	struct op_store *store;
 	struct op_sync *sync;
 	struct op_world *world;
+	struct op_event *events;
+	struct signs *signs;
 };
 
 static json_t *hello(const struct task *t)
@@ -59,7 +63,11 @@ static int make_peers(struct service *s)
 		return r;
 	ops_set_router(s->ops, peers_route, s->peers);
 	net_set_ops(c->net, peers_link(s->peers));
-	r = op_msg_new(c->loop, c->task, s->ops, &s->msg);
+	r = op_event_new(c->loop, c->task, s->peers, s->ops, &s->events);
+	if (r == 0)
+		r = signs_new(c, s->events, &s->signs);
+	if (r == 0)
+		r = op_msg_new(c->loop, c->task, s->events, s->ops, &s->msg);
 	if (r == 0)
 		r = op_store_new(c->task, s->peers, s->ops, &s->store);
 	if (r == 0)
@@ -138,6 +146,7 @@ void service_free(struct service *s)
 		guest_set_handler(g, NULL, NULL);
 		guest_forget_all(g, "the task has ended");
 	}
+	op_event_end(s->events);
 	api_free(s->api);
 	if (s->peers) {
 		net_set_ops(s->conf.net, NULL);
@@ -152,6 +161,8 @@ void service_free(struct service *s)
 	op_file_free(s->file);
 	op_agent_free(s->agent);
 	api_net_free(s->net);
+	signs_free(s->signs);
+	op_event_free(s->events);
 	peers_free(s->peers);
 	ops_free(s->ops);
 	free(s);
@@ -162,9 +173,16 @@ void service_has_guest(struct service *s)
 	s->guest = (struct ops_origin){ s->ops, OPS_GUEST, NULL };
 	guest_set_handler(machine_guest(s->conf.machine), ops_handle,
 			  &s->guest);
+	signs_has_guest(s->signs);
 }
 
 void service_changed(struct service *s)
 {
 	op_vm_changed(s->vm);
+	signs_changed(s->signs);
+}
+
+void service_reset(struct service *s)
+{
+	signs_reset(s->signs);
 }

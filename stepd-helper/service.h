@@ -36,5 +36,7 @@ void service_free(struct service *s);
 void service_has_guest(struct service *s);
 /* The agent has said hello, or is gone; the VM is paused, or goes on. */
 void service_changed(struct service *s);
+/* The guest has reset itself. */
+void service_reset(struct service *s);
 
 #endif

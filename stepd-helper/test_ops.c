@@ -15,6 +15,7 @@
 #include "api_net.h"
 #include "keep.h"
 #include "op_agent.h"
+#include "op_event.h"
 #include "op_file.h"
 #include "op_msg.h"
 #include "op_proc.h"
@@ -28,9 +29,9 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods, op_agent_methods, op_file_methods,
-	op_msg_methods,	 op_proc_methods,  op_store_methods,
-	op_sync_methods, op_vm_methods,	   op_world_methods,
+	api_net_methods, op_agent_methods, op_event_methods, op_file_methods,
+	op_msg_methods,	 op_proc_methods,  op_store_methods, op_sync_methods,
+	op_vm_methods,	 op_world_methods,
 };
 
 static bool has_method(const char *name)
@@ -125,6 +126,43 @@ static void what_is_not_known_is_refused(void **state)
 			 RPC_INVALID_PARAMS);
 	assert_int_equal(ask(OPS_USER, REQUEST("vm.pause", "[]")),
 			 RPC_INVALID_PARAMS);
+}
+
+static bool route_nothing(struct rpc_call *call, const char *method,
+			  const json_t *params, void *arg)
+{
+	*(int *)arg += 1;
+	return false;
+}
+
+/* It is no rank there. */
+static void an_ops_own_to_is_left_to_it(void **state)
+{
+	static const struct rpc_method own[] = { { "file.rename", say_yes },
+						 { "task.echo", say_yes },
+						 { 0 } };
+	static const struct rpc_method none[] = { { 0 } };
+	const char *const requests[] = {
+		REQUEST("file.rename", "{\"path\":\"a\",\"to\":\"b\"}"),
+		REQUEST("task.echo", "{\"to\":1}"),
+	};
+	struct ops *ops = ops_new();
+	struct ops_origin from = { ops, OPS_USER, NULL };
+	struct rpc *r = rpc_new(none, NULL, take, NULL);
+	int routed = 0;
+
+	assert_int_equal(ops_add(ops, own, NULL), 0);
+	ops_set_router(ops, route_nothing, &routed);
+	rpc_set_handler(r, ops_handle, &from);
+	for (int i = 0; i < 2; i++) {
+		rpc_receive(r, requests[i], strlen(requests[i]));
+		assert_non_null(json_object_get(answered, "result"));
+		assert_int_equal(routed, i);
+	}
+	json_decref(answered);
+	answered = NULL;
+	rpc_free(r);
+	ops_free(ops);
 }
 
 /* -- output that is kept --------------------------------------------------- */
@@ -265,6 +303,7 @@ int main(void)
 		TEST(each_op_has_its_method_and_row),
 		TEST(a_guest_may_ask_for_what_is_listed_only),
 		TEST(what_is_not_known_is_refused),
+		TEST(an_ops_own_to_is_left_to_it),
 		KEEP_TEST(output_is_kept_up_to_its_limit),
 		KEEP_TEST(who_attaches_gets_what_was_kept_and_what_follows),
 		KEEP_TEST(a_slow_reader_makes_the_writer_wait),

@@ -93,7 +93,7 @@ static void make_modules(struct helper *h)
 {
 	const struct service_conf conf = { loop, &h->task, &spec, NULL, NULL };
 
-	assert_int_equal(op_msg_new(loop, &h->task, h->ops, &h->msg), 0);
+	assert_int_equal(op_msg_new(loop, &h->task, NULL, h->ops, &h->msg), 0);
 	assert_int_equal(op_store_new(&h->task, h->peers, h->ops, &h->store),
 			 0);
 	assert_int_equal(

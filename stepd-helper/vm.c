@@ -184,6 +184,7 @@ static void on_reset(void *arg)
 	struct vm *vm = arg;
 
 	vm->resets++;
+	service_reset(vm->service);
 	/* a kernel booted directly has no installer or firmware that would
 	 * reboot: it panicked, and would do so again until the time is up */
 	if (vm->state == BOOTING && machine_has_kernel(vm->machine) &&
