@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "between.h"
 #include "cp.h"
+#include "events.h"
 #include "exec.h"
 #include "ops.h"
 #include "stats.h"
@@ -55,14 +56,16 @@ const struct command commands[] = {
 	{ "kernel", "list|add|drop", "sets of ops", NULL, NULL },
 	{ "op", "METHOD [JSON]", "any op", op_run, op_options, 1, 2 },
 	{ "ops", "", "what ops there are", ops_run, NULL },
-	{ "events", "", "what happens in the step", NULL, NULL },
+	{ "events", "[KIND]...", "what happens in the step", events_run,
+	  events_options, 0, 16 },
 	{ "stats", "", "what the step's network carries", stats_run,
 	  stats_options },
 	{ "top", "", "what VMs use", NULL, NULL },
 	{ "capture", "", "capture packets", NULL, NULL },
 	{ "topo", "", "where VMs are", NULL, NULL },
 	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
-	{ "log", "", "the step's log", NULL, NULL },
+	{ "log", "", "the logs of the step's helpers and networks", log_run,
+	  log_options },
 	{ "connect", "", "for programs", NULL, NULL },
 	{ "image", "info|resize|overlay|squash|seed", "images", NULL, NULL },
 	{ "config", "", "the settings in force", NULL, NULL },

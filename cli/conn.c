@@ -212,6 +212,11 @@ json_int_t conn_tasks(const struct conn *c)
 	return c->tasks;
 }
 
+void conn_set_handler(struct conn *c, rpc_handler_fn fn, void *arg)
+{
+	rpc_set_handler(c->rpc, fn, arg);
+}
+
 int conn_ask(struct conn *c, const char *method, json_t *params, const int *fds,
 	     size_t n_fds, rpc_reply_fn fn, void *arg)
 {

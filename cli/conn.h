@@ -35,6 +35,9 @@ void conn_free(struct conn *c); /* NULL is fine */
 /* How many tasks the step has; 0 before the task has said so. */
 json_int_t conn_tasks(const struct conn *c);
 
+/* What the task asks or tells by itself goes to @fn. */
+void conn_set_handler(struct conn *c, rpc_handler_fn fn, void *arg);
+
 /* As rpc_request(); the descriptors @fds (borrowed) go along. */
 int conn_ask(struct conn *c, const char *method, json_t *params, const int *fds,
 	     size_t n_fds, rpc_reply_fn fn, void *arg);

@@ -14,12 +14,15 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/copylocal.c %D%/copylocal.h \
 	%D%/copyprogress.c %D%/copyprogress.h \
 	%D%/cp.c %D%/cp.h \
+	%D%/events.c %D%/events.h \
+	%D%/events_here.c %D%/events_here.h \
 	%D%/exec.c %D%/exec.h \
 	%D%/exec_here.c %D%/exec_here.h \
 	%D%/figures.c %D%/figures.h \
 	%D%/gather.c %D%/gather.h \
 	%D%/here.c %D%/here.h \
 	%D%/matrix.c %D%/matrix.h \
+	%D%/netlog.c %D%/netlog.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/place.c %D%/place.h \
 	%D%/relay.c %D%/relay.h \
