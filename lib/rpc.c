@@ -20,6 +20,9 @@ struct rpc_call {
 	json_t *id;	  /* owned; NULL: a notification, nothing is answered */
 	rpc_gone_fn gone; /* NULL: nobody is told */
 	void *gone_arg;
+	rpc_reply_fn answered; /* NULL: nobody is told */
+	void *answered_arg;
+	bool stays; /* who asked may leave */
 };
 
 struct request {
@@ -73,14 +76,47 @@ void rpc_on_gone(struct rpc_call *call, rpc_gone_fn fn, void *arg)
 	call->gone_arg = arg;
 }
 
-/* Nobody waits for it any more. */
-static void abandon(struct rpc_call *call)
+void rpc_on_answer(struct rpc_call *call, bool stays, rpc_reply_fn fn,
+		   void *arg)
 {
+	call->stays = stays;
+	call->answered = fn;
+	call->answered_arg = arg;
+}
+
+static void tell_answered(struct rpc_call *call, const struct rpc_reply *reply)
+{
+	rpc_reply_fn fn = call->answered;
+
+	call->answered = NULL;
+	if (fn)
+		fn(reply, call->answered_arg);
+}
+
+static void unlink_call(struct rpc_call *call)
+{
+	if (!call->rpc)
+		return;
 	LIST_REMOVE(call, next);
 	call->rpc->n_calls--;
 	call->rpc = NULL;
-	if (call->gone)
-		call->gone(call, call->gone_arg);
+}
+
+static void tell_gone(struct rpc_call *call)
+{
+	rpc_gone_fn fn = call->gone;
+
+	call->gone = NULL;
+	if (fn)
+		fn(call, call->gone_arg);
+}
+
+/* Nobody waits for it any more. */
+static void abandon(struct rpc_call *call)
+{
+	unlink_call(call);
+	if (!call->stays)
+		tell_gone(call);
 }
 
 static void forget_calls(struct rpc *r)
@@ -169,18 +205,19 @@ static int send_error(struct rpc *r, json_t *id, enum rpc_error code,
 
 static void call_end(struct rpc_call *call)
 {
-	if (call->rpc) {
-		LIST_REMOVE(call, next);
-		call->rpc->n_calls--;
-	}
+	unlink_call(call);
 	json_decref(call->id);
 	free(call);
 }
 
 void rpc_result(struct rpc_call *call, json_t *result)
 {
+	struct rpc_reply reply = { 0 };
+
 	if (!result)
 		result = json_object();
+	reply.result = result;
+	tell_answered(call, &reply);
 	if (call->rpc && call->id) {
 		int r = send_answer(call->rpc, call->id, "result", result);
 
@@ -249,12 +286,37 @@ static const char *error_name(enum rpc_error code)
 static void fail(struct rpc_call *call, int code, const char *text,
 		 json_t *data)
 {
+	const struct rpc_reply reply = {
+		.code = code,
+		.message = text,
+		.what = json_string_value(json_object_get(data, "what")),
+		.data = data,
+	};
+
+	tell_answered(call, &reply);
 	if (call->rpc && call->id)
 		send_error(call->rpc, call->id, (enum rpc_error)code, text,
 			   data);
 	else
 		json_decref(data);
 	call_end(call);
+}
+
+void rpc_cancel(struct rpc_call *call)
+{
+	static const char words[] = "it was cancelled";
+	json_t *data = json_pack("{s:s}", "name", error_name(RPC_E_CANCELLED));
+	const struct rpc_reply reply = { .code = RPC_E_CANCELLED,
+					 .message = words,
+					 .data = data };
+
+	tell_answered(call, &reply);
+	if (call->rpc && call->id)
+		send_error(call->rpc, call->id, RPC_E_CANCELLED, words,
+			   json_incref(data));
+	json_decref(data);
+	unlink_call(call);
+	tell_gone(call);
 }
 
 void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,

@@ -13,6 +13,7 @@
 #define VMSTEP_RPC_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "errmsg.h"
@@ -79,6 +80,16 @@ void *rpc_call_origin(const struct rpc_call *call);
 typedef void (*rpc_gone_fn)(struct rpc_call *call, void *arg);
 void rpc_on_gone(struct rpc_call *call, rpc_gone_fn fn, void *arg);
 
+/* @fn is told once how @call was answered, whoever hears it; then it is gone.
+ * With @stays who asked may leave, and it is carried out all the same. */
+struct rpc_reply;
+typedef void (*rpc_reply_fn)(const struct rpc_reply *reply, void *arg);
+void rpc_on_answer(struct rpc_call *call, bool stays, rpc_reply_fn fn,
+		   void *arg);
+/* Who asked is answered RPC_E_CANCELLED now; who carries it out hears of it by
+ * rpc_on_gone(), and what that answers goes nowhere. */
+void rpc_cancel(struct rpc_call *call);
+
 /* Requests that are not answered yet. */
 unsigned int rpc_open_calls(const struct rpc *r);
 
@@ -109,7 +120,6 @@ struct rpc_reply {
 	const char *what;   /* the error's data.what; NULL: none */
 	const json_t *data; /* the error's; NULL: none */
 };
-typedef void (*rpc_reply_fn)(const struct rpc_reply *reply, void *arg);
 /* 0, and @fn (NULL: nobody wants to know) is called once with @arg, unless
  * rpc_free() comes first; never from within. @params are stolen, also on
  * failure. */

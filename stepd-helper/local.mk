@@ -27,11 +27,13 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_io.c %D%/op_io.h \
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_proc.c %D%/op_proc.h \
+	%D%/op_session.c %D%/op_session.h \
 	%D%/op_store.c %D%/op_store.h \
 	%D%/op_sync.c %D%/op_sync.h \
 	%D%/op_vm.c %D%/op_vm.h \
 	%D%/op_world.c %D%/op_world.h \
 	%D%/ops.c %D%/ops.h \
+	%D%/outbox.c %D%/outbox.h \
 	%D%/outfile.c %D%/outfile.h \
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
@@ -47,6 +49,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/queue.c %D%/queue.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/service.c %D%/service.h \
+	%D%/session.c %D%/session.h %D%/session_impl.h \
+	%D%/session_run.c \
 	%D%/signs.c %D%/signs.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
@@ -87,6 +91,7 @@ UNIT_TESTS += \
 	%D%/test_port \
 	%D%/test_qemu \
 	%D%/test_qmp \
+	%D%/test_session \
 	%D%/test_spec \
 	%D%/test_sshkey \
 	%D%/test_op_io \
@@ -142,6 +147,8 @@ UNIT_TESTS += \
 %C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -71,6 +71,18 @@ static void on_answer(const struct rpc_reply *reply, void *arg)
 	copy_free(c);
 }
 
+/* Who asked has left, or has taken it back: there will be no such file. */
+static void on_gone(struct rpc_call *call, void *arg)
+{
+	struct copy *c = arg;
+	struct guest *g = machine_guest(c->owner->conf.machine);
+
+	if (g)
+		guest_forget_request(g, c);
+	rpc_result(call, NULL);
+	copy_free(c);
+}
+
 /* @fd is taken. */
 static int open_channel(struct copy *c, struct guest *g, int fd)
 {
@@ -127,6 +139,8 @@ static void begin(struct op_file *o, struct rpc_call *call, const char *method,
 	if (r == 0) {
 		json_object_set_new(p, "data", json_integer(c->chan));
 		r = guest_request(g, method, p, on_answer, c);
+		if (r == 0)
+			rpc_on_gone(call, on_gone, c);
 	} else {
 		json_decref(p);
 	}

@@ -27,6 +27,7 @@ struct wait {
 	bool output; /* is wanted with the answer */
 	bool is_run; /* proc.run: it is released then, and ended in time */
 	bool expired;
+	bool taken_back;    /* who asked is gone: proc.run is to end */
 	int64_t timeout_ms; /* < 0: none */
 	struct op_io io;    /* of proc.start's streams */
 };
@@ -82,7 +83,8 @@ static void on_ended(struct proc *p, void *arg)
 	struct wait *w = arg;
 	bool release = w->is_run;
 
-	answer(w, p);
+	if (w->call)
+		answer(w, p);
 	w->proc = NULL;
 	wait_free(w);
 	if (release)
@@ -100,8 +102,29 @@ static void on_timeout(void *arg)
 			loop_timer_set(w->timer, -1);
 		return;
 	}
-	rpc_fail(w->call, RPC_E_TIMEOUT, "the process has not ended");
+	if (w->call)
+		rpc_fail(w->call, RPC_E_TIMEOUT, "the process has not ended");
 	wait_free(w);
+}
+
+static void kill_it(struct wait *w)
+{
+	if (w->proc)
+		proc_signal(w->proc, json_integer(9), true, NULL, NULL);
+}
+
+/* What it would have been told nobody can hear: what was run for it ends. */
+static void on_gone(struct rpc_call *call, void *arg)
+{
+	struct wait *w = arg;
+
+	rpc_result(call, NULL);
+	w->call = NULL;
+	w->taken_back = true;
+	if (w->is_run)
+		kill_it(w);
+	else
+		wait_free(w);
 }
 
 /* Answer @w when @p has ended; @w is gone then. */
@@ -110,13 +133,18 @@ static void wait_for(struct wait *w, struct proc *p)
 	int r = 0;
 
 	w->proc = p;
+	if (w->call)
+		rpc_on_gone(w->call, on_gone, w);
+	else if (w->taken_back)
+		kill_it(w);
 	if (w->timeout_ms >= 0 && proc_state(p) <= PROC_RUNNING)
 		r = loop_timer_add(w->owner->conf.loop, w->timeout_ms,
 				   on_timeout, w, &w->timer);
 	if (r == 0)
 		r = proc_wait(p, on_ended, w);
 	if (r < 0) {
-		op_agent_failed(w->call, r);
+		if (w->call)
+			op_agent_failed(w->call, r);
 		wait_free(w);
 	}
 }
@@ -255,8 +283,10 @@ static void on_started(struct proc *p, const struct rpc_reply *reply, void *arg)
 	struct wait *w = arg;
 
 	if (!reply->result) {
-		op_io_drop(&w->io, w->call);
-		rpc_pass_on(w->call, reply);
+		if (w->call) {
+			op_io_drop(&w->io, w->call);
+			rpc_pass_on(w->call, reply);
+		}
 		wait_free(w);
 	} else if (w->is_run) {
 		wait_for(w, p);
@@ -320,6 +350,8 @@ static int begin(struct op_proc *o, struct rpc_call *call, const json_t *params,
 			wait_free(w);
 			return 0;
 		}
+		if (is_run)
+			rpc_on_gone(call, on_gone, w);
 	}
 	if (r < 0) {
 		op_io_drop(&w->io, call);
@@ -598,7 +630,8 @@ void op_proc_free(struct op_proc *o)
 	if (!o)
 		return;
 	while ((w = LIST_FIRST(&o->waits))) {
-		rpc_fail(w->call, RPC_E_STATE, "the task has ended");
+		if (w->call)
+			rpc_fail(w->call, RPC_E_STATE, "the task has ended");
 		wait_free(w);
 	}
 	free(o);

@@ -420,6 +420,12 @@ static void vm_stats(struct rpc_call *call, const json_t *params, void *arg)
 	ask_qemu(arg, call, "query-blockstats", NULL, stats_json);
 }
 
+static void on_wait_gone(struct rpc_call *call, void *arg)
+{
+	rpc_result(call, NULL);
+	call_free(arg);
+}
+
 static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 {
 	static const char *const phases[] = { "qemu", "agent", "exit", NULL };
@@ -427,6 +433,7 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 	int64_t timeout_ms = 300000;
 	struct op_vm *v = arg;
 	struct errmsg err;
+	struct vm_call *c;
 	int phase = -1;
 
 	if (param_word(params, "phase", phases, &phase, &err) < 0 ||
@@ -437,8 +444,11 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 			 "phase has to be qemu, agent or exit");
 	else if (is_wanted(v, wants[phase]))
 		rpc_result(call, state_json(v));
-	else
-		call_new(v, call, wants[phase], timeout_ms);
+	else {
+		c = call_new(v, call, wants[phase], timeout_ms);
+		if (c)
+			rpc_on_gone(call, on_wait_gone, c);
+	}
 }
 
 /* -- task.* ---------------------------------------------------------------- */

@@ -19,6 +19,8 @@ struct ops {
 	size_t n;
 	ops_router_fn router; /* NULL: all is for this task */
 	void *router_arg;
+	ops_gate_fn gate; /* NULL: none */
+	void *gate_arg;
 };
 
 struct ops *ops_new(void)
@@ -96,12 +98,24 @@ void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 			  method);
 	else if (from->who == OPS_GUEST && !(op && op->guest))
 		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
-	else if (!from->ops->router || has_own_to(op) ||
-		 !from->ops->router(call, method, params,
-				    from->ops->router_arg)) {
-		if (knows(op, call, params))
-			m->fn(call, params, arg);
-	}
+	else if (from->ops->gate)
+		from->ops->gate(call, method, params, from->ops->gate_arg);
+	else
+		ops_go_on(from->ops, call, method, params);
+}
+
+void ops_go_on(struct ops *o, struct rpc_call *call, const char *method,
+	       const json_t *params)
+{
+	if (!o->router || has_own_to(opcat_find(method)) ||
+	    !o->router(call, method, params, o->router_arg))
+		ops_carry_out(o, call, method, params);
+}
+
+void ops_set_gate(struct ops *o, ops_gate_fn fn, void *arg)
+{
+	o->gate = fn;
+	o->gate_arg = arg;
 }
 
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg)

@@ -37,13 +37,22 @@ struct ops_origin {
 typedef bool (*ops_router_fn)(struct rpc_call *call, const char *method,
 			      const json_t *params, void *arg);
 
+/* @call, which is allowed, is this one's: to be answered, or to go on by
+ * ops_go_on(), now or later. */
+typedef void (*ops_gate_fn)(struct rpc_call *call, const char *method,
+			    const json_t *params, void *arg);
+
 struct ops *ops_new(void);    /* NULL: no memory */
 void ops_free(struct ops *o); /* NULL is fine */
 
 /* The methods get @arg. -ENOMEM, -EEXIST: one is there already. */
 int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
 
-/* What is allowed to be asked goes to @fn first, but for ops that have a
+/* What is allowed to be asked goes to @fn first. NULL: to nobody. */
+void ops_set_gate(struct ops *o, ops_gate_fn fn, void *arg);
+void ops_go_on(struct ops *o, struct rpc_call *call, const char *method,
+	       const json_t *params);
+/* Then to @fn, but for ops that have a
  * parameter "to" of their own. */
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg);
 /* @method, which is there, of this task. */

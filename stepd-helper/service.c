@@ -17,6 +17,7 @@
 #include "op_file.h"
 #include "op_msg.h"
 #include "op_proc.h"
+#include "op_session.h"
 #include "op_store.h"
 #include "op_sync.h"
 #include "op_vm.h"
@@ -42,6 +43,8 @@ struct service {
 	struct op_world *world;
 	struct op_event *events;
 	struct signs *signs;
+	struct sessions *sessions;
+	struct op_session *session;
 };
 
 static json_t *hello(const struct task *t)
@@ -66,6 +69,10 @@ static int make_peers(struct service *s)
 	r = op_event_new(c->loop, c->task, s->peers, s->ops, &s->events);
 	if (r == 0)
 		r = signs_new(c, s->events, &s->signs);
+	if (r == 0)
+		r = sessions_new(c->loop, s->ops, s->events, &s->sessions);
+	if (r == 0)
+		r = op_session_new(c->loop, s->sessions, s->ops, &s->session);
 	if (r == 0)
 		r = op_msg_new(c->loop, c->task, s->events, s->ops, &s->msg);
 	if (r == 0)
@@ -161,6 +168,8 @@ void service_free(struct service *s)
 	op_file_free(s->file);
 	op_agent_free(s->agent);
 	api_net_free(s->net);
+	op_session_free(s->session);
+	sessions_free(s->sessions);
 	signs_free(s->signs);
 	op_event_free(s->events);
 	peers_free(s->peers);

@@ -19,6 +19,7 @@
 #include "op_file.h"
 #include "op_msg.h"
 #include "op_proc.h"
+#include "op_session.h"
 #include "op_store.h"
 #include "op_sync.h"
 #include "op_vm.h"
@@ -29,9 +30,9 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods, op_agent_methods, op_event_methods, op_file_methods,
-	op_msg_methods,	 op_proc_methods,  op_store_methods, op_sync_methods,
-	op_vm_methods,	 op_world_methods,
+	api_net_methods, op_agent_methods, op_event_methods,   op_file_methods,
+	op_msg_methods,	 op_proc_methods,  op_session_methods, op_store_methods,
+	op_sync_methods, op_vm_methods,	   op_world_methods,
 };
 
 static bool has_method(const char *name)
