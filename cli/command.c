@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "between.h"
+#include "console.h"
 #include "cp.h"
 #include "events.h"
 #include "exec.h"
@@ -33,7 +34,8 @@ const struct command commands[] = {
 	  1, ARGS_COMMAND },
 	{ "cp", "SRC DST", "copy files into and out of VMs", cp_run, cp_options,
 	  1, 2 },
-	{ "console", "", "a VM's serial console", NULL, NULL },
+	{ "console", "", "a VM's serial console", console_run,
+	  console_options },
 	{ "display", "", "a VM's display", NULL, NULL },
 	{ "ssh", "", "log in to a VM", NULL, NULL },
 	{ "pause", "", "stop VMs", pause_run, NULL },

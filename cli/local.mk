@@ -9,11 +9,15 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/call.c %D%/call.h \
 	%D%/command.c %D%/command.h \
 	%D%/conn.c %D%/conn.h \
+	%D%/console.c %D%/console.h \
+	%D%/console_here.c %D%/console_here.h \
 	%D%/copyhead.c %D%/copyhead.h \
 	%D%/copyhere.c %D%/copyhere.h \
 	%D%/copylocal.c %D%/copylocal.h \
 	%D%/copyprogress.c %D%/copyprogress.h \
 	%D%/cp.c %D%/cp.h \
+	%D%/elsewhere.c %D%/elsewhere.h \
+	%D%/escape.c %D%/escape.h \
 	%D%/events.c %D%/events.h \
 	%D%/events_here.c %D%/events_here.h \
 	%D%/exec.c %D%/exec.h \

@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "command.h"
+#include "escape.h"
 #include "figures.h"
 #include "relay.h"
 #include "slurm.h"
@@ -269,6 +270,40 @@ static void what_srun_says_of_a_status_is_noise(void **state)
 	assert_false(relay_is_noise("n1: task 0: Exited with exit code 1\n"));
 }
 
+/* -- leaving a console ----------------------------------------------------- */
+
+static struct escape escape;
+
+/* What goes to the guest of what is typed. */
+static const char *typed(const char *text, enum escape_end want)
+{
+	static char out[64];
+	size_t taken, len;
+
+	assert_int_equal(
+		escape_take(&escape, text, strlen(text), &taken, out, &len),
+		want);
+	if (want == ESCAPE_ALL)
+		assert_int_equal(taken, strlen(text));
+	out[len] = '\0';
+	return out;
+}
+
+static void an_escape_is_at_the_beginning_of_a_line(void **state)
+{
+	memset(&escape, 0, sizeof(escape));
+	assert_string_equal(typed("a~.b", ESCAPE_ALL), "a~.b");
+	assert_string_equal(typed("\r~", ESCAPE_ALL), "\r");
+	assert_string_equal(typed("x~.", ESCAPE_ALL), "~x~.");
+	assert_string_equal(typed("\n~~.", ESCAPE_ALL), "\n~.");
+	assert_string_equal(typed("\r~?", ESCAPE_HELP), "\r");
+	assert_string_equal(typed("~", ESCAPE_ALL), "");
+	assert_string_equal(typed("\r", ESCAPE_ALL), "~\r");
+	assert_string_equal(typed("ls\r~.more", ESCAPE_LEAVE), "ls\r");
+	memset(&escape, 0, sizeof(escape));
+	assert_string_equal(typed("~.", ESCAPE_LEAVE), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +321,7 @@ int main(void)
 		cmocka_unit_test(
 			a_job_is_forgotten_but_for_slurms_configuration),
 		cmocka_unit_test(figures_take_five_columns),
+		cmocka_unit_test(an_escape_is_at_the_beginning_of_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,8 @@ const struct op ops_table[] = {
 	  "a directory out of the guest, as a tar stream" },
 	{ "tree.put", false, "path, io, [parents, owner, sync, hash, user]",
 	  "a tar stream into a directory of the guest" },
+	{ "vm.console", false, "[io, input, kept]",
+	  "the serial console: what it has said, or as a stream" },
 	{ "vm.pause", false, "", "stop the VM's CPUs" },
 	{ "vm.poweroff", false, "", "switch the VM off" },
 	{ "vm.qmp", false, "command, [arguments]",

@@ -22,6 +22,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/netproc.c %D%/netproc.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_console.c %D%/op_console.h \
 	%D%/op_event.c %D%/op_event.h \
 	%D%/op_file.c %D%/op_file.h \
 	%D%/op_io.c %D%/op_io.h \

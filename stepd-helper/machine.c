@@ -409,6 +409,11 @@ bool machine_runs(const struct machine *m)
 	return m->pid;
 }
 
+struct console *machine_console(const struct machine *m)
+{
+	return m->console;
+}
+
 struct guest *machine_guest(const struct machine *m)
 {
 	return m->guest;

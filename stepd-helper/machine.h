@@ -23,6 +23,7 @@
 #include "task.h"
 
 struct machine;
+struct console;
 
 struct machine_ops {
 	struct guest_ops guest; /* the agent's */
@@ -56,6 +57,9 @@ int machine_start(struct machine *m, int net_fd,
 		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
 bool machine_runs(const struct machine *m);
 struct guest *machine_guest(const struct machine *m); /* once started */
+
+/* The guest's serial console; NULL: not started. */
+struct console *machine_console(const struct machine *m);
 
 /* Have QEMU do @command, as qmp_send(); -ENOTCONN where it takes no orders. */
 int machine_qmp(struct machine *m, const char *command, json_t *args,

@@ -13,6 +13,7 @@
 #include "api_net.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_console.h"
 #include "op_event.h"
 #include "op_file.h"
 #include "op_msg.h"
@@ -33,6 +34,7 @@ struct service {
 	struct api *api;
 	struct api_net *net;
 	struct op_agent *agent;
+	struct op_console *console;
 	struct op_file *file;
 	struct op_proc *proc;
 	struct op_vm *vm;
@@ -95,6 +97,8 @@ static int make_ops(struct service *s)
 	r = api_net_new(c->loop, c->net, s->ops, &s->net);
 	if (r == 0)
 		r = op_agent_new(c->machine, s->ops, &s->agent);
+	if (r == 0)
+		r = op_console_new(c->machine, s->ops, &s->console);
 	if (r == 0)
 		r = op_file_new(c, s->ops, &s->file);
 	if (r == 0)
@@ -166,6 +170,7 @@ void service_free(struct service *s)
 	op_vm_free(s->vm);
 	op_proc_free(s->proc);
 	op_file_free(s->file);
+	op_console_free(s->console);
 	op_agent_free(s->agent);
 	api_net_free(s->net);
 	op_session_free(s->session);

@@ -291,6 +291,155 @@ static void test_end(void **state)
 		text, fn, setup, teardown, NULL \
 	}
 
+/* -- who attaches ---------------------------------------------------------- */
+
+/* Two ends that do not block; ours is the first. */
+static void make_pair(int sv[2])
+{
+	assert_int_equal(socketpair(AF_UNIX,
+				    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				    0, sv),
+			 0);
+}
+
+static void assert_reads(int fd, const char *want)
+{
+	char got[256];
+	ssize_t n = read(fd, got, sizeof(got));
+
+	assert_int_equal(n, strlen(want));
+	assert_memory_equal(got, want, strlen(want));
+}
+
+static void test_readers(void **state)
+{
+	struct fixture *f = *state;
+	int a[2], b[2];
+
+	start(f, -1);
+	say(f, "before ");
+	spin(f);
+	make_pair(a);
+	make_pair(b);
+	assert_int_equal(console_attach(f->c, a[1], -1, true), 0);
+	assert_int_equal(console_attach(f->c, b[1], -1, false), 0);
+	say(f, "after");
+	spin(f);
+	assert_reads(a[0], "before after");
+	assert_reads(b[0], "after");
+	close(a[0]); /* one leaves, the other stays */
+	spin(f);
+	say(f, "more");
+	spin(f);
+	assert_reads(b[0], "more");
+	close(f->guest);
+	f->guest = -1;
+	spin(f);
+	assert_reads(b[0], ""); /* its end */
+	make_pair(a);
+	assert_int_equal(console_attach(f->c, a[1], -1, true), 0);
+	assert_reads(a[0], "before aftermore"); /* also after that */
+	assert_reads(a[0], "");
+	close(a[0]);
+	close(b[0]);
+}
+
+static void test_one_types(void **state)
+{
+	struct fixture *f = *state;
+	int a[2], b[2], in[2], other[2];
+
+	start(f, -1);
+	make_pair(a);
+	make_pair(b);
+	make_pair(in);
+	make_pair(other);
+	assert_int_equal(console_attach(f->c, a[1], in[1], true), 0);
+	assert_int_equal(console_attach(f->c, b[1], other[1], true), -EBUSY);
+	assert_reads(b[0], ""); /* both are closed */
+	assert_reads(other[0], "");
+	close(b[0]);
+	close(other[0]);
+	assert_int_equal(write(in[0], "typed", 5), 5);
+	spin(f);
+	assert_reads(f->guest, "typed");
+	close(in[0]); /* now another one may */
+	spin(f);
+	make_pair(b);
+	make_pair(other);
+	assert_int_equal(console_attach(f->c, b[1], other[1], true), 0);
+	assert_int_equal(write(other[0], "too", 3), 3);
+	spin(f);
+	assert_reads(f->guest, "too");
+	say(f, "to both");
+	spin(f);
+	assert_reads(a[0], "to both");
+	assert_reads(b[0], "to both");
+	close(a[0]);
+	close(b[0]);
+	close(other[0]);
+}
+
+/* Who types faster than the guest reads waits; all of it arrives. */
+static void test_slow_guest(void **state)
+{
+	static char much[1 << 20], got[1 << 16];
+	struct fixture *f = *state;
+	size_t sent = 0, taken = 0;
+	int a[2], in[2];
+	ssize_t n;
+
+	start(f, -1);
+	fcntl(f->guest, F_SETFL, O_NONBLOCK);
+	make_pair(a);
+	make_pair(in);
+	assert_int_equal(console_attach(f->c, a[1], in[1], true), 0);
+	for (int i = 0; i < 1000; i++) {
+		n = write(in[0], much, sizeof(much));
+		if (n > 0)
+			sent += (size_t)n;
+		spin(f);
+		if (n < 0)
+			break;
+	}
+	assert_int_equal(n, -1); /* it waits */
+	close(in[0]);
+	for (int i = 0; i < 1000 && taken < sent; i++) {
+		while ((n = read(f->guest, got, sizeof(got))) > 0)
+			taken += (size_t)n;
+		spin(f);
+	}
+	assert_int_equal(taken, sent);
+	close(a[0]);
+}
+
+static void test_slow_attached(void **state)
+{
+	static char line[4096], got[1 << 16];
+	struct fixture *f = *state;
+	bool told = false;
+	int a[2];
+	ssize_t n;
+
+	memset(line, 'x', sizeof(line));
+	start(f, -1);
+	make_pair(a);
+	assert_int_equal(console_attach(f->c, a[1], -1, true), 0);
+	for (int i = 0; i < 300; i++) { /* the guest is not held up */
+		assert_int_equal(write(f->guest, line, sizeof(line)),
+				 sizeof(line));
+		spin(f);
+	}
+	for (int i = 0; i < 20; i++) {
+		while ((n = read(a[0], got, sizeof(got))) > 0)
+			told |= memmem(got, (size_t)n, "are missing here",
+				       16) != NULL;
+		spin(f);
+	}
+	assert_true(told);
+	close(a[0]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -308,6 +457,13 @@ int main(void)
 		TEST("the copy's flags are put back", test_flags_are_put_back),
 		TEST("what was said before the end is there after it",
 		     test_end),
+		TEST("any number may read, from the beginning or from now on",
+		     test_readers),
+		TEST("one may type", test_one_types),
+		TEST("who types faster than the guest reads waits",
+		     test_slow_guest),
+		TEST("who attaches and does not read loses, and is told",
+		     test_slow_attached),
 	};
 
 	return cmocka_run_group_tests_name("console", tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "api_net.h"
 #include "keep.h"
 #include "op_agent.h"
+#include "op_console.h"
 #include "op_event.h"
 #include "op_file.h"
 #include "op_msg.h"
@@ -30,9 +31,10 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods, op_agent_methods, op_event_methods,   op_file_methods,
-	op_msg_methods,	 op_proc_methods,  op_session_methods, op_store_methods,
-	op_sync_methods, op_vm_methods,	   op_world_methods,
+	api_net_methods,  op_agent_methods,   op_console_methods,
+	op_event_methods, op_file_methods,    op_msg_methods,
+	op_proc_methods,  op_session_methods, op_store_methods,
+	op_sync_methods,  op_vm_methods,      op_world_methods,
 };
 
 static bool has_method(const char *name)
