@@ -1,30 +1,194 @@
 #!/bin/bash
-# An unmodified vendor-like cloud image: through cloud-init, and ssh by name.
+# An unmodified vendor-like cloud image. Four guests on two nodes, in one boot,
+# which is slow: three through our cloud-init seed, with ssh by name; the fourth
+# by a seed of the user's own, which leaves its address to Debian's DHCP client.
+# Names come from the step's DNS, and MPI runs over ssh between all of them.
 . "$(dirname "$0")/vm.sh"
 
 image=$images/debian.qcow2
 [[ -e $image ]] || skip_all "$image is not there: contrib/mkimage debian"
+need genisoimage ssh-keygen
 vm_cluster 2
-
 before=$(sha256sum <"$image")
-out=$(vrun -N2 -n2 --vm-image=debian --vm-boot-timeout=600 cat /etc/os-release | sort | uniq -c)
-is "both guests show the image's system" \
-	"$(grep -c '2 ID=debian' <<<"$out")" 1
-diag "$(cat "$tmp/err")"
 
-# The command runs while the guest still boots; sshd comes up meanwhile.
-out=$(vrun -N2 -n2 --vm-image=debian.qcow2 --vm-boot-timeout=600 sh -c '
-	peer=vm$((1 - SLURM_PROCID)) i=0
-	until [ $i -ge 120 ] || (exec 3<>/dev/tcp/$peer/22) 2>/dev/null ||
-		timeout 2 bash -c "exec 3<>/dev/tcp/$peer/22" 2>/dev/null; do
-		i=$((i + 1)); sleep 1
-	done
-	ssh -o BatchMode=yes $peer hostname' | sort | tr '\n' ' ')
-is "two guests ssh to each other by name, unasked" "$out" "vm0 vm1 "
-diag "$(cat "$tmp/err")"
-out=$(vrun -n1 --vm-image=debian --vm-net=none --vm-boot-timeout=600 \
-	systemctl show -P Result systemd-networkd-wait-online)
-is "--vm-net=none: the boot does not wait for a network in vain" "$out" success
+# ---- a seed of the user's own for rank 3: DHCP, a key, the agent last ----
+
+seed=$tmp/seed
+mkdir "$seed"
+ssh-keygen -q -t ed25519 -N '' -C test -f "$tmp/key"
+cp "$libexec/vmstep-agent" "$seed"
+echo "instance-id: own" >"$seed/meta-data"
+cat >"$seed/network-config" <<-END
+	version: 2
+	ethernets:
+	  any:
+	    match: {name: "e*"}
+	    dhcp4: true
+	    accept-ra: false
+	    dhcp4-overrides: {use-domains: true}
+END
+cat >"$seed/user-data" <<-END
+	#cloud-config
+	disable_root: false
+	users:
+	  - name: root
+	    ssh_authorized_keys: ["$(cat "$tmp/key.pub")"]
+	runcmd:
+	  - - sh
+	    - -c
+	    - |
+	      {
+	        ip -4 -o addr show dynamic
+	        cat /run/systemd/netif/leases/*
+	        resolvectl dns
+	        for name in vm0 vm1.step.example; do
+	          echo "\$name is \$(resolvectl -4 --legend=no query \$name | head -n 1)"
+	        done
+	      } >/root/report 2>&1
+	      mkdir /run/vmstep /run/seed
+	      mount -t tmpfs vmstep /run/vmstep
+	      mount -t iso9660 -o ro LABEL=cidata /run/seed
+	      cp /run/seed/vmstep-agent /run/vmstep/
+	      systemd-run --collect --unit=vmstep-agent /run/vmstep/vmstep-agent
+END
+genisoimage -quiet -V cidata -r -J -o "$tmp/home/seed.img" "$seed"
+chmod 644 "$tmp/home/seed.img"
+
+# ---- what rank 0 does ----
+
+cat >"$tmp/home/ring.c" <<'END'
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define N 1000000 /* bytes to each, in the all-to-all */
+
+static void die(const char *what)
+{
+	fprintf(stderr, "%s is wrong\n", what);
+	MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
+/* A number goes round, and each adds its own. */
+static void ring(int me, int n)
+{
+	int next = (me + 1) % n, before = (me + n - 1) % n, sum = 0;
+
+	if (me == 0)
+		MPI_Send(&sum, 1, MPI_INT, next, 0, MPI_COMM_WORLD);
+	MPI_Recv(&sum, 1, MPI_INT, before, 0, MPI_COMM_WORLD,
+		 MPI_STATUS_IGNORE);
+	sum += me;
+	if (me)
+		MPI_Send(&sum, 1, MPI_INT, next, 0, MPI_COMM_WORLD);
+	else if (sum != n * (n - 1) / 2)
+		die("the ring's sum");
+}
+
+static void all_to_all(int me, int n)
+{
+	unsigned char *out = malloc((size_t)n * N), *in = malloc((size_t)n * N);
+
+	for (int to = 0; to < n; to++)
+		for (int i = 0; i < N; i++)
+			out[to * N + i] = (unsigned char)(me * 37 + to * 11 + i);
+	MPI_Alltoall(out, N, MPI_BYTE, in, N, MPI_BYTE, MPI_COMM_WORLD);
+	for (int from = 0; from < n; from++)
+		for (int i = 0; i < N; i++)
+			if (in[from * N + i] !=
+			    (unsigned char)(from * 37 + me * 11 + i))
+				die("a byte of the all-to-all");
+}
+
+int main(int argc, char **argv)
+{
+	char name[MPI_MAX_PROCESSOR_NAME];
+	int me, n, len;
+
+	MPI_Init(&argc, &argv);
+	MPI_Comm_rank(MPI_COMM_WORLD, &me);
+	MPI_Comm_size(MPI_COMM_WORLD, &n);
+	MPI_Get_processor_name(name, &len);
+	ring(me, n);
+	all_to_all(me, n);
+	printf("rank %d of %d on %s: right\n", me, n, name);
+	MPI_Finalize();
+	return 0;
+}
+END
+cat >"$tmp/script" <<END
+set -e
+main()
+{
+cd /root
+cat >key <<'KEY'
+$(cat "$tmp/key")
+KEY
+chmod 600 key
+cat >.ssh/config <<'CONFIG'
+Host *
+BatchMode yes
+Host vm3
+IdentityFile /root/key
+StrictHostKeyChecking no
+UserKnownHostsFile /dev/null
+CONFIG
+cat >ring.c <<'C'
+$(cat "$tmp/home/ring.c")
+C
+echo "os \$(hostname) \$(grep ^ID= /etc/os-release)"
+for i in \$(seq 60); do getent -s dns hosts vm2 && break; sleep 1; done |
+	sed 's/^/by DNS: /'
+mpicc -O1 -o ring ring.c
+for i in 1 2 3; do
+	until ssh vm\$i true 2>/dev/null; do sleep 1; done
+	ssh vm\$i 'cat >ring && chmod 755 ring' <ring
+done
+for i in 1 2; do
+	ssh vm\$i 'echo "os \$(hostname) \$(grep ^ID= /etc/os-release)"
+		echo "\$(hostname) by ssh to \$(ssh -o BatchMode=yes vm0 hostname)"'
+done
+ssh vm3 cat report | sed 's/^/report: /'
+mpirun --allow-run-as-root --host vm0,vm1,vm2,vm3 -np 4 /root/ring
+}
+main </dev/null # ssh reads on
+END
+
+# One more boots beside them, without a network. Both nodes are this machine, and
+# guests that are bound would share the first CPU of each.
+(cd "$tmp/home" && as_user vm srun -n1 --vm-image=debian --vm-net=none --vm-bind=none \
+	--vm-mem=800M --vm-boot-timeout=900 \
+	systemctl show -P Result systemd-networkd-wait-online) \
+	>"$tmp/alone" 2>"$tmp/alone.err" &
+alone=$!
+vrun -N2 -n4 --vm-bind=none --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
+	--vm-domain=step.example \
+	--vm-image=debian --vm-image=3:seed.img,fmt=raw --vm-cloud-init=3:none \
+	--vm-console='console-%t' bash -s <"$tmp/script" >"$tmp/out"
+status=$?
+is "four guests on two nodes: status 0" $status 0
+((status == 0)) || diag "$(cat "$tmp/err" "$tmp/out")"
+is "guests show the image's system" "$(grep -c '^os vm[012] ID=debian$' "$tmp/out")" 3
+is "guests ssh to each other by name, unasked" \
+	"$(grep -c '^vm[12] by ssh to vm0$' "$tmp/out")" 2
+is "MPI runs in them: a ring and an all-to-all are right on each" \
+	"$(grep -c '^rank [0-3] of 4 on .*: right$' "$tmp/out")" 4
+diag "$(grep -v '^rank' "$tmp/out")"
+like "a static guest knows the step's name server" "$(cat "$tmp/out")" \
+	'by DNS: 10\.0\.0\.3 +vm2\.step\.example'
+report=$(sed -n 's/^report: //p' "$tmp/out")
+like "the distribution's own DHCP client got the rank's address" "$report" \
+	'inet 10\.0\.0\.4/8 .*dynamic'
+like "... with its name" "$report" 'HOSTNAME=vm3'
+like "... domain" "$report" 'DOMAINNAME=step\.example'
+like "... and the name server" "$report" 'DNS=10\.255\.255\.254'
+like "names are resolved by it" "$report" 'vm0 is vm0: 10\.0\.0\.1'
+like "... with the domain, too" "$report" 'vm1\.step\.example is vm1\.step\.example: 10\.0\.0\.2'
+
+wait "$alone"
+is "--vm-net=none: the boot does not wait for a network in vain" \
+	"$(cat "$tmp/alone")" success
+diag "$(cat "$tmp/alone.err")"
 is "the image file is as it was" "$(sha256sum <"$image")" "$before"
 clean "nothing stays"
 done_testing
