@@ -116,6 +116,7 @@ int main(int argc, char **argv)
 	return 0;
 }
 END
+# It begins when its own agent answers: what it compiles is ready when others are.
 cat >"$tmp/script" <<END
 set -e
 main()
@@ -161,7 +162,7 @@ END
 	systemctl show -P Result systemd-networkd-wait-online) \
 	>"$tmp/alone" 2>"$tmp/alone.err" &
 alone=$!
-vrun -N2 -n4 --vm-bind=none --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
+vrun -N2 -n4 --vm-bind=none --vm-wait=agent --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
 	--vm-domain=step.example \
 	--vm-image=debian --vm-image=3:seed.img,fmt=raw --vm-cloud-init=3:none \
 	--vm-console='console-%t' bash -s <"$tmp/script" >"$tmp/out"
