@@ -42,7 +42,8 @@ static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
 }
 
 /* Without a network there is a card all the same (qemu.c), with no address but
- * the one that it gives itself. */
+ * the one that it gives itself. There is no router on a step's network, and
+ * systemd-networkd, and the boot with it, would wait 12 s for one to answer. */
 static void put_network_config(FILE *f, const struct task *t,
 			       const struct spec *s)
 {
@@ -61,6 +62,7 @@ static void put_network_config(FILE *f, const struct task *t,
 	addr_ip_text(addr_ip(&s->cidr, t->rank), ip);
 	addr_ip_text(addr_service_ip(&s->cidr), server);
 	fprintf(f,
+		"    accept-ra: false\n"
 		"    addresses: [%s/%d]\n"
 		"    mtu: %u\n"
 		"    nameservers:\n"
