@@ -2,6 +2,7 @@
 # A command in virtual machines behaves as a command on nodes: output, input,
 # status, signals' numbers, terminal.
 . "$(dirname "$0")/vm.sh"
+bind=cores
 
 vm_cluster 2
 

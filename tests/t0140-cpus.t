@@ -2,6 +2,7 @@
 # Virtual CPUs run where Slurm put the task, each on a CPU of its own, and so do
 # the network's workers, or on the CPUs that are kept.
 . "$(dirname "$0")/vm.sh"
+bind=cores
 
 ncpus=$(nproc)
 ((ncpus >= 2)) || skip_all "this machine has one CPU"

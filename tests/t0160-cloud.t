@@ -155,14 +155,13 @@ mpirun --allow-run-as-root --host vm0,vm1,vm2,vm3 -np 4 /root/ring
 main </dev/null # ssh reads on
 END
 
-# One more boots beside them, without a network. Both nodes are this machine, and
-# guests that are bound would share the first CPU of each.
-(cd "$tmp/home" && as_user vm srun -n1 --vm-image=debian --vm-net=none --vm-bind=none \
+# One more boots beside them, without a network.
+(cd "$tmp/home" && as_user vm srun -n1 --vm-image=debian --vm-net=none \
 	--vm-mem=800M --vm-boot-timeout=900 \
 	systemctl show -P Result systemd-networkd-wait-online) \
 	>"$tmp/alone" 2>"$tmp/alone.err" &
 alone=$!
-vrun -N2 -n4 --vm-bind=none --vm-wait=agent --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
+vrun -N2 -n4 --vm-wait=agent --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
 	--vm-domain=step.example \
 	--vm-image=debian --vm-image=3:seed.img,fmt=raw --vm-cloud-init=3:none \
 	--vm-console='console-%t' bash -s <"$tmp/script" >"$tmp/out"

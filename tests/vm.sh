@@ -13,7 +13,9 @@
 #	                           clean
 #	clean NAME [CLUSTER]       a check that nothing is left, within 20 s
 #	conf LINE...               (re)write vmstep.conf with these lines added,
-#	                           and those of $VMSTEP_CONF ("net_workers = 2")
+#	                           and those of $VMSTEP_CONF ("net_workers = 2");
+#	                           guests run where CPUs are free, with bind=cores
+#	                           set before where their tasks are
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # shellcheck source=tests/lib.sh
@@ -27,6 +29,8 @@ plugin=$build/inst/lib/vmstep/vmstep.so
 tiny=$images/tiny.vm
 runtime=/run/vmstep
 site_lines=${VMSTEP_CONF-}
+# All nodes are this machine: bound, the guests of each would share its first CPU.
+bind=none
 export -n VMSTEP_BUILD VMSTEP_IMAGES VMSTEP_CONF # srun would take one for VMSTEP_IMAGE
 
 [[ -e $plugin ]] ||
@@ -37,7 +41,7 @@ export -n VMSTEP_BUILD VMSTEP_IMAGES VMSTEP_CONF # srun would take one for VMSTE
 conf()
 {
 	printf '%s\n' "runtime_dir = $runtime" "image_path = $images" \
-		"mem_reserve = 160M" ${site_lines:+"$site_lines"} "$@" >"$tmp/vmstep.conf"
+		"mem_reserve = 160M" "default_bind = $bind" ${site_lines:+"$site_lines"} "$@" >"$tmp/vmstep.conf"
 }
 
 vm_cluster()
