@@ -36,6 +36,8 @@ struct proc {
 	struct keep *keep[3];
 
 	bool exited;	/* proc.exit came */
+	bool telling;	/* who waits is being told */
+	bool released;	/* meanwhile */
 	json_t *result; /* its parameters */
 	proc_started_fn started;
 	void *arg;
@@ -112,7 +114,7 @@ static struct proc *oldest_ended(struct procs *ps)
 	struct proc *p;
 
 	TAILQ_FOREACH(p, &ps->list, next)
-	if (is_over(p) && SLIST_EMPTY(&p->waiters))
+	if (is_over(p) && SLIST_EMPTY(&p->waiters) && !p->telling)
 		return p;
 	return NULL;
 }
@@ -127,12 +129,16 @@ static void end(struct proc *p, enum proc_state state)
 	p->ended_ms = loop_now_ms();
 	ps->n_running--;
 	ps->n_ended++;
+	p->telling = true;
 	tell_watch(p);
 	while ((w = SLIST_FIRST(&p->waiters))) {
 		SLIST_REMOVE_HEAD(&p->waiters, next);
 		w->fn(p, w->arg);
 		free(w);
 	}
+	p->telling = false;
+	if (p->released)
+		proc_free(p);
 	while (ps->n_ended > PROCS_KEPT && oldest_ended(ps))
 		proc_free(oldest_ended(ps));
 }
@@ -189,17 +195,25 @@ void procs_on_exit(struct procs *ps, const json_t *params)
 	end_if_over(p);
 }
 
+static struct proc *first_running(struct procs *ps)
+{
+	struct proc *p;
+
+	TAILQ_FOREACH(p, &ps->list, next)
+	if (p->state == PROC_RUNNING)
+		return p;
+	return NULL;
+}
+
 /* Those that start are answered by their requests. */
 void procs_on_lost(struct procs *ps, const char *why)
 {
-	struct proc *p, *next;
+	struct proc *p;
 
-	for (p = TAILQ_FIRST(&ps->list); p; p = next) {
-		next = TAILQ_NEXT(p, next);
-		memset(p->open, 0, sizeof(p->open)); /* the mux's word */
-		if (p->state == PROC_RUNNING)
-			end(p, p->exited ? PROC_ENDED : PROC_LOST);
-	}
+	TAILQ_FOREACH(p, &ps->list, next)
+	memset(p->open, 0, sizeof(p->open)); /* the mux's word */
+	while ((p = first_running(ps))) /* the end of one may free others */
+		end(p, p->exited ? PROC_ENDED : PROC_LOST);
 }
 
 /* -- its start ------------------------------------------------------------- */
@@ -487,7 +501,9 @@ int proc_release(struct proc *p)
 {
 	if (!is_over(p) || !SLIST_EMPTY(&p->waiters))
 		return -EBUSY;
-	proc_free(p);
+	p->released = true;
+	if (!p->telling)
+		proc_free(p);
 	return 0;
 }
 
