@@ -11,6 +11,7 @@
 #include "cp.h"
 #include "events.h"
 #include "exec.h"
+#include "kernel.h"
 #include "ops.h"
 #include "stats.h"
 
@@ -55,7 +56,8 @@ const struct command commands[] = {
 	  barrier_run, barrier_options, 0, 1 },
 	{ "store", "put|get|pop|drop|list|state", "values of the step",
 	  store_run, store_options, 1, 3 },
-	{ "kernel", "list|add|drop", "sets of ops", NULL, NULL },
+	{ "kernel", "list|ops|add|drop", "sets of ops", kernel_run, NULL, 1,
+	  KERNEL_ARGS },
 	{ "op", "METHOD [JSON]", "any op", op_run, op_options, 1, 2 },
 	{ "ops", "", "what ops there are", ops_run, NULL },
 	{ "events", "[KIND]...", "what happens in the step", events_run,

@@ -15,6 +15,7 @@
 #define COMMAND_OPTIONS_MAX 8
 /* Any number; they may look like options, as they are another command's. */
 #define ARGS_COMMAND (-1)
+#define KERNEL_ARGS  64
 
 /* What vmstep ends with; vmstep(1) says the same. */
 enum {

@@ -25,6 +25,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/figures.c %D%/figures.h \
 	%D%/gather.c %D%/gather.h \
 	%D%/here.c %D%/here.h \
+	%D%/kernel.c %D%/kernel.h \
 	%D%/matrix.c %D%/matrix.h \
 	%D%/netlog.c %D%/netlog.h \
 	%D%/ops.c %D%/ops.h \

@@ -7,6 +7,7 @@ dist_man_MANS += \
 	%D%/vmstep-options.7 \
 	%D%/vmstep.conf.5 \
 	%D%/vmstep-bundle.5 \
+	%D%/vmstep-kernel.5 \
 	%D%/vmstep-helper.8 \
 	%D%/vmstep-net.8 \
 	%D%/vmstep-agent.8

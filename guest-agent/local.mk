@@ -13,8 +13,11 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/fileremove.c %D%/fileremove.h \
 	%D%/hostsfile.c %D%/hostsfile.h \
 	%D%/job.c %D%/job.h \
+	%D%/kernel.c %D%/kernel.h \
+	%D%/kernelset.c \
 	%D%/netconf.c %D%/netconf.h \
 	%D%/netlink.c %D%/netlink.h \
+	%D%/ophead.c %D%/ophead.h \
 	%D%/opsock.c %D%/opsock.h \
 	%D%/port.c %D%/port.h \
 	%D%/power.c %D%/power.h \
@@ -40,7 +43,7 @@ else
 %C%_vmstep_agent_LDFLAGS = -all-static
 endif
 
-# test_agent and test_file run the real agent, over a unix socket and without a
+# test_agent, test_file and test_kernel run the real agent, over a unix socket and without a
 # VM.
 if HAVE_CMOCKA
 UNIT_TESTS += \
@@ -48,6 +51,7 @@ UNIT_TESTS += \
 	%D%/test_agent \
 	%D%/test_file \
 	%D%/test_hostsfile \
+	%D%/test_kernel \
 	%D%/test_resolvconf \
 	%D%/test_rpc \
 	%D%/test_vmop
@@ -61,6 +65,9 @@ AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_file_SOURCES = %D%/test_file.c %D%/test_host.c %D%/test_host.h
 %C%_test_file_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_file_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_kernel_SOURCES = %D%/test_kernel.c %D%/test_host.c %D%/test_host.h
+%C%_test_kernel_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_kernel_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_resolvconf_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_resolvconf_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)

@@ -24,6 +24,7 @@ struct client {
 	struct opsock *owner;
 	struct client *next;
 	int fd;
+	uid_t uid; /* of who connected */
 	struct loop_io *io;
 	struct rpc *rpc;
 	bool ended; /* it sends no more */
@@ -72,22 +73,48 @@ static bool is_agents(const char *method)
 	       strcmp(method, "proc.exit") == 0;
 }
 
+/* An op of a kernel: whoever is not root gets no more than their own rights by
+ * it. *ret_method, and new params; NULL: no memory. */
+static json_t *as_user(const struct client *c, const char *method,
+		       const json_t *params, const char **ret_method)
+{
+	json_t *mine = json_copy((json_t *)(uintptr_t)params);
+	const char *colon = strchr(method, ':');
+	char user[16];
+
+	if (!mine || c->uid == 0 ||
+	    (!colon && strcmp(method, OPSOCK_CALL) != 0))
+		return mine;
+	if (colon) {
+		*ret_method = OPSOCK_CALL;
+		mine = json_pack("{s:s%, s:s, s:o}", "kernel", method,
+				 (size_t)(colon - method), "op", colon + 1,
+				 "params", mine);
+	}
+	snprintf(user, sizeof(user), "%u", (unsigned int)c->uid);
+	if (mine)
+		json_object_set_new(mine, "user", json_string(user));
+	return mine;
+}
+
 static void ask_host(struct rpc_call *call, const char *method,
 		     const json_t *params, void *arg)
 {
 	struct client *c = arg;
 	struct agent *a = c->owner->agent;
+	json_t *mine;
 	int r;
 
 	if (is_agents(method)) {
 		rpc_failf(call, RPC_E_PERM, "%s is not for programs", method);
 		return;
 	}
-	r = a->mux && mux_is_up(a->mux)
-		    ? rpc_request(a->rpc, method,
-				  json_copy((json_t *)(uintptr_t)params),
-				  on_reply, call)
-		    : -ENOTCONN;
+	if (!a->mux || !mux_is_up(a->mux)) {
+		rpc_fail(call, RPC_E_UNREACHABLE, "the host is not there");
+		return;
+	}
+	mine = as_user(c, method, params, &method);
+	r = mine ? rpc_request(a->rpc, method, mine, on_reply, call) : -ENOMEM;
 	if (r == 0)
 		rpc_on_gone(call, on_gone, a);
 	else if (r == -EMSGSIZE)
@@ -258,13 +285,14 @@ static struct client *client_new(struct opsock *o, int fd)
 
 /* -- the socket ------------------------------------------------------------ */
 
-static bool may_ask(const struct opsock *o, int fd)
+static bool may_ask(const struct opsock *o, int fd, uid_t *ret_uid)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return false;
+	*ret_uid = cred.uid;
 	return cred.uid == 0 || cred.uid == geteuid() ||
 	       (o->has_user && cred.uid == o->user);
 }
@@ -275,16 +303,18 @@ static void on_listener(uint32_t events, void *arg)
 	_cleanup_close_ int fd =
 		accept4(o->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
+	uid_t uid;
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
 		loop_io_set(o->io, 0); /* it would wake us for ever */
 		loop_timer_set(o->timer, DEAF_MS);
 	}
-	if (fd < 0 || !may_ask(o, fd) || o->n_clients >= OPSOCK_CLIENTS)
+	if (fd < 0 || !may_ask(o, fd, &uid) || o->n_clients >= OPSOCK_CLIENTS)
 		return;
 	c = client_new(o, TAKE_FD(fd));
 	if (!c)
 		return;
+	c->uid = uid;
 	c->next = o->clients;
 	o->clients = c;
 	o->n_clients++;

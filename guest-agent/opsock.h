@@ -2,7 +2,8 @@
  *
  * A unix socket with JSON-RPC 2.0, a line each. What is asked is passed on to
  * the host as the agent's own request, and the answer back; what a guest may
- * ask the host knows (vmstep-api(7)). Root and the step's user may connect.
+ * ask the host knows (vmstep-api(7)). Root and the step's user may connect; ops
+ * of kernels (op.call, KERNEL:OP) that the latter asks for run as that user.
  *
  * Owns:    the socket, the connections. Borrows the agent.
  * Thread:  the loop's.
@@ -19,6 +20,7 @@
 #define OPSOCK_ENV	"VMSTEP_OPS_SOCKET" /* another path, for vmop */
 #define OPSOCK_LINE_MAX (240 * 1024)	    /* fits a message to the host */
 #define OPSOCK_CLIENTS	32
+#define OPSOCK_CALL	"op.call" /* an op of a kernel */
 
 struct opsock;
 

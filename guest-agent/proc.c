@@ -52,6 +52,7 @@ struct proc {
 	int status;	       /* how the start went, while STARTING */
 	struct loop_io *status_io;
 	char *program, *cwd, *user;
+	bool bound;	  /* it does not outlive the agent */
 	int64_t quiet_ms; /* since when; 0: it is not */
 };
 
@@ -246,7 +247,8 @@ static int proc_fork(struct proc *p, const struct start *s,
 			    .envp = env,
 			    .cwd = s->cwd,
 			    .user = user,
-			    .tty = s->io.pty };
+			    .tty = s->io.pty,
+			    .bound = s->bound };
 
 	if (!env)
 		return errmsg_set(err, -ENOMEM, "environment");
@@ -282,6 +284,7 @@ static int proc_new(struct procs *ps, const struct start *s,
 		return errmsg_set(err, -ENOMEM, "process");
 	p->procs = ps;
 	p->status = -1;
+	p->bound = s->bound;
 	p->id = ++ps->last_id;
 	LIST_INSERT_HEAD(&ps->list, p, next);
 	ps->n++;
@@ -563,6 +566,8 @@ void procs_free(struct procs *ps)
 	if (!ps)
 		return;
 	while ((p = LIST_FIRST(&ps->list))) {
+		if (is_alive(p) && p->bound && kill(-p->pid, SIGKILL) < 0)
+			kill(p->pid, SIGKILL); /* no session yet */
 		if (is_alive(p))
 			loop_child_forget(ps->agent->loop, p->pid);
 		if (p->call)

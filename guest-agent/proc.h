@@ -2,7 +2,8 @@
  *
  * Owns them, from proc.start to the end of their output. They go on when the
  * host is gone, with their output read to nowhere; a host that comes later
- * finds them by proc.list. When the agent ends they are left alone.
+ * finds them by proc.list. When the agent ends they are left alone, but for
+ * those that were asked for as bound to it.
  *
  * Thread: the loop's. The handlers are methods of rpc.h, in the table of
  * methods.c; doc/agent-port.md says what they take and give.

@@ -12,6 +12,7 @@
 #include "command.h"
 #include "file.h"
 #include "filecopy.h"
+#include "kernel.h"
 #include "log.h"
 #include "netconf.h"
 #include "opsock.h"
@@ -36,7 +37,15 @@ static const struct rpc_method methods[] = {
 	{ "file.symlink", file_symlink },
 	{ "file.truncate", file_truncate },
 	{ "file.write", file_write },
+	{ "kernel.add", kernel_add },
+	{ "kernel.copy", kernel_copy },
+	{ "kernel.drop", kernel_drop },
+	{ "kernel.get", kernel_get },
+	{ "kernel.list", kernel_list },
 	{ "net.configure", netconf_configure },
+	{ "op.find", kernel_find_op },
+	{ "op.register", kernel_register },
+	{ "op.unregister", kernel_unregister },
 	{ "proc.kill_all", proc_kill_all },
 	{ "proc.list", proc_list },
 	{ "proc.resize", proc_resize },

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,8 +162,19 @@ static _Noreturn void child_exec(const struct spawn *s,
 	child_fail(status, error == ENOENT ? SPAWN_LOOKUP : SPAWN_EXEC, error);
 }
 
+/* After the change of user, which would undo it. */
+static bool child_bind(pid_t agent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return false;
+	if (getppid() != agent) /* it was too late for that */
+		_exit(127);
+	return true;
+}
+
 static _Noreturn void child_run(const struct spawn *s,
-				const struct candidates *c, int status)
+				const struct candidates *c, int status,
+				pid_t agent)
 {
 	int r;
 
@@ -176,6 +188,8 @@ static _Noreturn void child_run(const struct spawn *s,
 	r = spawn_become(s->user);
 	if (r < 0)
 		child_fail(status, SPAWN_USER, -r);
+	if (s->bound && !child_bind(agent))
+		child_fail(status, SPAWN_SESSION, errno);
 	if (!child_cwd(s))
 		child_fail(status, SPAWN_CWD, errno);
 	child_exec(s, c, status);
@@ -189,7 +203,7 @@ int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_fd,
 	_cleanup_(candidates_done) struct candidates c = { 0 };
 	_cleanup_close_ int ours = -1, theirs = -1;
 	int fds[2], r;
-	pid_t pid;
+	pid_t agent = getpid(), pid;
 
 	r = candidates_fill(&c, s);
 	if (r < 0)
@@ -203,7 +217,7 @@ int spawn_start(const struct spawn *s, pid_t *ret_pid, int *ret_fd,
 	if (pid < 0)
 		return errmsg_set(err, -errno, "fork");
 	if (pid == 0)
-		child_run(s, &c, theirs);
+		child_run(s, &c, theirs, agent);
 	*ret_pid = pid;
 	*ret_fd = TAKE_FD(ours);
 	return 0;

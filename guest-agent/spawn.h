@@ -21,6 +21,7 @@ struct spawn {
 	const struct account *user;
 	int in, out, err; /* -1: /dev/null */
 	bool tty;	  /* in is a terminal: make it the controlling one */
+	bool bound;	  /* it is killed when the agent ends, however */
 };
 
 enum spawn_step {

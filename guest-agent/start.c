@@ -139,6 +139,8 @@ int start_parse(const json_t *params, struct start *ret, struct errmsg *err)
 	if (r == 0)
 		r = param_bool(params, "env_clear", &s.env_clear, err);
 	if (r == 0)
+		r = param_bool(params, "bound", &s.bound, err);
+	if (r == 0)
 		r = param_text(params, "cwd", &s.cwd, err);
 	if (r == 0)
 		r = param_text(params, "user", &s.user, err);

@@ -12,6 +12,7 @@ struct start {
 	char **argv; /* owned, NULL at the end, at least one */
 	char **env;  /* owned, NULL at the end: "NAME=value" as given */
 	bool env_clear;
+	bool bound;	  /* it does not outlive the agent */
 	char *cwd, *user; /* owned; NULL: the default */
 	char *term;	  /* owned; of a pty */
 	struct procio_spec io;

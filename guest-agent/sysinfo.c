@@ -15,8 +15,8 @@
 #include "netlink.h"
 #include "param.h"
 
-static const char *const features[] = { "proc",	 "pty",	 "net",
-					"power", "time", "file" };
+static const char *const features[] = { "proc", "pty",	"net",	 "power",
+					"time", "file", "kernel" };
 
 /* The first line of a file, without its end; "" where there is none. */
 static void read_line(const char *path, char *ret, int size)

@@ -399,6 +399,28 @@ static void others_are_not_listened_to(void **state)
 	assert_int_equal(end_vmop(), 0);
 }
 
+/* Ops of kernels run as root, but not for who is not. */
+static void a_user_calls_ops_as_that_user(void **state)
+{
+	assert_int_equal(vmop(ARGS("call", "k:f", "{\"a\":1}")), 0);
+	asked("k:f", "{\"a\":1}");
+	if (geteuid() != 0) {
+		print_message("only root can be others\n");
+		skip();
+	}
+	opsock_set_user(agent.opsock, "65534");
+	start_vmop(65534, ARGS("call", "k:f", "{\"a\":1}"));
+	assert_int_equal(end_vmop(), 0);
+	asked("op.call",
+	      "{\"kernel\":\"k\",\"op\":\"f\",\"params\":{\"a\":1},\"user\":\"65534\"}");
+	start_vmop(65534, ARGS("call", "op.call", "{\"user\":\"root\"}"));
+	assert_int_equal(end_vmop(), 0);
+	asked("op.call", "{\"user\":\"65534\"}");
+	start_vmop(65534, ARGS("call", "world.get", "{\"user\":\"x\"}"));
+	assert_int_equal(end_vmop(), 0);
+	asked("world.get", "{\"user\":\"x\"}");
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
@@ -412,6 +434,7 @@ int main(void)
 		TEST(the_agents_own_words_are_not_for_programs),
 		TEST(without_a_host_it_says_so),
 		TEST(others_are_not_listened_to),
+		TEST(a_user_calls_ops_as_that_user),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

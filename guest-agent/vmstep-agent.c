@@ -23,6 +23,7 @@
 #include "agent.h"
 #include "cleanup.h"
 #include "job.h"
+#include "kernel.h"
 #include "log.h"
 #include "netconf.h"
 #include "opsock.h"
@@ -36,6 +37,7 @@ struct options {
 	const char *port; /* NULL: find it */
 	const char *log;  /* NULL: stderr */
 	const char *ops;  /* NULL: OPSOCK_PATH; of another port: none */
+	char *kernels;	  /* NULL: KERNEL_ADDED and KERNEL_SHIPPED */
 	bool daemon;
 };
 
@@ -49,6 +51,10 @@ static const char usage[] =
 	"  --daemon     go into the background once started\n"
 	"  --ops=PATH   where programs of the guest ask the host, as vmop does\n"
 	"               (" OPSOCK_PATH "; with --port none)\n"
+	"  --kernels=ADDED:SHIPPED\n"
+	"               the directories of kernels, those that are made while it\n"
+	"               runs and those of the image\n"
+	"               (" KERNEL_ADDED ":" KERNEL_SHIPPED ")\n"
 	"  --log=FILE   append messages to FILE; kmsg: the kernel's log\n"
 	"               (stderr; with --daemon kmsg)\n"
 	"  --version    print the version\n"
@@ -63,13 +69,14 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{ "daemon", no_argument, NULL, 'd' },
 		{ "log", required_argument, NULL, 'l' },
 		{ "ops", required_argument, NULL, 'o' },
+		{ "kernels", required_argument, NULL, 'k' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "p:dl:o:Vh", longs, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "p:dl:o:k:Vh", longs, NULL)) != -1)
 		switch (c) {
 		case 'p':
 			o->port = optarg;
@@ -82,6 +89,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'o':
 			o->ops = optarg;
+			break;
+		case 'k':
+			o->kernels = optarg;
 			break;
 		case 'V':
 			puts("vmstep-agent " PACKAGE_VERSION);
@@ -122,6 +132,21 @@ static void claim_port(const struct options *o)
 	if (r < 0) /* no unix sockets in this kernel: nothing is lost by it */
 		log_warn("cannot tell whether another agent runs: %s",
 			 strerror(-r));
+}
+
+static void set_kernels(const struct options *o)
+{
+	char *shipped = o->kernels;
+	const char *added = strsep(&shipped, ":");
+
+	if (!added)
+		return;
+	if (!shipped || *added != '/' || *shipped != '/') {
+		log_err("--kernels=%s: two directories, each from /, and a colon between them",
+			added);
+		exit(2);
+	}
+	kernel_set_dirs(added, shipped);
 }
 
 static void go_into_background(const struct options *o)
@@ -248,6 +273,7 @@ int main(int argc, char **argv)
 	parse_options(argc, argv, &o);
 	log_setup("agent", STDERR_FILENO, LOG_LEVEL_INFO);
 	close_inherited();
+	set_kernels(&o);
 	claim_port(&o);
 	open_log(&o);
 	go_into_background(&o);

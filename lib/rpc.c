@@ -231,7 +231,7 @@ void rpc_result(struct rpc_call *call, json_t *result)
 	call_end(call);
 }
 
-static const char *error_name(enum rpc_error code)
+const char *rpc_error_name(enum rpc_error code)
 {
 	switch (code) {
 	case RPC_PARSE:
@@ -278,6 +278,8 @@ static const char *error_name(enum rpc_error code)
 		return "E_QMP";
 	case RPC_E_RANGE:
 		return "E_RANGE";
+	case RPC_E_OP:
+		return "E_OP";
 	}
 	return NULL;
 }
@@ -305,7 +307,8 @@ static void fail(struct rpc_call *call, int code, const char *text,
 void rpc_cancel(struct rpc_call *call)
 {
 	static const char words[] = "it was cancelled";
-	json_t *data = json_pack("{s:s}", "name", error_name(RPC_E_CANCELLED));
+	json_t *data =
+		json_pack("{s:s}", "name", rpc_error_name(RPC_E_CANCELLED));
 	const struct rpc_reply reply = { .code = RPC_E_CANCELLED,
 					 .message = words,
 					 .data = data };
@@ -322,7 +325,7 @@ void rpc_cancel(struct rpc_call *call)
 void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 		 const char *what, const char *text)
 {
-	const char *name = error_name(code);
+	const char *name = rpc_error_name(code);
 	json_t *data = name ? json_pack("{s:s}", "name", name) : NULL;
 
 	if (data && error)
@@ -334,7 +337,7 @@ void rpc_fail_os(struct rpc_call *call, enum rpc_error code, int error,
 
 void rpc_pass_on(struct rpc_call *call, const struct rpc_reply *reply)
 {
-	const char *name = error_name((enum rpc_error)reply->code);
+	const char *name = rpc_error_name((enum rpc_error)reply->code);
 	json_t *data = NULL;
 
 	if (reply->result) {
@@ -550,7 +553,7 @@ static void on_request(struct rpc *r, const json_t *msg, const char *method)
 
 void rpc_refuse(struct rpc *r, enum rpc_error code, const char *text)
 {
-	const char *name = error_name(code);
+	const char *name = rpc_error_name(code);
 
 	send_error(r, json_null(), code, text,
 		   name ? json_pack("{s:s}", "name", name) : NULL);

@@ -45,6 +45,7 @@ enum rpc_error {
 	RPC_E_PROTO = 17,
 	RPC_E_QMP = 18,
 	RPC_E_RANGE = 19,
+	RPC_E_OP = 20, /* a kernel's op, or code.run's code, says no */
 };
 
 struct rpc;
@@ -131,6 +132,8 @@ void rpc_forget_request(struct rpc *r, const void *arg);
 /* Answer @call as a request of ours was answered. */
 void rpc_pass_on(struct rpc_call *call, const struct rpc_reply *reply);
 
+/* "E_PERM"; NULL for those of JSON-RPC itself. */
+const char *rpc_error_name(enum rpc_error code);
 /* What an errno comes to where nothing more is known. */
 enum rpc_error rpc_error_of(int error);
 

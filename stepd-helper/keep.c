@@ -26,6 +26,7 @@ struct keep {
 	int out; /* -1: nobody is attached */
 	struct loop_io *out_io;
 	bool told;
+	bool tail; /* the last bytes are kept, not the first */
 };
 
 static void detach(struct keep *k)
@@ -109,6 +110,16 @@ static bool make_room(struct keep *k)
 	return true;
 }
 
+static void cut(struct keep *k)
+{
+	size_t more = k->len - k->limit;
+
+	if (k->tail) /* @at is 0: see make_room() */
+		memmove(k->data, k->data + more, k->limit);
+	k->dropped += more;
+	k->len = k->limit;
+}
+
 static void on_in(uint32_t events, void *arg)
 {
 	struct keep *k = arg;
@@ -126,10 +137,8 @@ static void on_in(uint32_t events, void *arg)
 		close(TAKE_FD(k->in));
 	} else {
 		k->len += (size_t)n;
-		if (k->out < 0 && k->len > k->limit) {
-			k->dropped += k->len - k->limit;
-			k->len = k->limit;
-		}
+		if (k->out < 0 && k->len > k->limit)
+			cut(k);
 	}
 	flush(k);
 }
@@ -173,6 +182,11 @@ void keep_free(struct keep *k)
 		close(k->in);
 	free(k->data);
 	free(k);
+}
+
+void keep_set_tail(struct keep *k)
+{
+	k->tail = true;
 }
 
 int keep_attach(struct keep *k, int fd)

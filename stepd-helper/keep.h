@@ -25,6 +25,8 @@ typedef void (*keep_fn)(void *arg);
 int keep_new(struct loop *l, size_t limit, keep_fn over, void *arg,
 	     struct keep **ret, int *ret_fd);
 void keep_free(struct keep *k); /* NULL is fine */
+/* Of what exceeds the limit the beginning is dropped, not the end. */
+void keep_set_tail(struct keep *k);
 
 /* Takes @fd, also on failure: -EBUSY: there is one already; -errno. It is
  * closed at the output's end. Where nobody reads it any more, what follows is

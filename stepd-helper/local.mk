@@ -24,15 +24,19 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_agent.c %D%/op_agent.h \
 	%D%/op_console.c %D%/op_console.h \
 	%D%/op_event.c %D%/op_event.h \
+	%D%/op_code.c %D%/op_code.h \
 	%D%/op_file.c %D%/op_file.h \
 	%D%/op_io.c %D%/op_io.h \
+	%D%/op_kernel.c %D%/op_kernel.h \
 	%D%/op_msg.c %D%/op_msg.h \
+	%D%/op_plain.c %D%/op_plain.h \
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_session.c %D%/op_session.h \
 	%D%/op_store.c %D%/op_store.h \
 	%D%/op_sync.c %D%/op_sync.h \
 	%D%/op_vm.c %D%/op_vm.h \
 	%D%/op_world.c %D%/op_world.h \
+	%D%/opcall.c %D%/opcall.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/outbox.c %D%/outbox.h \
 	%D%/outfile.c %D%/outfile.h \
@@ -80,6 +84,7 @@ UNIT_TESTS += \
 	%D%/test_event \
 	%D%/test_console \
 	%D%/test_image \
+	%D%/test_kernel \
 	%D%/test_net \
 	%D%/test_netjson \
 	%D%/test_oplink \
@@ -110,6 +115,9 @@ UNIT_TESTS += \
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_event_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_event_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+# With the agent of this build.
+%C%_test_kernel_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the vmstep-net of this build.

@@ -21,6 +21,8 @@ struct ops {
 	void *router_arg;
 	ops_gate_fn gate; /* NULL: none */
 	void *gate_arg;
+	ops_kernel_fn kernels; /* NULL: there are none */
+	void *kernels_arg;
 };
 
 struct ops *ops_new(void)
@@ -83,25 +85,41 @@ static bool has_own_to(const struct op *op)
 	return op && strcmp(op->params, "any") != 0 && opcat_takes(op, "to");
 }
 
+/* Its params are its own, and none of the catalogue's. */
+static bool is_kernels(const char *method)
+{
+	return strchr(method, ':');
+}
+
+/* What a guest's kernels are asked by it, they do in it. */
+static bool guest_may(const char *method, const json_t *params)
+{
+	const struct op *op = opcat_find(method);
+
+	if (is_kernels(method) || strcmp(method, "op.call") == 0)
+		return !json_object_get(params, "to");
+	return op && op->guest;
+}
+
 void ops_handle(struct rpc_call *call, const char *method, const json_t *params,
 		void *origin)
 {
 	const struct ops_origin *from = origin;
-	const struct op *op = opcat_find(method);
-	const struct rpc_method *m;
-	void *arg = NULL;
+	struct ops *o = from->ops;
+	void *arg;
 
-	m = find(from->ops, method, &arg);
-	if (!m)
+	if (!find(o, method, &arg) && !(is_kernels(method) && o->kernels))
 		rpc_failf(call, RPC_NO_METHOD,
 			  "no such op: '%.80s'; vmstep ops has the list",
 			  method);
-	else if (from->who == OPS_GUEST && !(op && op->guest))
-		rpc_failf(call, RPC_E_PERM, "%s is not for guests", method);
-	else if (from->ops->gate)
-		from->ops->gate(call, method, params, from->ops->gate_arg);
+	else if (from->who == OPS_GUEST && !guest_may(method, params))
+		rpc_failf(call, RPC_E_PERM, "%.80s is not for guests%s", method,
+			  is_kernels(method) ? ", but for their own kernels"
+					     : "");
+	else if (o->gate)
+		o->gate(call, method, params, o->gate_arg);
 	else
-		ops_go_on(from->ops, call, method, params);
+		ops_go_on(o, call, method, params);
 }
 
 void ops_go_on(struct ops *o, struct rpc_call *call, const char *method,
@@ -118,6 +136,12 @@ void ops_set_gate(struct ops *o, ops_gate_fn fn, void *arg)
 	o->gate_arg = arg;
 }
 
+void ops_set_kernels(struct ops *o, ops_kernel_fn fn, void *arg)
+{
+	o->kernels = fn;
+	o->kernels_arg = arg;
+}
+
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg)
 {
 	o->router = fn;
@@ -130,7 +154,9 @@ void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,
 	void *arg = NULL;
 	const struct rpc_method *m = find(o, method, &arg);
 
-	if (knows(opcat_find(method), call, params))
+	if (is_kernels(method))
+		o->kernels(call, method, params, o->kernels_arg);
+	else if (knows(opcat_find(method), call, params))
 		m->fn(call, params, arg);
 }
 

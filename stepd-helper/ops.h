@@ -54,6 +54,13 @@ void ops_go_on(struct ops *o, struct rpc_call *call, const char *method,
 	       const json_t *params);
 /* Then to @fn, but for ops that have a
  * parameter "to" of their own. */
+/* Methods with a colon, KERNEL:OP: those of the guest's kernels. A guest may
+ * ask for its own. */
+typedef void (*ops_kernel_fn)(struct rpc_call *call, const char *method,
+			      const json_t *params, void *arg);
+void ops_set_kernels(struct ops *o, ops_kernel_fn fn, void *arg);
+
+/* What is allowed to be asked goes to @fn first. */
 void ops_set_router(struct ops *o, ops_router_fn fn, void *arg);
 /* @method, which is there, of this task. */
 void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,

@@ -274,7 +274,10 @@ static int open_streams(struct proc *p, struct proc_spec *spec)
 	p->in = TAKE_FD(spec->fd[0]);
 	r = receive(p, 1, TAKE_FD(spec->fd[1]), spec->keep);
 	if (r == 0 && !spec->pty)
-		r = receive(p, 2, TAKE_FD(spec->fd[2]), spec->keep);
+		r = receive(p, 2, TAKE_FD(spec->fd[2]),
+			    spec->err_tail ? spec->err_tail : spec->keep);
+	if (r == 0 && spec->err_tail && p->keep[2])
+		keep_set_tail(p->keep[2]);
 	if (p->in >= 0 || spec->pty)
 		json_object_set_new(o, "stdin", json_integer(p->chan));
 	if (p->open[1] || spec->pty)

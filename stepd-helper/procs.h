@@ -49,7 +49,8 @@ struct proc_spec {
 	bool pty;
 	/* Where there is no descriptor: bytes of output to keep; 0: none. */
 	size_t keep;
-	const char *label;	 /* for lists; NULL: none */
+	size_t err_tail;   /* of stderr the last so many instead; 0: not */
+	const char *label; /* for lists; NULL: none */
 	proc_started_fn started; /* NULL: not wanted */
 	void *arg;
 };

@@ -13,10 +13,13 @@
 #include "api_net.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_code.h"
 #include "op_console.h"
 #include "op_event.h"
 #include "op_file.h"
+#include "op_kernel.h"
 #include "op_msg.h"
+#include "op_plain.h"
 #include "op_proc.h"
 #include "op_session.h"
 #include "op_store.h"
@@ -35,7 +38,10 @@ struct service {
 	struct api_net *net;
 	struct op_agent *agent;
 	struct op_console *console;
+	struct op_code *code;
 	struct op_file *file;
+	struct op_kernel *kernel;
+	struct op_plain *plain;
 	struct op_proc *proc;
 	struct op_vm *vm;
 	struct peers *peers;
@@ -100,7 +106,13 @@ static int make_ops(struct service *s)
 	if (r == 0)
 		r = op_console_new(c->machine, s->ops, &s->console);
 	if (r == 0)
+		r = op_code_new(c, s->ops, &s->code);
+	if (r == 0)
 		r = op_file_new(c, s->ops, &s->file);
+	if (r == 0)
+		r = op_kernel_new(c, s->ops, &s->kernel);
+	if (r == 0)
+		r = op_plain_new(c->loop, s->ops, &s->plain);
 	if (r == 0)
 		r = op_proc_new(c, s->ops, &s->proc);
 	if (r == 0)
@@ -169,7 +181,10 @@ void service_free(struct service *s)
 	op_msg_free(s->msg);
 	op_vm_free(s->vm);
 	op_proc_free(s->proc);
+	op_plain_free(s->plain);
+	op_kernel_free(s->kernel);
 	op_file_free(s->file);
+	op_code_free(s->code);
 	op_console_free(s->console);
 	op_agent_free(s->agent);
 	api_net_free(s->net);

@@ -333,7 +333,8 @@ static void with_session(struct sessions *all, struct rpc_call *call,
 
 static bool is_about_ops(const char *method)
 {
-	return strncmp(method, "op.", 3) == 0 ||
+	return (strncmp(method, "op.", 3) == 0 &&
+		strcmp(method, "op.call") != 0) ||
 	       strncmp(method, "session.", 8) == 0 ||
 	       strncmp(method, "result.", 7) == 0;
 }

@@ -193,7 +193,7 @@ section "$LATER" <vmstep.1.txt | sed 's/.*://' | grep -oE '[a-z]+[,.]' | tr -d ,
 ok "... each that is refused as yet" same later.code later.page
 "$tables" ops | sort >ops.code
 section OPS <vmstep-api.7.txt |
-	sed -nE 's/^ {3}([a-z]+(\.[a-z]+)+)( \{.*\})?$/\1\3/p' | sort >ops.page
+	sed -nE 's/^ {3}([a-z]+(\.[a-z]+)*)( \{.*\})$/\1\3/p' | sort >ops.page
 ok "vmstep-api(7): each op of the catalogue, and its parameters" same ops.code ops.page
 for tool in minicluster mkimage; do
 	{ "$top/contrib/$tool" --help; echo "--help"; } |

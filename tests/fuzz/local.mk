@@ -14,6 +14,8 @@ noinst_PROGRAMS += \
 	%D%/fuzz_link \
 	%D%/fuzz_mux \
 	%D%/fuzz_netstats \
+	%D%/fuzz_ophead \
+	%D%/fuzz_opvalue \
 	%D%/fuzz_relay \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
@@ -58,6 +60,12 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_netstats_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_netstats_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_netstats_LDADD = $(helper_libs)
+%C%_fuzz_ophead_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_ophead_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_ophead_LDADD = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS)
+%C%_fuzz_opvalue_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_opvalue_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_opvalue_LDADD = $(helper_libs)
 %C%_fuzz_relay_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_relay_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_relay_LDADD = $(fuzz_net)
@@ -90,7 +98,8 @@ EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_copyhead.c \
 	%D%/fuzz_dhcp.c %D%/fuzz_dns.c \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
-	%D%/fuzz_netstats.c %D%/fuzz_relay.c %D%/fuzz_rpc.c \
+	%D%/fuzz_netstats.c %D%/fuzz_ophead.c %D%/fuzz_opvalue.c \
+	%D%/fuzz_relay.c %D%/fuzz_rpc.c \
 	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
 	%D%/fuzz_ucx.c %D%/fuzz_vhost.c \
 	%D%/mesh_node.c %D%/mesh_node.h
