@@ -200,7 +200,7 @@ static void test_too_many(void **state)
 	}
 	assert_int_equal(f->n_sent, 0);
 	receive(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"wait\"}");
-	assert_int_equal(error_code(f), RPC_E_BUSY);
+	assert_int_equal(error_code(f), RPC_E_FULL);
 	for (int i = 0; i < RPC_CALLS; i++)
 		rpc_result(calls[i], NULL);
 	assert_int_equal(f->n_sent, RPC_CALLS + 1);

@@ -40,7 +40,7 @@ struct rpc {
 	rpc_send_fn send;
 	void *send_arg;
 	LIST_HEAD(, rpc_call) calls;
-	unsigned int n_calls;
+	unsigned int n_calls, max_calls;
 	LIST_HEAD(, request) requests;
 	json_int_t last_id;
 };
@@ -56,7 +56,13 @@ struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
 	r->arg = arg;
 	r->send = send;
 	r->send_arg = send_arg;
+	r->max_calls = RPC_CALLS;
 	return r;
+}
+
+void rpc_set_limit(struct rpc *r, unsigned int calls)
+{
+	r->max_calls = calls;
 }
 
 void rpc_set_handler(struct rpc *r, rpc_handler_fn fn, void *arg)
@@ -203,6 +209,12 @@ static int send_error(struct rpc *r, json_t *id, enum rpc_error code,
 	return send_answer(r, id, "error", error);
 }
 
+static void send_full(struct rpc *r, json_t *id, const char *text)
+{
+	send_error(r, id, RPC_E_FULL, text,
+		   json_pack("{s:s}", "name", rpc_error_name(RPC_E_FULL)));
+}
+
 static void call_end(struct rpc_call *call)
 {
 	unlink_call(call);
@@ -225,6 +237,9 @@ void rpc_result(struct rpc_call *call, json_t *result)
 			send_error(call->rpc, call->id, RPC_INTERNAL,
 				   "the result is too long for a message",
 				   NULL);
+		else if (r == -ENOBUFS)
+			send_full(call->rpc, call->id,
+				  "too much waits to be read already");
 	} else {
 		json_decref(result);
 	}
@@ -521,6 +536,15 @@ static void on_cancel(struct rpc *r, const json_t *params)
 	}
 }
 
+static void refuse_more(struct rpc *r, json_t *id)
+{
+	struct errmsg text;
+
+	errmsg_say(&text, 0, "%u requests wait for their answers already",
+		   r->max_calls);
+	send_full(r, id, text.text);
+}
+
 static void on_request(struct rpc *r, const json_t *msg, const char *method)
 {
 	const struct rpc_method *m = find_method(r, method);
@@ -528,11 +552,9 @@ static void on_request(struct rpc *r, const json_t *msg, const char *method)
 	json_t *id = json_object_get(msg, "id"), *none = NULL;
 	struct rpc_call *call;
 
-	if (r->n_calls >= RPC_CALLS) {
+	if (r->n_calls >= r->max_calls) {
 		if (id)
-			send_error(r, id, RPC_E_BUSY,
-				   "too many requests wait for their answers",
-				   NULL);
+			refuse_more(r, id);
 		return;
 	}
 	call = call_new(r, id);

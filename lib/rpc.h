@@ -6,8 +6,8 @@
  *
  * What carries the texts is the caller's: the guest agent's channel to the
  * host, the helper's socket for users, nothing in a fuzz target. The peer is
- * not trusted: what does not parse or fit is answered by an error, and at most
- * RPC_CALLS requests wait at once.
+ * not trusted: what does not parse or fit is answered by an error, and a
+ * bounded number of requests wait at once: RPC_E_FULL tells who asks for more.
  */
 #ifndef VMSTEP_RPC_H
 #define VMSTEP_RPC_H
@@ -18,7 +18,7 @@
 
 #include "errmsg.h"
 
-#define RPC_CALLS 64
+#define RPC_CALLS 64 /* that wait, where rpc_set_limit() says nothing */
 
 enum rpc_error {
 	RPC_PARSE = -32700,
@@ -60,13 +60,17 @@ struct rpc_method {
 	rpc_method_fn fn;
 };
 
-/* Send a text. What it returns, rpc_*() hand on. */
+/* Send a text. What it returns, rpc_*() hand on; an answer that is too long
+ * (-EMSGSIZE), or finds no room (-ENOBUFS), becomes an error that says so. */
 typedef int (*rpc_send_fn)(const char *text, size_t len, void *arg);
 
 /* @arg goes to the methods, @send_arg to @send. NULL without memory. */
 struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
 		    rpc_send_fn send, void *send_arg);
 void rpc_free(struct rpc *r); /* NULL is fine */
+
+/* So many requests of the peer's may wait. */
+void rpc_set_limit(struct rpc *r, unsigned int calls);
 
 /* What the table does not have goes to @fn, which answers as a method does;
  * rpc_call_origin() is then @arg. Without one it is "no such method". */

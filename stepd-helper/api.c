@@ -16,7 +16,11 @@
 #include "pump.h"
 #include "stream.h"
 
-#define DEAF_MS 1000 /* without descriptors to accept with */
+#define DEAF_MS 1000	    /* without descriptors to accept with */
+#define IN_ROOM (64 * 1024) /* of a client whose lines are short */
+/* Errors and the like, which have to get through when API_OUT_SUM is reached;
+ * a client's are within its API_REPLY_MAX. */
+#define OUT_SHORT 4096
 
 /* A client: read line by line while what it was answered has gone out. After
  * its end of file it still gets what it has asked for. */
@@ -28,10 +32,10 @@ struct client {
 	struct rpc *rpc;
 	bool ended; /* it sends no more */
 	bool dead;
-	char *in; /* API_LINE_MAX bytes */
-	size_t in_len;
+	char *in; /* in_room bytes: more while a line is long */
+	size_t in_len, in_room;
 	char *out; /* NULL: nothing */
-	size_t out_at, out_len;
+	size_t out_at, out_len, out_room;
 	struct ops_origin origin;
 	struct streams *streams;
 	bool hold;	   /* no lines are taken: it waits to become raw */
@@ -52,6 +56,7 @@ struct api {
 	struct loop_timer *timer; /* sweeps, and accepts again */
 	struct client *clients;
 	unsigned int n_clients;
+	size_t out_sum; /* what the clients' out have room for */
 };
 
 /* -- a client -------------------------------------------------------------- */
@@ -72,6 +77,14 @@ static void tell_gone(struct client *c)
 	}
 }
 
+static void drop_out(struct client *c)
+{
+	free(c->out);
+	c->out = NULL;
+	c->api->out_sum -= c->out_room;
+	c->out_at = c->out_len = c->out_room = 0;
+}
+
 static void client_free(struct client *c)
 {
 	tell_gone(c);
@@ -85,7 +98,7 @@ static void client_free(struct client *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->in);
-	free(c->out);
+	drop_out(c);
 	free(c);
 }
 
@@ -165,33 +178,50 @@ static void flush(struct client *c)
 		if (n > 0)
 			c->out_at += (size_t)n;
 	}
-	free(c->out);
-	c->out = NULL;
-	c->out_at = c->out_len = 0;
+	drop_out(c);
 }
 
-/* Behind what has not gone out yet. */
-static int send_line(const char *text, size_t len, void *arg)
+/* Behind what waits already, for @more bytes. */
+static int make_out_room(struct client *c, size_t more)
 {
-	struct client *c = arg;
-	size_t left = c->out_len - c->out_at;
+	size_t left = c->out_len - c->out_at, room = 2 * left + more;
+	size_t others = c->api->out_sum - c->out_room;
 	char *out;
 
-	if (c->dead || c->pump)
-		return 0;
-	if (len >= API_REPLY_MAX - left)
+	if (more > API_REPLY_MAX || left > API_REPLY_MAX - more)
 		return -EMSGSIZE;
-	out = malloc(left + len + 1);
+	if (more <= c->out_room - c->out_len)
+		return 0;
+	if (room > API_REPLY_MAX || others + room > API_OUT_SUM)
+		room = left + more;
+	if (others + room > API_OUT_SUM && more > OUT_SHORT)
+		return -ENOBUFS;
+	out = malloc(room);
 	if (!out)
 		return -ENOMEM;
 	if (left)
 		memcpy(out, c->out + c->out_at, left);
-	memcpy(out + left, text, len);
-	out[left + len] = '\n';
-	free(c->out);
+	drop_out(c);
 	c->out = out;
-	c->out_at = 0;
-	c->out_len = left + len + 1;
+	c->out_len = left;
+	c->out_room = room;
+	c->api->out_sum += room;
+	return 0;
+}
+
+static int send_line(const char *text, size_t len, void *arg)
+{
+	struct client *c = arg;
+	int r;
+
+	if (c->dead || c->pump)
+		return 0;
+	r = make_out_room(c, len + 1);
+	if (r < 0)
+		return r;
+	memcpy(c->out + c->out_len, text, len);
+	c->out_len += len;
+	c->out[c->out_len++] = '\n';
 	flush(c);
 	watch(c);
 	return 0;
@@ -238,17 +268,19 @@ static void tell_room(struct client *c)
 /* -- lines ------------------------------------------------------------------
  */
 
-int api_take_lines(struct rpc *rpc, char *data, size_t *len, const bool *hold)
+int api_take_lines(struct rpc *rpc, char *data, size_t seen, size_t *len,
+		   const bool *hold)
 {
 	char *at = data, *end;
 
-	while (!*hold && (end = memchr(at, '\n', *len))) {
+	while (!*hold && (end = memchr(at + seen, '\n', *len - seen))) {
 		size_t line = (size_t)(end - at);
 
 		if (line)
 			rpc_receive(rpc, at, line);
 		at = end + 1;
 		*len -= line + 1;
+		seen = 0;
 	}
 	memmove(data, at, *len);
 	return *hold || *len < API_LINE_MAX ? 0 : -EMSGSIZE;
@@ -319,24 +351,55 @@ int api_take_fd(struct client *c)
 	return fd;
 }
 
+static int set_in_room(struct client *c, size_t room)
+{
+	char *in = realloc(c->in, room);
+
+	if (!in)
+		return -ENOMEM;
+	c->in = in;
+	c->in_room = room;
+	return 0;
+}
+
+/* Once a long line is dealt with its room goes back. */
+static int fit_in_room(struct client *c)
+{
+	if (c->in_len == c->in_room && c->in_room < API_LINE_MAX)
+		return set_in_room(c, c->in_room < API_LINE_MAX / 2
+					      ? 2 * c->in_room
+					      : API_LINE_MAX);
+	if (c->in_len < IN_ROOM && c->in_room > IN_ROOM)
+		set_in_room(c, IN_ROOM); /* it may stay as it is */
+	return 0;
+}
+
+static void take(struct client *c, size_t seen)
+{
+	size_t before = c->in_len;
+
+	if (api_take_lines(c->rpc, c->in, seen, &c->in_len, &c->hold) < 0) {
+		rpc_refuse(c->rpc, RPC_E_TOOBIG, "a line of more than 1 MiB");
+		c->ended = true;
+	}
+	if (c->in_len < before) /* a request has had its chance */
+		drop_fds(c);
+	if (fit_in_room(c) < 0)
+		client_end(c);
+}
+
 static void read_some(struct client *c)
 {
-	ssize_t n = receive(c, c->in + c->in_len, API_LINE_MAX - c->in_len);
+	size_t seen = c->in_len;
+	ssize_t n = receive(c, c->in + seen, c->in_room - seen);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		client_end(c);
 	} else if (n == 0) {
 		c->ended = true;
 	} else if (n > 0) {
-		size_t before = c->in_len += (size_t)n;
-
-		if (api_take_lines(c->rpc, c->in, &c->in_len, &c->hold) < 0) {
-			rpc_refuse(c->rpc, RPC_E_TOOBIG,
-				   "a line of more than 64 KiB");
-			c->ended = true;
-		}
-		if (c->in_len < before) /* a request has had its chance */
-			drop_fds(c);
+		c->in_len += (size_t)n;
+		take(c, seen);
 	}
 	watch(c);
 }
@@ -369,7 +432,8 @@ static struct client *client_new(struct api *a, int fd)
 	if (!c)
 		return NULL;
 	c->api = a;
-	c->in = malloc(API_LINE_MAX);
+	c->in = malloc(IN_ROOM);
+	c->in_room = IN_ROOM;
 	c->raw = -1;
 	c->streams = streams_new(a->loop);
 	if (c->streams)
@@ -384,6 +448,7 @@ static struct client *client_new(struct api *a, int fd)
 		return NULL;
 	}
 	streams_set_rpc(c->streams, c->rpc);
+	rpc_set_limit(c->rpc, API_CALLS);
 	rpc_set_handler(c->rpc, ops_handle, &c->origin);
 	c->fd = TAKE_FD(own_fd);
 	return c;

@@ -4,6 +4,10 @@
  * vmstep-api(7) describes it. Who may ask is told by SO_PEERCRED. A client that
  * does not read its answers is not read from either; nothing else waits for it.
  *
+ * Memory is bounded: by API_LINE_MAX for what each of API_CLIENTS has said, and
+ * by API_OUT_SUM for what they all have not read; an answer beyond that is
+ * RPC_E_FULL.
+ *
  * A descriptor may come with a request (SCM_RIGHTS), for the method to take at
  * once: those that are left are closed.
  *
@@ -25,11 +29,13 @@
 #include "stream.h"
 
 #define API_PROTO     1
-#define API_LINE_MAX  (64 * 1024)	 /* of a request */
-#define API_REPLY_MAX (16 * 1024 * 1024) /* of an answer */
+#define API_LINE_MAX  (1024 * 1024 + 4096) /* a MiB, and a bit around it */
+#define API_REPLY_MAX (16 * 1024 * 1024)   /* of an answer */
 #define API_CLIENTS   64
-#define API_BACKLOG   (256 * 1024) /* of notifications that wait */
-#define API_FDS	      8		   /* of a connection that wait to be taken */
+#define API_CALLS     1024 /* of a client that wait for their answer */
+#define API_OUT_SUM   (64 * 1024 * 1024) /* that clients have not read */
+#define API_BACKLOG   (256 * 1024)	 /* of notifications that wait */
+#define API_FDS	      8 /* of a connection that wait to be taken */
 
 struct api;
 
@@ -68,9 +74,11 @@ void api_hold(struct client *c);
  * it will not; it ends. */
 void api_go_raw(struct client *c, int fd);
 
-/* What a client's bytes do to @rpc: each whole line of @data, from *len bytes,
- * is received, until *hold is set, and what is left is moved to its front.
+/* What a client's bytes do to @rpc: each whole line of @data, from *len bytes
+ * of which the first @seen were there before and have no end of line, is
+ * received, until *hold is set, and what is left is moved to its front.
  * -EMSGSIZE: what is left is longer than a line may be. */
-int api_take_lines(struct rpc *rpc, char *data, size_t *len, const bool *hold);
+int api_take_lines(struct rpc *rpc, char *data, size_t seen, size_t *len,
+		   const bool *hold);
 
 #endif

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "api.h"
+#include "cleanup.h"
 #include "localsock.h"
 
 static struct {
@@ -124,18 +125,24 @@ static const char *hear(void)
 	size_t len = 0;
 
 	for (int waits = 0; waits < 10000;) {
-		ssize_t n = recv(t.client, line + len, 1, MSG_DONTWAIT);
+		ssize_t n = recv(t.client, line + len, sizeof(line) - 1 - len,
+				 MSG_DONTWAIT | MSG_PEEK);
+		const char *end =
+			n > 0 ? memchr(line + len, '\n', (size_t)n) : NULL;
 
 		if (n < 0) {
 			run(1);
 			waits++;
 			continue;
 		}
-		if (n == 0 || line[len] == '\n') {
-			line[len] = '\0';
+		if (end)
+			n = end + 1 - (line + len);
+		recv(t.client, line + len, (size_t)n, 0);
+		len += (size_t)n;
+		if (n == 0 || end) {
+			line[end ? len - 1 : len] = '\0';
 			return line;
 		}
-		len++;
 	}
 	fail_msg("no answer");
 	return NULL;
@@ -231,15 +238,139 @@ static void a_descriptor_that_is_not_taken_is_closed(void **state)
 	assert_heard("E_NOENT");
 }
 
+/* @len bytes of @text by client @fd, as the task takes them. */
+static void say_long(int fd, const char *text, size_t len)
+{
+	for (int waits = 0; len && waits < 10000;) {
+		ssize_t n = send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0) {
+			assert_int_equal(errno, EAGAIN);
+			run(1);
+			waits++;
+			continue;
+		}
+		text += n;
+		len -= (size_t)n;
+	}
+	assert_int_equal(len, 0);
+}
+
+#define ECHO_HEAD \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":{\"a\":\""
+#define ECHO_TAIL "\"}}\n"
+
+/* A request with @len bytes in it. */
+static char *long_echo(size_t len)
+{
+	char *line = malloc(len + sizeof(ECHO_HEAD ECHO_TAIL));
+
+	assert_non_null(line);
+	memcpy(line, ECHO_HEAD, strlen(ECHO_HEAD));
+	memset(line + strlen(ECHO_HEAD), 'x', len);
+	memcpy(line + strlen(ECHO_HEAD) + len, ECHO_TAIL, sizeof(ECHO_TAIL));
+	return line;
+}
+
+static void a_line_has_room_for_a_mib(void **state)
+{
+	char *line = long_echo(1024 * 1024);
+
+	hear();
+	for (int i = 0; i < 2; i++) {
+		const char *answer;
+
+		say_long(t.client, line, strlen(line));
+		answer = hear();
+		assert_true(strlen(answer) > 1024 * 1024);
+		assert_non_null(strstr(answer, "\"result\":{\"a\":\"xxx"));
+	}
+	free(line);
+	say("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"echo\"}\n");
+	assert_heard("\"id\":2");
+}
+
 static void too_long_a_line_ends_the_connection(void **state)
 {
 	static char line[API_LINE_MAX + 1];
 
 	memset(line, ' ', sizeof(line) - 1);
 	hear();
-	say(line);
+	say_long(t.client, line, strlen(line));
 	assert_heard("E_TOOBIG");
 	assert_string_equal(hear(), "");
+}
+
+static void who_stops_in_mid_line_stops_nobody(void **state)
+{
+	char *line = long_echo(1024 * 1024);
+	size_t len = strlen(line);
+	int slow = t.client;
+
+	hear();
+	say_long(slow, line, len / 2);
+	t.client = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+	assert_string_equal(hear(), HELLO);
+	say_long(t.client, line, len);
+	assert_heard("\"result\":{\"a\":\"xxx");
+	close(t.client);
+	t.client = slow;
+	say_long(slow, line + len / 2, len - len / 2);
+	assert_heard("\"result\":{\"a\":\"xxx");
+	free(line);
+}
+
+/* Together they keep API_OUT_SUM at the most: then an answer is an error. */
+static void who_reads_nothing_costs_no_more_than_is_said(void **state)
+{
+	enum { LEN = API_REPLY_MAX - 4096, N = API_OUT_SUM / LEN + 1 };
+	int fds[N];
+	char ask[128];
+
+	hear();
+	snprintf(
+		ask, sizeof(ask),
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"large\",\"params\":{\"len\":%d}}\n",
+		LEN);
+	for (int i = 0; i < N; i++) {
+		fds[i] = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+		say_long(fds[i], ask, strlen(ask));
+		run(5);
+	}
+	close(t.client);
+	t.client = fds[N - 1];
+	assert_string_equal(hear(), HELLO);
+	assert_heard("E_FULL");
+	for (int i = 1; i < N - 1; i++)
+		close(fds[i]);
+	run(5);
+	say(ask); /* there is room again */
+	assert_heard("\"result\":\"xxx");
+	close(t.client);
+	t.client = fds[0];
+	assert_string_equal(hear(), HELLO);
+	assert_heard("\"result\":\"xxx");
+}
+
+static void requests_that_wait_are_bounded(void **state)
+{
+	static const char ask[] =
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"later\"}\n";
+	struct rpc_call *calls[API_CALLS];
+
+	hear();
+	for (int i = 0; i < API_CALLS; i++) {
+		say(ask);
+		run(0);
+		calls[i] = TAKE_PTR(t.kept);
+		assert_non_null(calls[i]);
+	}
+	say(ask);
+	assert_heard("E_FULL");
+	for (int i = 0; i < API_CALLS; i++) {
+		rpc_result(calls[i], NULL);
+		assert_heard("\"result\":{}");
+	}
 }
 
 static void who_has_sent_all_gets_all_answers(void **state)
@@ -315,7 +446,11 @@ int main(void)
 		test(a_line_may_come_in_pieces_and_two_at_once),
 		test(what_is_no_request_is_refused_by_code),
 		test(a_descriptor_that_is_not_taken_is_closed),
+		test(a_line_has_room_for_a_mib),
 		test(too_long_a_line_ends_the_connection),
+		test(who_stops_in_mid_line_stops_nobody),
+		test(who_reads_nothing_costs_no_more_than_is_said),
+		test(requests_that_wait_are_bounded),
 		test(who_has_sent_all_gets_all_answers),
 		test(who_does_not_read_is_not_read_from),
 		test(too_long_an_answer_is_an_error),

@@ -53,7 +53,7 @@ static void take(struct rpc *r, char *buf, size_t *len, const uint8_t *data,
 		*len += n;
 		data += n;
 		size -= n;
-		if (api_take_lines(r, buf, len, &no_hold) < 0)
+		if (api_take_lines(r, buf, *len - n, len, &no_hold) < 0)
 			return; /* the connection ends */
 		if (memchr(buf, '\n', *len))
 			abort();
