@@ -55,14 +55,18 @@ static int parse_number(const char *option, const char *text, unsigned long max,
 	return -EINVAL;
 }
 
-/* Less a newline at its end. */
+/* Less a newline at its end. NULL: words have been logged. */
 static char *read_stdin(void)
 {
-	char *text = malloc(DATA_MAX + 1);
-	size_t n = text ? fread(text, 1, DATA_MAX, stdin) : 0;
+	char *text = malloc(DATA_MAX + 2);
+	size_t n = text ? fread(text, 1, DATA_MAX + 2, stdin) : 0;
 
-	if (!text)
+	if (!text || n > DATA_MAX + 1) {
+		log_err("standard input: %s",
+			text ? "more than 1 MiB" : strerror(ENOMEM));
+		free(text);
 		return NULL;
+	}
 	if (n && text[n - 1] == '\n')
 		n--;
 	text[n] = '\0';
@@ -78,11 +82,12 @@ static json_t *value_of(const char *text, bool parse)
 
 	if (strcmp(text, "-") == 0)
 		text = in = read_stdin();
-	if (text)
-		value = parse ? json_loads(text, JSON_DECODE_ANY, &where)
-			      : json_string(text);
+	if (!text)
+		return NULL;
+	value = parse ? json_loads(text, JSON_DECODE_ANY, &where)
+		      : json_string(text);
 	if (!value)
-		log_err("'%.80s' is no %s", text ? text : "",
+		log_err("'%.80s' is no %s", text,
 			parse ? "JSON" : "text in UTF-8");
 	return value;
 }

@@ -20,6 +20,8 @@
 #include "slurm.h"
 #include "source.h"
 
+#define PARAMS_WORD (64 * 1024) /* longer ones are no word of a command's */
+
 /* -- which step, which ranks ----------------------------------------------- */
 
 int call_where(const struct invocation *inv, struct call_where *ret)
@@ -374,6 +376,10 @@ static int ask_nodes(const struct call_conf *conf, const struct call_where *w,
 	if (conf->params) {
 		params = json_dumps(conf->params, JSON_COMPACT);
 		words[5] = params;
+	}
+	if (params && strlen(params) > PARAMS_WORD) {
+		words[5] = "-";
+		sc.input = params;
 	}
 	slurm_forget_job();
 	r = slurm_nodes(&w->step, &nodes, err);

@@ -58,7 +58,7 @@ const struct command commands[] = {
 	  store_run, store_options, 1, 3 },
 	{ "kernel", "list|ops|add|drop", "sets of ops", kernel_run, NULL, 1,
 	  KERNEL_ARGS },
-	{ "op", "METHOD [JSON]", "any op", op_run, op_options, 1, 2 },
+	{ "op", "METHOD [JSON|-]", "any op", op_run, op_options, 1, 2 },
 	{ "ops", "", "what ops there are", ops_run, NULL },
 	{ "events", "[KIND]...", "what happens in the step", events_run,
 	  events_options, 0, 16 },

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,15 @@
 #include "value.h"
 
 #define LINE_BYTES (32u << 20) /* of an answer: more than API_REPLY_MAX */
+
+/* A request, or what of it has not gone out. */
+struct piece {
+	STAILQ_ENTRY(piece) next;
+	size_t at, len;
+	int fds[CONN_FDS]; /* owned */
+	size_t n_fds;
+	char text[];
+};
 
 struct conn {
 	int fd;
@@ -30,6 +40,7 @@ struct conn {
 	json_int_t tasks; /* of the step, from its greeting */
 	const int *fds;	  /* of the request that is being sent */
 	size_t n_fds;
+	STAILQ_HEAD(, piece) out;
 };
 
 /* "task.12.sock" */
@@ -100,9 +111,8 @@ static void take_lines(struct conn *c, size_t from)
 	memmove(c->buf, at, c->len);
 }
 
-static void on_readable(uint32_t events, void *arg)
+static void read_some(struct conn *c)
 {
-	struct conn *c = arg;
 	size_t from = c->len;
 	ssize_t n = -1;
 
@@ -121,35 +131,111 @@ static void on_readable(uint32_t events, void *arg)
 	take_lines(c, from);
 }
 
-/* A request is short, and the socket's buffer empty but for others. */
-static int send_line(const char *text, size_t len, void *arg)
+/* -- out: a task that answers something else may not take a request yet ---- */
+
+static void piece_free(struct piece *p)
 {
-	struct conn *c = arg;
-	char newline = '\n';
-	struct iovec iov[] = { { (void *)(uintptr_t)text, len },
-			       { &newline, 1 } };
+	if (!p)
+		return;
+	while (p->n_fds)
+		close(p->fds[--p->n_fds]);
+	free(p);
+}
+
+/* A line of @text, with copies of @fds. */
+static struct piece *piece_new(const char *text, size_t len, const int *fds,
+			       size_t n_fds)
+{
+	struct piece *p = malloc(sizeof(*p) + len + 1);
+
+	if (!p)
+		return NULL;
+	*p = (struct piece){ .len = len + 1 };
+	memcpy(p->text, text, len);
+	p->text[len] = '\n';
+	for (size_t i = 0; i < n_fds; i++) {
+		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+
+		if (fd < 0) {
+			piece_free(p);
+			return NULL;
+		}
+		p->fds[p->n_fds++] = fd;
+	}
+	return p;
+}
+
+/* As sendmsg(): the descriptors go with the first byte. */
+static ssize_t send_some(int fd, const char *text, size_t len, const int *fds,
+			 size_t n_fds)
+{
+	struct iovec iov = { (void *)(uintptr_t)text, len };
 	union {
 		char buf[CMSG_SPACE(CONN_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control = { 0 };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	ssize_t n;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (c->n_fds) {
+	if (n_fds) {
 		struct cmsghdr *h;
 
 		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(c->n_fds * sizeof(int));
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		h = CMSG_FIRSTHDR(&msg);
 		h->cmsg_level = SOL_SOCKET;
 		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(c->n_fds * sizeof(int));
-		memcpy(CMSG_DATA(h), c->fds, c->n_fds * sizeof(int));
+		h->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(h), fds, n_fds * sizeof(int));
 	}
-	do
-		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)len + 1 ? 0 : n < 0 ? -errno : -EIO;
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int flush(struct conn *c)
+{
+	struct piece *p;
+
+	while ((p = STAILQ_FIRST(&c->out))) {
+		ssize_t n = send_some(c->fd, p->text + p->at, p->len - p->at,
+				      p->fds, p->at ? 0 : p->n_fds);
+
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		p->at += n > 0 ? (size_t)n : 0;
+		if (p->at < p->len)
+			continue;
+		STAILQ_REMOVE_HEAD(&c->out, next);
+		piece_free(p);
+	}
+	loop_io_set(c->io, p ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	return 0;
+}
+
+static int send_line(const char *text, size_t len, void *arg)
+{
+	struct conn *c = arg;
+	struct piece *p = piece_new(text, len, c->fds, c->n_fds);
+
+	if (!p)
+		return -ENOMEM;
+	STAILQ_INSERT_TAIL(&c->out, p, next);
+	return flush(c);
+}
+
+/* -------------------------------------------------------------------------- */
+
+static void on_socket(uint32_t events, void *arg)
+{
+	struct conn *c = arg;
+	int r = 0;
+
+	if (events & EPOLLOUT)
+		r = flush(c);
+	if (r < 0)
+		end(c, strerror(-r));
+	else if (events & ~(uint32_t)EPOLLOUT)
+		read_some(c);
 }
 
 static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
@@ -177,6 +263,7 @@ int conn_open(struct loop *l, const char *dir_path, uint32_t rank,
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return errmsg_set(err, -ENOMEM, "task %" PRIu32, rank);
+	STAILQ_INIT(&c->out);
 	c->gone = gone;
 	c->arg = arg;
 	snprintf(name, sizeof(name), "task.%" PRIu32 ".sock", rank);
@@ -184,7 +271,7 @@ int conn_open(struct loop *l, const char *dir_path, uint32_t rank,
 	r = c->fd == -ECONNREFUSED ? -ENOENT : c->fd;
 	c->rpc = rpc_new(methods, c, send_line, c);
 	if (r >= 0)
-		r = c->rpc ? loop_io_add(l, c->fd, EPOLLIN, on_readable, c,
+		r = c->rpc ? loop_io_add(l, c->fd, EPOLLIN, on_socket, c,
 					 &c->io)
 			   : -ENOMEM;
 	if (r < 0) {
@@ -197,10 +284,16 @@ int conn_open(struct loop *l, const char *dir_path, uint32_t rank,
 
 void conn_free(struct conn *c)
 {
+	struct piece *p;
+
 	if (!c)
 		return;
 	rpc_free(c->rpc);
 	loop_io_free(c->io);
+	while ((p = STAILQ_FIRST(&c->out))) {
+		STAILQ_REMOVE_HEAD(&c->out, next);
+		piece_free(p);
+	}
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c->buf);

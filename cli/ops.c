@@ -145,24 +145,35 @@ static void show_result(const char *rank, const json_t *result)
 	putchar('\n');
 }
 
+/* Of @text, or of what standard input has where that is "-". NULL: words have
+ * been logged. */
+static json_t *parse_params(const char *text)
+{
+	bool in = strcmp(text, "-") == 0;
+	json_error_t where;
+	json_t *params = in ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &where)
+			    : json_loads(text, JSON_REJECT_DUPLICATES, &where);
+
+	if (json_is_object(params))
+		return params;
+	log_err("'%.80s' is no JSON object: %s", in ? "standard input" : text,
+		params ? "it is another value" : where.text);
+	json_decref(params);
+	return NULL;
+}
+
 int op_run(const struct invocation *inv)
 {
 	struct call_conf conf = { .inv = inv, .method = inv->args[0] };
-	json_error_t where;
 	json_t *params = NULL;
 	int status;
 
 	if (parse_seconds(inv->options[TIMEOUT], CALL_S, &conf.timeout_s) < 0)
 		return EXIT_USAGE;
 	if (inv->n_args > 1) {
-		params = json_loads(inv->args[1], JSON_REJECT_DUPLICATES,
-				    &where);
-		if (!json_is_object(params)) {
-			log_err("'%s' is no JSON object: %s", inv->args[1],
-				params ? "it is another value" : where.text);
-			json_decref(params);
+		params = parse_params(inv->args[1]);
+		if (!params)
 			return EXIT_USAGE;
-		}
 	}
 	if (!inv->options[HERE])
 		return ops_ask(inv, conf.method, params, conf.timeout_s,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -128,16 +129,13 @@ struct source {
 
 /* A child's: a process group of its own keeps a terminal's SIGINT from srun,
  * which would ask its user for another. */
-static void become(const struct srun_args *a, int out, int err)
+static void become(const struct srun_args *a, int in, int out, int err)
 {
-	int null = open("/dev/null", O_RDONLY);
-
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	loop_unblock_signals();
 	signal(SIGPIPE, SIG_DFL);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 ||
-	    dup2(err, 2) < 0)
+	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(127);
 	execvp(a->v[0], (char *const *)(uintptr_t)a->v);
 	dprintf(2, "vmstep: %s: %s\n", a->v[0], strerror(errno));
@@ -246,11 +244,36 @@ static int watch(struct source *s, int fd, loop_io_fn fn, struct loop_io **ret)
 	return loop_io_add(s->conf.loop, fd, EPOLLIN, fn, s, ret);
 }
 
+/* A file with @text, or nothing, for the child to read. */
+static int open_input(const char *text)
+{
+	_cleanup_close_ int fd = -1;
+	size_t len = text ? strlen(text) : 0;
+
+	if (!text)
+		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	else
+		fd = memfd_create("vmstep-input", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	for (size_t at = 0; at < len;) {
+		ssize_t n = pwrite(fd, text + at, len - at, (off_t)at);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? (size_t)n : 0;
+	}
+	return TAKE_FD(fd);
+}
+
 static int spawn(struct source *s, const struct srun_args *a,
 		 struct errmsg *err)
 {
+	_cleanup_close_ int in = open_input(s->conf.input);
 	int out[2], errs[2];
 
+	if (in < 0)
+		return errmsg_set(err, in, "input of the nodes");
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return errmsg_set(err, -errno, "pipe");
 	if (pipe2(errs, O_CLOEXEC) < 0) {
@@ -261,7 +284,7 @@ static int spawn(struct source *s, const struct srun_args *a,
 	fflush(stdout);
 	s->pid = fork();
 	if (s->pid == 0)
-		become(a, out[1], errs[1]);
+		become(a, in, out[1], errs[1]);
 	close(out[1]);
 	close(errs[1]);
 	s->out = out[0];
@@ -280,8 +303,10 @@ static int spawn(struct source *s, const struct srun_args *a,
 int source_start(const struct source_conf *conf, struct source **ret,
 		 struct errmsg *err)
 {
-	const struct srun_conf srun = { conf->step,  conf->config, conf->ranks,
-					conf->nodes, conf->words,  NULL };
+	const struct srun_conf srun = {
+		conf->step,  conf->config, conf->ranks,
+		conf->nodes, conf->words,  conf->input ? "--input=all" : NULL
+	};
 	struct source *s = calloc(1, sizeof(*s));
 	_cleanup_free_ struct srun_args *args = calloc(1, sizeof(*args));
 	int r;

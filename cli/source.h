@@ -24,6 +24,7 @@ struct source_conf {
 	const char *ranks;  /* -r; NULL: all */
 	/* What vmstep is to do there; NULL ends it. Borrowed. */
 	const char *const *words;
+	const char *input; /* that each of them reads; NULL: none. Borrowed. */
 	const char *nodes; /* as Slurm writes them; NULL: this one only */
 	/* What @node said; @o is borrowed. */
 	void (*said)(const char *node, json_t *o, void *arg);
