@@ -105,21 +105,62 @@ static size_t all_bytes(const struct op_msg *m)
 	return n;
 }
 
-static int take_texts(const json_t *params, struct queue_msg *msg,
-		      struct errmsg *err)
+static int take_text(const json_t *params, const char *name, char **ret,
+		     struct errmsg *err)
 {
-	int r = param_text(params, "ref", &msg->ref, err);
+	int r = param_text(params, name, ret, err);
+
+	if (r == 0 && *ret && strlen(*ret) > QUEUE_REF_MAX)
+		r = errmsg_say(err, -EINVAL, "%s: more than %d bytes", name,
+			       QUEUE_REF_MAX);
+	return r;
+}
+
+/* How it will be written: json_dumps() of an answer does so, too. */
+#define AS_SENT (JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII)
+
+static size_t json_bytes(const json_t *params, const char *name)
+{
+	const json_t *v = json_object_get(params, name);
+
+	return v ? json_dumpb(v, NULL, 0, AS_SENT) : 0;
+}
+
+/* What of @params is the message, but its data. */
+static int take_message(const json_t *params, struct queue_msg *msg,
+			struct errmsg *err)
+{
+	int r = take_text(params, "ref", &msg->ref, err);
 
 	if (r == 0)
-		r = param_text(params, "reply_to", &msg->reply_to, err);
+		r = take_text(params, "reply_to", &msg->reply_to, err);
+	if (r == 0 && !json_object_get(params, "data"))
+		r = errmsg_say(err, -EINVAL, "data: what is to be sent?");
+	msg->bytes = json_bytes(params, "data") + json_bytes(params, "ref") +
+		     json_bytes(params, "reply_to");
 	return r;
 }
 
 static void drop(struct queue_msg *msg)
 {
-	json_decref(msg->data);
+	free(msg->data);
 	free(msg->ref);
 	free(msg->reply_to);
+}
+
+/* True: @call is answered. */
+static bool refuse(struct op_msg *m, struct rpc_call *call,
+		   const json_t *params, const struct queue_msg *msg)
+{
+	if (json_bytes(params, "data") > QUEUE_DATA_MAX)
+		rpc_fail(call, RPC_E_TOOBIG, "data: more than 1 MiB");
+	else if (all_bytes(m) + msg->bytes > OP_MSG_BYTES)
+		rpc_fail(call, RPC_E_FULL, "the queues of this task are full");
+	else if (!msg->data)
+		rpc_fail(call, RPC_INTERNAL, "out of memory");
+	else
+		return false;
+	return true;
 }
 
 static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
@@ -127,48 +168,44 @@ static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 	static const char *const waits[] = { "queued", "taken", "none", NULL };
 	struct op_msg *m = arg;
 	struct queue_msg msg = { .from = ops_rank(call, m->task->rank) };
-	json_t *data = json_object_get(params, "data");
 	struct errmsg err;
 	struct queue *q;
 	int wait = 0, r;
 
-	r = take_texts(params, &msg, &err);
+	r = take_message(params, &msg, &err);
 	if (r == 0)
 		r = param_word(params, "wait", waits, &wait, &err);
-	if (r == 0 && !data)
-		r = errmsg_say(&err, -EINVAL, "data: what is to be sent?");
 	if (r < 0) {
 		drop(&msg);
 		bad(call, &err);
 		return;
 	}
-	msg.data = json_incref(data);
-	msg.bytes = json_dumpb(data, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
 	q = get(m, call, params, true);
-	if (q && msg.bytes <= QUEUE_DATA_MAX &&
-	    all_bytes(m) + msg.bytes <= OP_MSG_BYTES) {
-		queue_put(q, call, &msg, wait == 1);
-		if (queue_overflowed(q))
-			say(m, "queue.full", queue_name(q));
+	if (q)
+		msg.data = json_dumps(json_object_get(params, "data"), AS_SENT);
+	if (!q || refuse(m, call, params, &msg)) {
+		drop(&msg);
 		return;
 	}
-	drop(&msg);
-	if (q && msg.bytes > QUEUE_DATA_MAX)
-		rpc_fail(call, RPC_E_TOOBIG, "data: more than 1 MiB");
-	else if (q)
-		rpc_fail(call, RPC_E_FULL, "the queues of this task are full");
+	queue_put(q, call, &msg, wait == 1);
+	if (queue_overflowed(q))
+		say(m, "queue.full", queue_name(q));
 }
 
 static void take(struct op_msg *m, struct rpc_call *call, const json_t *params,
 		 bool peek)
 {
 	struct queue_want want = { .from = -1, .peek = peek };
-	int64_t count = 1;
+	int64_t count = 1, most = QUEUE_ANSWER_MAX;
 	struct errmsg err;
 	struct queue *q;
 	int r;
 
+	if (ops_is_guest(call))
+		most = OP_MSG_GUEST_BYTES;
 	r = param_int(params, "count", 1, QUEUE_DEPTH_MAX, &count, &err);
+	if (r == 0)
+		r = param_int(params, "max_bytes", 1, most, &most, &err);
 	if (r == 0)
 		r = param_int(params, "wait_ms", -1, INT32_MAX, &want.wait_ms,
 			      &err);
@@ -182,6 +219,7 @@ static void take(struct op_msg *m, struct rpc_call *call, const json_t *params,
 		return;
 	}
 	want.count = (size_t)count;
+	want.max_bytes = (size_t)most;
 	q = get(m, call, params, true);
 	if (q)
 		queue_take(q, call, &want);

@@ -401,6 +401,7 @@ static struct peer *peer_get(struct peers *p, uint32_t rank)
 		free(peer);
 		return NULL;
 	}
+	rpc_set_limit(peer->rpc, PEERS_CALLS);
 	rpc_set_handler(peer->rpc, ops_handle, &peer->origin);
 	LIST_INSERT_HEAD(&p->peers, peer, link);
 	return peer;

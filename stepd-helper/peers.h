@@ -30,6 +30,7 @@
 #include "task.h"
 
 #define PEERS_REQUESTS 16384 /* of ours that wait */
+#define PEERS_CALLS    4096  /* of one other task's that wait here */
 #define PEERS_PROBE_MS 2000  /* between two signs of life */
 #define PEERS_SLACK_MS 2000  /* beyond the time that an op was given */
 

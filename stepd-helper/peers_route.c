@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api.h"
 #include "cleanup.h"
+#include "op_msg.h"
 #include "peers.h"
 #include "peers_impl.h"
+#include "queue.h"
 
 /* -- whom ------------------------------------------------------------------ */
 
@@ -234,6 +237,25 @@ static bool waits_for_none(const char *method, const json_t *params)
 	       strcmp(wait, "none") == 0;
 }
 
+/* Messages that others have taken out of their queues would be lost if the
+ * answer, of @n tasks, were too long for who asks. */
+static void bound_answer(const struct rpc_call *call, const char *method,
+			 json_t *params, uint64_t n)
+{
+	const json_t *given = json_object_get(params, "max_bytes");
+	uint64_t most =
+		(ops_is_guest(call) ? OP_MSG_GUEST_BYTES : API_REPLY_MAX / 2) /
+		n;
+
+	if (strcmp(method, "msg.recv") != 0 && strcmp(method, "msg.peek") != 0)
+		return;
+	if (most > QUEUE_ANSWER_MAX)
+		most = QUEUE_ANSWER_MAX;
+	if (!given || json_integer_value(given) > (json_int_t)most)
+		json_object_set_new(params, "max_bytes",
+				    json_integer((json_int_t)most));
+}
+
 static void route(struct peers *p, struct rpc_call *call,
 		  const struct rankset *to, const char *method, json_t *params)
 {
@@ -276,6 +298,7 @@ bool peers_route(struct rpc_call *call, const char *method,
 			 err.text);
 	} else {
 		json_object_del(copy, "to");
+		bound_answer(call, method, copy, rankset_count(&whom));
 		route(p, call, &whom, method, json_incref(copy));
 	}
 	json_decref(copy);

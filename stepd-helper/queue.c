@@ -49,7 +49,7 @@ struct queue {
 
 static void item_free(struct item *i)
 {
-	json_decref(i->m.data);
+	free(i->m.data);
 	free(i->m.ref);
 	free(i->m.reply_to);
 	free(i);
@@ -125,9 +125,10 @@ static bool is_wanted(const struct item *i, const struct queue_want *w)
 static json_t *item_json(const struct item *i)
 {
 	json_t *o =
-		json_pack("{s:I, s:I, s:O, s:I}", "from", (json_int_t)i->m.from,
-			  "id", (json_int_t)i->id, "data", i->m.data, "age_ms",
-			  (json_int_t)(loop_now_ms() - i->put_ms));
+		json_pack("{s:I, s:I, s:o, s:I}", "from", (json_int_t)i->m.from,
+			  "id", (json_int_t)i->id, "data",
+			  json_loads(i->m.data, JSON_DECODE_ANY, NULL),
+			  "age_ms", (json_int_t)(loop_now_ms() - i->put_ms));
 
 	if (i->m.ref)
 		json_object_set_new(o, "ref", json_string(i->m.ref));
@@ -144,20 +145,28 @@ static void taken(struct queue *q, struct item *i)
 	item_free(i);
 }
 
-/* What is there for @w; NULL: nothing. */
-static json_t *collect(struct queue *q, const struct queue_want *w)
+/* Of an item's JSON, but what is in its bytes. */
+#define ITEM_BYTES 128
+
+/* What is there for @w; NULL: nothing, or *too_big: the first has no room. */
+static json_t *collect(struct queue *q, const struct queue_want *w,
+		       size_t *too_big)
 {
 	json_t *all = NULL;
 	struct item *i, *next;
 	size_t n = 0, bytes = 0;
 
+	*too_big = 0;
+
 	for (i = TAILQ_FIRST(&q->items); i && n < w->count; i = next) {
 		next = TAILQ_NEXT(i, link);
 		if (!is_wanted(i, w))
 			continue;
-		if (n && bytes + i->m.bytes > QUEUE_ANSWER_MAX)
+		bytes += i->m.bytes + ITEM_BYTES;
+		if (bytes > w->max_bytes) {
+			*too_big = n ? 0 : i->m.bytes;
 			break;
-		bytes += i->m.bytes;
+		}
 		n++;
 		if (!all)
 			all = json_array();
@@ -179,18 +188,30 @@ static void taker_free(struct taker *t)
 	free(t);
 }
 
+static void answer(struct rpc_call *call, json_t *all, size_t too_big)
+{
+	if (all)
+		rpc_result(call, all);
+	else
+		rpc_failf(
+			call, RPC_E_TOOBIG,
+			"the message has %zu bytes, which is more than this answer can have",
+			too_big);
+}
+
 /* Who waits gets what it wants, the first first. */
 static void serve(struct queue *q)
 {
 	struct taker *t, *next;
+	size_t too_big;
 	json_t *all;
 
 	for (t = TAILQ_FIRST(&q->takers); t && !q->frozen; t = next) {
 		next = TAILQ_NEXT(t, link);
-		all = collect(q, &t->w);
-		if (!all)
+		all = collect(q, &t->w, &too_big);
+		if (!all && !too_big)
 			continue;
-		rpc_result(t->call, all);
+		answer(t->call, all, too_big);
 		taker_free(t);
 		unblock(q);
 		next = TAILQ_FIRST(&q->takers); /* that may be another's */
@@ -237,13 +258,14 @@ static void wait_for(struct queue *q, struct rpc_call *call,
 
 void queue_take(struct queue *q, struct rpc_call *call, struct queue_want *w)
 {
-	json_t *all = q->frozen && !w->peek ? NULL : collect(q, w);
+	size_t too_big = 0;
+	json_t *all = q->frozen && !w->peek ? NULL : collect(q, w, &too_big);
 
-	if (all) {
+	if (all || too_big) {
 		if (!w->peek)
 			unblock(q);
 		free(w->ref);
-		rpc_result(call, all);
+		answer(call, all, too_big);
 		serve(q); /* what was blocked may be another's */
 	} else if (w->peek) {
 		free(w->ref);
@@ -273,7 +295,7 @@ void queue_put(struct queue *q, struct rpc_call *call, struct queue_msg *m,
 	struct item *i = calloc(1, sizeof(*i));
 
 	if (!i) {
-		json_decref(m->data);
+		free(m->data);
 		free(m->ref);
 		free(m->reply_to);
 		rpc_fail(call, RPC_INTERNAL, "out of memory");

@@ -25,9 +25,10 @@
 #define QUEUE_DEPTH_MAX	 65536
 #define QUEUE_BYTES	 (4 * 1024 * 1024)
 #define QUEUE_BYTES_MAX	 (64 * 1024 * 1024)
-#define QUEUE_DATA_MAX	 (1024 * 1024) /* of one message */
-#define QUEUE_WAITERS	 1024	       /* who waits to put; to take */
-#define QUEUE_ANSWER_MAX (1000 * 1000) /* bytes of messages in one answer */
+#define QUEUE_DATA_MAX	 (1024 * 1024 + 2) /* of one: a text has its quotes */
+#define QUEUE_REF_MAX	 256		   /* of ref and reply_to */
+#define QUEUE_WAITERS	 1024		   /* who waits to put; to take */
+#define QUEUE_ANSWER_MAX (1024 * 1024 + 3500) /* fits lib/opmsg.h */
 
 enum queue_policy { QUEUE_REJECT, QUEUE_BLOCK, QUEUE_DROP_OLDEST };
 extern const char *const queue_policies[]; /* their names; NULL at the end */
@@ -50,9 +51,9 @@ void queue_link(struct queue *q, struct queue **list);
 
 struct queue_msg {
 	uint32_t from;
-	json_t *data;	      /* owned */
+	char *data; /* JSON: a tree takes many times the memory; owned */
 	char *ref, *reply_to; /* owned; NULL: none */
-	size_t bytes;
+	size_t bytes;	      /* of the three */
 };
 
 /* Answers @call: with the message's number when it is in the queue, or when it
@@ -61,14 +62,15 @@ void queue_put(struct queue *q, struct rpc_call *call, struct queue_msg *m,
 	       bool until_taken);
 
 struct queue_want {
-	size_t count;
-	int64_t wait_ms; /* -1: for ever */
-	int64_t from;	 /* -1: any */
-	char *ref;	 /* owned; NULL: any */
+	size_t count, max_bytes; /* of messages in the answer */
+	int64_t wait_ms;	 /* -1: for ever */
+	int64_t from;		 /* -1: any */
+	char *ref;		 /* owned; NULL: any */
 	bool peek;
 };
-/* Answers @call with messages, RPC_E_TIMEOUT when there are none in time. What
- * is in @w is stolen. */
+/* Answers @call with messages, RPC_E_TIMEOUT when there are none in time,
+ * RPC_E_TOOBIG when the first of them does not fit, and stays. What is in @w is
+ * stolen. */
 void queue_take(struct queue *q, struct rpc_call *call, struct queue_want *w);
 
 json_t *queue_stat(const struct queue *q);

@@ -19,13 +19,15 @@
 #include "op_sync.h"
 #include "op_world.h"
 #include "peers.h"
+#include "queue.h"
 #include "test_step.h"
 
 /* The helpers of a step in one process, with what they do for other tasks and
  * real vmstep-nets. A test asks as a user's program or a guest does. */
 
-#define WAIT_MS	  60000
-#define TASKS_MAX 8
+#define WAIT_MS	     60000
+#define TASKS_MAX    8
+#define OPS_PER_TASK 1250 /* at once: 10,000 in all */
 
 static struct step s;
 static struct loop *loop;
@@ -117,6 +119,7 @@ static void make_helper(uint32_t rank)
 	h->guest = (struct ops_origin){ h->ops, OPS_GUEST, NULL, 0 };
 	h->user_rpc = rpc_new(none, NULL, on_answer, NULL);
 	h->guest_rpc = rpc_new(none, NULL, on_answer, NULL);
+	rpc_set_limit(h->user_rpc, OPS_PER_TASK);
 	rpc_set_handler(h->user_rpc, ops_handle, &h->user);
 	rpc_set_handler(h->guest_rpc, ops_handle, &h->guest);
 }
@@ -202,6 +205,24 @@ static int ask_by(struct rpc *rpc, const char *method, const char *params)
 static int ask(uint32_t rank, const char *method, const char *params)
 {
 	return ask_by(helpers[rank].user_rpc, method, params);
+}
+
+/* A msg.send of @len bytes, as their JSON has them, from @from to @to. */
+static int send_long(uint32_t from, uint32_t to, size_t len)
+{
+	char *text = malloc(len + 200);
+	int n;
+
+	assert_non_null(text);
+	n = snprintf(
+		text, 200,
+		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"msg.send\",\"params\":{\"to\":%u,\"data\":\"",
+		++last_id, to);
+	memset(text + n, 'x', len - 2);
+	strcpy(text + (size_t)n + len - 2, "\"}}");
+	rpc_receive(helpers[from].user_rpc, text, strlen(text));
+	free(text);
+	return last_id;
 }
 
 static json_t *find_answer(int id)
@@ -615,6 +636,123 @@ static void a_store_is_bounded(void **state)
 	end();
 }
 
+/* -- bounds ---------------------------------------------------------------- */
+
+static void a_message_has_a_mib_at_the_most(void **state)
+{
+	json_t *data;
+
+	begin(2, 1);
+	result(send_long(0, 1, QUEUE_DATA_MAX));
+	data = json_object_get(recv_one(1, "{}"), "data");
+	assert_int_equal(json_string_length(data), QUEUE_DATA_MAX - 2);
+	assert_int_equal(error(send_long(0, 1, QUEUE_DATA_MAX + 1)),
+			 RPC_E_TOOBIG);
+	assert_int_equal(error(send_long(1, 1, QUEUE_DATA_MAX + 1)),
+			 RPC_E_TOOBIG);
+	end();
+}
+
+/* What an answer has no room for stays in its queue. */
+static void no_message_is_lost_to_an_answer_that_is_too_long(void **state)
+{
+	struct rpc *guest;
+
+	begin(2, 1);
+	guest = helpers[0].guest_rpc;
+	for (int i = 0; i < 3; i++)
+		result(send_long(1, 0, 100 * 1024));
+	result(send_long(1, 0, OP_MSG_GUEST_BYTES));
+	assert_int_equal(json_array_size(result(
+				 ask_by(guest, "msg.recv", "{'count':9}"))),
+			 2);
+	assert_int_equal(json_array_size(result(
+				 ask_by(guest, "msg.recv", "{'count':9}"))),
+			 1);
+	assert_int_equal(error(ask_by(guest, "msg.recv", "{'wait_ms':-1}")),
+			 RPC_E_TOOBIG);
+	/* of another task's queue, too */
+	assert_int_equal(
+		error(ask_by(helpers[1].guest_rpc, "msg.recv", "{'to':0}")),
+		RPC_E_TOOBIG);
+	assert_int_equal(error(ask(1, "msg.recv", "{'to':0,'max_bytes':1000}")),
+			 RPC_E_TOOBIG);
+	assert_int_equal(number(recv_one(0, "{}"), "id"), 4);
+	end();
+}
+
+static void what_goes_along_with_a_message_is_short(void **state)
+{
+	char params[QUEUE_REF_MAX + 40], ref[QUEUE_REF_MAX + 2] = "";
+
+	begin(1, 1);
+	memset(ref, 'r', QUEUE_REF_MAX + 1);
+	snprintf(params, sizeof(params), "{'data':1,'ref':'%s'}", ref);
+	assert_int_equal(error(ask(0, "msg.send", params)), RPC_INVALID_PARAMS);
+	snprintf(params, sizeof(params), "{'data':1,'ref':'%s'}", ref + 1);
+	result(ask(0, "msg.send", params));
+	end();
+}
+
+/* What the @i-th op of a task is, to task @to. */
+static int ask_some_op(uint32_t rank, int i, uint32_t to)
+{
+	static const char *const ops[] = { "task.ping", "msg.send", "store.put",
+					   "queue.list", "store.list" };
+	char params[80];
+
+	switch (i % 5) {
+	case 1:
+		snprintf(params, sizeof(params),
+			 "{'to':%u,'queue':'%u','data':%d}", to, rank, i);
+		break;
+	case 2:
+		snprintf(params, sizeof(params), "{'key':'%u.%d','value':%d}",
+			 rank, i % 100, i);
+		break;
+	case 4:
+		strcpy(params, "{'pattern':'none'}");
+		break;
+	default:
+		snprintf(params, sizeof(params), "{'to':%u}", to);
+	}
+	return ask(rank, ops[i % 5], params);
+}
+
+static bool is_full(const json_t *error)
+{
+	const char *name = json_string_value(
+		json_object_get(json_object_get(error, "data"), "name"));
+	const char *why = json_string_value(json_object_get(error, "message"));
+
+	return name && strcmp(name, "E_FULL") == 0 && why && *why;
+}
+
+/* on_answer() checks that none is answered twice. Where a bound is met, which
+ * is up to the timing, the answer says so. */
+static void ten_thousand_ops_at_once_are_answered_once_each(void **state)
+{
+	int first, full = 0;
+
+	begin(2, TASKS_MAX / 2);
+	first = last_id + 1;
+	for (int i = 0; i < OPS_PER_TASK; i++)
+		for (uint32_t r = 0; r < s.nranks; r++)
+			ask_some_op(r, i, (r + (uint32_t)i) % s.nranks);
+	for (int id = first; id <= last_id; id++) {
+		const json_t *a = answer(id);
+
+		if (json_object_get(a, "result"))
+			continue;
+		full++;
+		if (!is_full(json_object_get(a, "error")))
+			fail_msg("%s", json_dumps(a, 0));
+	}
+	print_message("%d of %d found no room\n", full, last_id - first + 1);
+	assert_int_equal(last_id - first + 1, 10000);
+	end();
+}
+
 /* -- guests ---------------------------------------------------------------- */
 
 static void a_guest_may_what_the_catalogue_says(void **state)
@@ -717,6 +855,12 @@ int main(void)
 		cmocka_unit_test(the_steps_values_are_the_same_everywhere),
 		cmocka_unit_test(a_tasks_values_are_its_own),
 		cmocka_unit_test(a_store_is_bounded),
+		cmocka_unit_test(a_message_has_a_mib_at_the_most),
+		cmocka_unit_test(
+			no_message_is_lost_to_an_answer_that_is_too_long),
+		cmocka_unit_test(what_goes_along_with_a_message_is_short),
+		cmocka_unit_test(
+			ten_thousand_ops_at_once_are_answered_once_each),
 		cmocka_unit_test(a_guest_may_what_the_catalogue_says),
 		cmocka_unit_test(who_waits_for_a_task_that_is_lost_is_told),
 		cmocka_unit_test(our_vmstep_net_is_killed),
