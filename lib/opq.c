@@ -29,13 +29,75 @@ void opq_init(struct opq *q, const struct opq_limits *limits)
 	TAILQ_INIT(&q->list);
 }
 
+/* -- what counts ----------------------------------------------------------- */
+
+/* Senders are few: those that something waits of. */
+static struct opq_share *share_of(const struct opq *q, uint32_t src)
+{
+	for (size_t i = 0; i < q->n_shares; i++)
+		if (q->shares[i].src == src)
+			return &q->shares[i];
+	return NULL;
+}
+
+static struct opq_share *share_new(struct opq *q, uint32_t src)
+{
+	if (q->n_shares == q->shares_size) {
+		size_t size = q->shares_size ? 2 * q->shares_size : 8;
+		struct opq_share *more =
+			realloc(q->shares, size * sizeof(*more));
+
+		if (!more)
+			return NULL;
+		q->shares = more;
+		q->shares_size = size;
+	}
+	q->shares[q->n_shares] = (struct opq_share){ .src = src };
+	return &q->shares[q->n_shares++];
+}
+
+/* Of all whom it has not ended for. */
+static void count_receivers(struct opq *q, const struct opq_entry *e, bool less)
+{
+	for (uint32_t r = rankset_next(&e->to, 0);
+	     q->receivers && r != UINT32_MAX; r = rankset_next(&e->to, r + 1)) {
+		if (rankset_has(&e->ended, r))
+			continue;
+		q->receivers[r].msgs += less ? -(size_t)1 : 1;
+		q->receivers[r].bytes += less ? -e->len : e->len;
+	}
+}
+
+static int count(struct opq *q, struct opq_entry *e)
+{
+	struct opq_share *s = share_of(q, e->src);
+
+	if (!s)
+		s = share_new(q, e->src);
+	if (!s)
+		return -ENOMEM;
+	s->msgs++;
+	s->bytes += e->len;
+	q->msgs++;
+	q->bytes += e->len;
+	e->counts = true;
+	count_receivers(q, e, false);
+	return 0;
+}
+
 static void uncount(struct opq *q, struct opq_entry *e)
 {
+	struct opq_share *s = share_of(q, e->src);
+
 	if (!e->counts)
 		return;
 	e->counts = false;
+	count_receivers(q, e, true);
 	q->msgs--;
 	q->bytes -= e->len;
+	s->bytes -= e->len;
+	if (--s->msgs == 0)
+		*s = q->shares[--q->n_shares];
 }
 
 static void entry_free(struct opq *q, struct opq_entry *e)
@@ -57,6 +119,11 @@ void opq_done(struct opq *q)
 
 	while ((e = TAILQ_FIRST(&q->list)))
 		entry_free(q, e);
+	free(q->receivers);
+	q->receivers = NULL;
+	free(q->shares);
+	q->shares = NULL;
+	q->n_shares = q->shares_size = 0;
 	free(q->ends);
 	q->ends = NULL;
 	q->n_ends = q->ends_at = q->ends_size = 0;
@@ -72,8 +139,7 @@ static bool is_too_much(const struct opq *q, size_t msgs, size_t bytes,
 
 static bool has_room(const struct opq *q, const struct opmsg *m)
 {
-	const struct opq_entry *e;
-	size_t msgs = 0, bytes = m->len;
+	const struct opq_share *s;
 
 	if (q->n_sent >= OPQ_SENT_MAX || q->msgs >= q->limits.msgs)
 		return false;
@@ -83,25 +149,20 @@ static bool has_room(const struct opq *q, const struct opmsg *m)
 		return false;
 	if (!is_too_much(q, q->msgs + 1, q->bytes + m->len, 2))
 		return true;
-	TAILQ_FOREACH(e, &q->list, link)
-	if (e->counts && e->src == m->src) {
-		msgs++;
-		bytes += e->len;
-	}
-	return !msgs || !is_too_much(q, msgs + 1, bytes, q->limits.parts);
+	s = share_of(q, m->src);
+	return !s ||
+	       !is_too_much(q, s->msgs + 1, s->bytes + m->len, q->limits.parts);
 }
 
-void opq_count(const struct opq *q, uint32_t rank, size_t *msgs, size_t *bytes)
+int opq_count_receivers(struct opq *q, uint32_t nranks)
 {
-	const struct opq_entry *e;
+	q->receivers = calloc(nranks, sizeof(*q->receivers));
+	return q->receivers ? 0 : -ENOMEM;
+}
 
-	*msgs = *bytes = 0;
-	TAILQ_FOREACH(e, &q->list, link)
-	if (e->counts && rankset_has(&e->to, rank) &&
-	    !rankset_has(&e->ended, rank)) {
-		++*msgs;
-		*bytes += e->len;
-	}
+struct opq_receiver opq_receiver(const struct opq *q, uint32_t rank)
+{
+	return q->receivers[rank];
 }
 
 static int check_text(const struct rankset *to)
@@ -130,14 +191,16 @@ int opq_push(struct opq *q, struct opmsg *m, const struct rankset *to)
 		free(e);
 		return -ENOMEM;
 	}
-	e->m = opmsg_ref(m);
 	e->src = m->src;
 	e->id = m->id;
 	e->len = m->len;
 	e->left = rankset_count(to);
-	e->counts = true;
-	q->msgs++;
-	q->bytes += e->len;
+	if (count(q, e) < 0) {
+		rankset_done(&e->to);
+		free(e);
+		return -ENOMEM;
+	}
+	e->m = opmsg_ref(m);
 	TAILQ_INSERT_TAIL(&q->list, e, link);
 	if (!q->next)
 		q->next = e;
@@ -246,10 +309,14 @@ bool opq_ended(struct opq *q, const struct opmsg_ended *end)
 		break;
 	if (!e || rankset_has(&e->ended, end->rank))
 		return false;
-	if (--e->left == 0)
+	if (--e->left == 0) {
 		entry_free(q, e);
-	else if (rankset_add(&e->ended, end->rank, end->rank) < 0)
+	} else if (rankset_add(&e->ended, end->rank, end->rank) < 0) {
 		e->left++; /* without memory it ends another time */
+	} else if (e->counts && q->receivers) {
+		q->receivers[end->rank].msgs--;
+		q->receivers[end->rank].bytes -= e->len;
+	}
 	return true;
 }
 

@@ -33,14 +33,28 @@ struct opq_limits {
 	unsigned int parts;
 };
 
+/* What counts of a sender's. */
+struct opq_share {
+	uint32_t src;
+	size_t msgs, bytes;
+};
+
+/* ... and what counts of what a receiver has not ended. */
+struct opq_receiver {
+	size_t msgs, bytes;
+};
+
 struct opq_entry;
 TAILQ_HEAD(opq_list, opq_entry);
 
 struct opq {
 	struct opq_limits limits;
 	struct opq_list list;
-	struct opq_entry *next; /* the first that has not left; NULL: none */
-	size_t msgs, bytes;	/* that count */
+	struct opq_entry *next;	  /* the first that has not left; NULL: none */
+	size_t msgs, bytes;	  /* that count */
+	struct opq_share *shares; /* of these; in no order */
+	size_t n_shares, shares_size;
+	struct opq_receiver *receivers; /* by rank; NULL: nobody asks */
 	size_t n_sent;
 	struct opmsg_ended *ends;
 	size_t ends_at, n_ends, ends_size;
@@ -68,8 +82,10 @@ static inline bool opq_is_empty(const struct opq *q)
  * length; 0: nothing is to leave. */
 size_t opq_fill(struct opq *q, uint8_t *batch, size_t size);
 
-/* What counts of what @rank has not ended. */
-void opq_count(const struct opq *q, uint32_t rank, size_t *msgs, size_t *bytes);
+/* opq_receiver() will be asked, for ranks below @nranks, to which alone
+ * messages go; before the first. -ENOMEM. */
+int opq_count_receivers(struct opq *q, uint32_t nranks);
+struct opq_receiver opq_receiver(const struct opq *q, uint32_t rank);
 
 /* The place says so. false: it was not awaited (any more). */
 bool opq_ended(struct opq *q, const struct opmsg_ended *e);

@@ -207,6 +207,32 @@ static void a_message_always_fits_into_an_empty_queue(void **state)
 	assert_int_equal(push(0, 1, 5 * 1024 * 1024, "1"), 0);
 }
 
+/* What is on its way to each, whatever way it ends. */
+static void receivers_are_counted(void **state)
+{
+	static const uint32_t order[] = { 1, 2, 3 };
+
+	assert_int_equal(opq_count_receivers(&q, 4), 0);
+	assert_int_equal(push(0, 1, 100, "1-3"), 0);
+	assert_int_equal(push(0, 2, 10, "2"), 0);
+	assert_int_equal(opq_receiver(&q, 0).msgs, 0);
+	assert_int_equal(opq_receiver(&q, 1).bytes, 100);
+	assert_int_equal(opq_receiver(&q, 2).msgs, 2);
+	assert_int_equal(opq_receiver(&q, 2).bytes, 110);
+	opq_fill(&q, batch, sizeof(batch));
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const struct opmsg_ended e = { 0, 1, order[i], OPMSG_TAKEN };
+
+		assert_true(opq_ended(&q, &e));
+		assert_false(opq_ended(&q, &e));
+		assert_int_equal(opq_receiver(&q, order[i]).msgs,
+				 order[i] == 2);
+	}
+	opq_fail(&q, OPQ_ALL, OPMSG_LOST, on_failed, NULL);
+	assert_int_equal(opq_receiver(&q, 2).msgs, 0);
+	assert_int_equal(opq_receiver(&q, 2).bytes, 0);
+}
+
 static void ends_that_nobody_reads_are_bounded(void **state)
 {
 	const struct opmsg_ended e = { 0, 1, 2, OPMSG_TAKEN };
@@ -275,6 +301,7 @@ int main(void)
 		TEST(what_has_begun_fails_alone),
 		TEST(what_is_too_much_is_refused),
 		TEST(a_message_always_fits_into_an_empty_queue),
+		TEST(receivers_are_counted),
 		TEST(ends_that_nobody_reads_are_bounded),
 		TEST(scattered_receivers_are_too_many),
 		TEST(bad_records_are_refused_with_words),

@@ -28,9 +28,9 @@
 #include "rankset.h"
 #include "table.h"
 
-#define RELAY_HELPER_MSGS  1024 /* that one has not taken */
+#define RELAY_HELPER_MSGS  8192 /* that one has not taken */
 #define RELAY_HELPER_BYTES (4 * 1024 * 1024)
-#define RELAY_NODE_MSGS	   4096 /* that have not left for a node */
+#define RELAY_NODE_MSGS	   8192 /* that have not left for a node */
 #define RELAY_NODE_BYTES   (8 * 1024 * 1024)
 #define RELAY_PARTS	   8	/* see opq.h */
 #define RELAY_LINK_MS	   5000 /* then a node without a link is unreachable */

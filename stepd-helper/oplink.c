@@ -117,11 +117,10 @@ static void flush_soon(struct oplink *o)
 
 bool oplink_has_room(const struct oplink *o, uint32_t rank, size_t len)
 {
-	size_t msgs, bytes;
+	const struct opq_receiver to = opq_receiver(&o->q, rank);
 
-	opq_count(&o->q, rank, &msgs, &bytes);
-	return !msgs ||
-	       (msgs < OPLINK_RANK_MSGS && bytes + len <= OPLINK_RANK_BYTES);
+	return !to.msgs || (to.msgs < OPLINK_RANK_MSGS &&
+			    to.bytes + len <= OPLINK_RANK_BYTES);
 }
 
 static int check(const struct oplink *o, const struct rankset *to, size_t len)
@@ -239,8 +238,13 @@ int oplink_new(struct loop *l, uint32_t rank, uint32_t nranks,
 {
 	struct oplink *o = calloc(1, sizeof(*o));
 
-	if (!o || loop_timer_add(l, -1, on_flush, o, &o->flush) < 0) {
-		free(o);
+	if (!o)
+		return errmsg_set(err, -ENOMEM, "messages to other tasks");
+	o->fd = -1;
+	opq_init(&o->q, &limits);
+	if (loop_timer_add(l, -1, on_flush, o, &o->flush) < 0 ||
+	    opq_count_receivers(&o->q, nranks) < 0) {
+		oplink_free(o);
 		return errmsg_set(err, -ENOMEM, "messages to other tasks");
 	}
 	o->loop = l;
@@ -248,8 +252,6 @@ int oplink_new(struct loop *l, uint32_t rank, uint32_t nranks,
 	o->nranks = nranks;
 	o->ops = *ops;
 	o->arg = arg;
-	o->fd = -1;
-	opq_init(&o->q, &limits);
 	*ret = o;
 	return 0;
 }

@@ -23,7 +23,7 @@
 
 #define OPLINK_MSGS	  16384
 #define OPLINK_BYTES	  (64 * 1024 * 1024)
-#define OPLINK_RANK_MSGS  256 /* of these, for one receiver */
+#define OPLINK_RANK_MSGS  1024 /* of these, for one receiver */
 #define OPLINK_RANK_BYTES (2 * 1024 * 1024)
 
 struct oplink;

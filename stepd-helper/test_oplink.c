@@ -214,7 +214,7 @@ static void what_cannot_be_sent_is_refused_at_once(void **state)
 	put(0, "0", 1, 8); /* others have room */
 	RUN_UNTIL(all_have_ended);
 	assert_int_equal(tasks[1].n_got, OPLINK_RANK_MSGS);
-	put(0, "1", 1000, 8);
+	put(0, "1", OPLINK_RANK_MSGS + 1, 8);
 	RUN_UNTIL(all_have_ended);
 	end();
 }
