@@ -3,11 +3,15 @@
 
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -289,6 +293,72 @@ static void a_peer_that_reads_nothing_does_not_keep_it(void **state)
 	end(fd);
 }
 
+/* A peer that has an address, and then does nothing. */
+static pid_t start_stopped_peer(uint8_t *ret_address, size_t size)
+{
+	struct ucx_worker *w;
+	struct loop *l;
+	const uint8_t *address;
+	int fd[2], status;
+	size_t len;
+	pid_t pid;
+
+	assert_int_equal(pipe(fd), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (loop_new(&l, NULL) < 0 ||
+		    ucx_worker_new(l, false, "lo", &events, NULL, &w, NULL) < 0)
+			_exit(1);
+		address = ucx_worker_address(w, &len);
+		if (len > size || write(fd[1], address, len) != (ssize_t)len)
+			_exit(1);
+		raise(SIGSTOP);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	assert_true(read(fd[0], ret_address, size) > 0);
+	close(fd[0]);
+	close(fd[1]);
+	return pid;
+}
+
+static void on_wait_over(void *arg)
+{
+	loop_stop(loop, 0);
+}
+
+/* Nothing can be done until it goes on: so nothing is. */
+static void a_peer_that_is_stopped_costs_no_cpu(void **state)
+{
+	uint64_t address[1024];
+	struct loop_timer *t;
+	clock_t before;
+	pid_t pid = start_stopped_peer((uint8_t *)address, sizeof(address));
+
+	assert_int_equal(loop_new(&loop, NULL), 0);
+	assert_int_equal(
+		ucx_worker_new(loop, false, "lo", &events, NULL, &worker, NULL),
+		0);
+	assert_int_equal(
+		ucx_ep_new(worker, (const uint8_t *)address, &s, &ep, NULL), 0);
+	ucx_send(ep, (const uint8_t *)theirs.address, frame, 60, &sent);
+	assert_int_equal(loop_timer_add(loop, 100, on_wait_over, NULL, &t), 0);
+	loop_run(loop);
+	before = clock();
+	loop_timer_set(t, 500);
+	loop_run(loop);
+	assert_true(clock() - before < CLOCKS_PER_SEC / 10);
+	loop_timer_free(t);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ucx_ep_close(ep, false, -1);
+	ucx_worker_free(worker);
+	loop_free(loop);
+}
+
 static void the_users_environment_does_not_count(void **state)
 {
 	static const char *const set[][2] = {
@@ -318,6 +388,7 @@ int main(void)
 		cmocka_unit_test(what_breaks_the_rules_ends_the_link),
 		cmocka_unit_test(an_offer_that_is_none_ends_the_link),
 		cmocka_unit_test(a_peer_that_reads_nothing_does_not_keep_it),
+		cmocka_unit_test(a_peer_that_is_stopped_costs_no_cpu),
 	};
 
 	return cmocka_run_group_tests_name("ucx", tests, NULL, NULL);

@@ -18,6 +18,8 @@
 #define PROGRESS 256   /* events a round */
 #define CLOSE_MS 1000  /* for what was sent to leave */
 #define LAST_MS	 500   /* the same, when we end */
+#define VAIN_MAX 1000  /* wake-ups for nothing, one after the other */
+#define VAIN_MS	 2     /* from then on, until something moves */
 #define SEGMENT	 "80k" /* a message, its headers and UCX's own */
 
 /* From EP_LEFT on nobody sends through it. */
@@ -51,6 +53,7 @@ struct ucx_worker {
 	struct loop_timer *timer;
 	struct ucx_ep *eps;
 	bool running;
+	unsigned int in_vain; /* so often it was asked for nothing */
 };
 
 /* UCX wants to be asked again before it can be slept on. */
@@ -175,15 +178,31 @@ static bool progress(struct ucx_worker *w)
 {
 	const struct ucx_lib *lib = w->lib;
 
+	w->in_vain++;
 	for (int n = 0; n < PROGRESS;) {
-		while (n < PROGRESS && lib->ucp_worker_progress(w->worker))
+		while (n < PROGRESS && lib->ucp_worker_progress(w->worker)) {
+			w->in_vain = 0;
 			n++;
+		}
 		if (n < PROGRESS &&
 		    lib->ucp_worker_arm(w->worker) != UCS_ERR_BUSY)
 			return true;
 		n++;
 	}
 	return false;
+}
+
+/* As long as a peer owes it a handshake UCX wants to be asked all the time,
+ * though there is nothing to do: one that is stopped would keep us busy for
+ * ever. Then it is asked every now and then. */
+static bool is_nagging(struct ucx_worker *w, bool settled)
+{
+	struct pollfd p = { .fd = w->efd, .events = POLLIN };
+
+	if (w->in_vain >= VAIN_MAX && settled && poll(&p, 1, 0) == 0)
+		w->in_vain = 0;
+	loop_io_set(w->io, w->in_vain >= VAIN_MAX ? 0 : EPOLLIN);
+	return w->in_vain >= VAIN_MAX;
 }
 
 void ucx_worker_poll(struct ucx_worker *w)
@@ -198,7 +217,9 @@ void ucx_worker_poll(struct ucx_worker *w)
 	end_failed(w);
 	next = reap(w);
 	w->running = false;
-	if (!settled)
+	if (is_nagging(w, settled))
+		loop_timer_set(w->timer, VAIN_MS);
+	else if (!settled)
 		soon(w);
 	else if (next >= 0)
 		loop_timer_set(w->timer, next);
