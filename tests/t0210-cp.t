@@ -36,10 +36,20 @@ as_user vm bash -c 'head -c 20000000 /dev/urandom >big; echo small >small
 
 # ---- files ----
 
+# Bytes that the nodes have got by their own interfaces.
+got() { for n in n1 n2; do mc vm node $n cat /sys/class/net/eth0/statistics/rx_bytes; done; }
+mapfile -t before < <(got)
 vms cp big 0-3:/tmp/big
 is "a file into four guests on two nodes: status 0" $? 0
 say_err
+mapfile -t after < <(got)
 is "... all have the same" "$(sums 0-3 /tmp/big)" "$(sum big)"
+for i in 0 1; do
+	n=$((after[i] - before[i]))
+	ok "... the link to node n$((i + 1)) has carried it once" \
+		test $n -ge 20000000 -a $n -lt 30000000
+	diag "$n bytes"
+done
 vms cp 3:/tmp/big back
 is "... and out of one again: status 0" $? 0
 say_err

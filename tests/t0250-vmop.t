@@ -106,6 +106,11 @@ ok "... which keeps what it was told, for vmstep store" wait_for 60 said_so
 vms send --ref=x --parse "'{\"a\":1}'"
 is "... to all of them, as JSON" $? 0
 is "vmstep recv takes from a guest's queue" "$(vms -r 2 recv)" '{"a":1}'
+# As long as a message may be: from here by srun, from guest to guest not.
+vsh 'head -c 1048576 /dev/zero | tr "\0" m' >"$tmp/home/mib"
+vms -r 2 send --queue=long - '<mib'
+is "vmstep send takes a MiB, also to another node" $? 0
+is "... which is there" "$(vms -r 2 recv --queue=long | md5sum)" "$({ cat "$tmp/home/mib"; echo; } | md5sum)"
 is "vmstep hosts has them all" "$(vms hosts | grep -c vm)" 4
 wait "$step"
 is "all have come, in order, and all guests have met" $? 0
