@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/cleanup.h \
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
+	%D%/imagespec.c %D%/imagespec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
@@ -52,6 +53,7 @@ UNIT_TESTS += \
 	%D%/test_addr \
 	%D%/test_desc \
 	%D%/test_files \
+	%D%/test_imagespec \
 	%D%/test_log \
 	%D%/test_loop \
 	%D%/test_mux \
@@ -66,6 +68,8 @@ UNIT_TESTS += \
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
+%C%_test_imagespec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_imagespec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_rankset_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_log_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

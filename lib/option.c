@@ -10,6 +10,7 @@
 
 #include "addr.h"
 #include "cleanup.h"
+#include "imagespec.h"
 #include "rankset.h"
 #include "value.h"
 
@@ -153,28 +154,18 @@ static int check_user(const char *value, struct errmsg *err)
 
 static int check_image(const char *value, struct errmsg *err)
 {
-	const char *key = strchr(value, ',');
+	struct imagespec spec;
+	int r = imagespec_parse(value, &spec, err);
 
-	if (strncmp(value, "file=", 5) == 0)
-		return errmsg_say(
-			err, -ENOTSUP,
-			"'%s': file=... for QEMU's -drive is not in this version yet: give the image's path",
-			value);
-	if (!*value || *value == ',')
-		return errmsg_say(err, -EINVAL,
-				  "the image's path or name is empty");
-	if (!key || strcmp(key, ",fmt=qcow2") == 0 ||
-	    strcmp(key, ",fmt=raw") == 0)
-		return 0;
-	if (strncmp(key, ",fmt=", 5) == 0)
-		return errmsg_say(
-			err, -EINVAL,
-			"'%s': fmt= takes qcow2 or raw; vmdk, vdi and vpc are not in this version yet",
-			value);
-	return errmsg_say(
-		err, -ENOTSUP,
-		"'%s': of the keys only fmt= is in this version yet (a name with a comma in it is not either)",
-		value);
+	imagespec_done(&spec);
+	return r < 0 ? errmsg_prefix(err, r, "'%s'", value) : 0;
+}
+
+static int check_qemu_arg(const char *value, struct errmsg *err)
+{
+	if (!*value)
+		return errmsg_say(err, -EINVAL, "the argument is empty");
+	return 0;
 }
 
 static int check_cloud_init(const char *value, struct errmsg *err)
@@ -205,7 +196,7 @@ static const char *const words_exec[] = { "auto", "agent", "!qga", "!none",
 					  NULL };
 
 const struct option_def option_defs[OPT_COUNT] = {
-	[OPT_IMAGE] = { "image", "PATH|NAME",
+	[OPT_IMAGE] = { "image", "PATH|NAME[,KEY=VALUE]...",
 			"run the step's command in a virtual machine that boots this disk image or bundle; 'none' for no VM",
 			"none", OPTF_RANKS | OPTF_TASKS | OPTF_SEMI | OPTF_ADDS,
 			check_image, NULL },
@@ -281,9 +272,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 		       check_path, NULL },
 	[OPT_QEMU_ARG] = { "qemu-arg", "ARG", "one more argument for QEMU",
 			   NULL,
-			   OPTF_RANKS | OPTF_TASKS | OPTF_SEMI | OPTF_ADDS |
-				   OPTF_LATER,
-			   NULL, NULL },
+			   OPTF_RANKS | OPTF_TASKS | OPTF_SEMI | OPTF_ADDS,
+			   check_qemu_arg, NULL },
 	[OPT_NET] = { "net", "vhost-user|stream|dgram|none",
 		      "the step's own Ethernet", "vhost-user", 0, NULL,
 		      words_net },

@@ -32,6 +32,8 @@ struct site {
 	bool net_encrypt;     /* what goes over the links */
 	unsigned int net_workers; /* threads that carry frames, a node */
 	bool allow_qmp;
+	char *allow_images; /* directories, separated by ':'; "" all */
+	bool allow_qemu_args;
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */

@@ -303,6 +303,9 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.qemu", "%s", s->qemu);
 	desc_add(w, "site.allow_tcg", "%s", s->allow_tcg ? "yes" : "no");
 	desc_add(w, "site.allow_qmp", "%s", s->allow_qmp ? "yes" : "no");
+	desc_add(w, "site.allow_images", "%s", s->allow_images);
+	desc_add(w, "site.allow_qemu_args", "%s",
+		 s->allow_qemu_args ? "yes" : "no");
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.net_device", "%s", s->net_device);

@@ -45,7 +45,7 @@ static void find_qemu_img(const char *qemu, char *ret, size_t size)
 	snprintf(ret, size, "qemu-img");
 }
 
-int disk_overlay(const struct image *image, const char *rundir,
+int disk_overlay(const char *base, enum image_kind format, const char *rundir,
 		 const char *qemu, struct errmsg *err)
 {
 	_cleanup_close_ int fd = disk_anonymous(rundir, err);
@@ -56,9 +56,9 @@ int disk_overlay(const struct image *image, const char *rundir,
 			       "-f",
 			       "qcow2",
 			       "-F",
-			       image->kind == IMAGE_RAW ? "raw" : "qcow2",
+			       image_format_name(format),
 			       "-b",
-			       image->path,
+			       base,
 			       path,
 			       NULL };
 	int r;
@@ -71,7 +71,7 @@ int disk_overlay(const struct image *image, const char *rundir,
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = child_run(argv, fd, QEMU_IMG_TIMEOUT_MS, err);
 	if (r < 0)
-		return errmsg_prefix(err, r, "overlay of %s in %s", image->path,
+		return errmsg_prefix(err, r, "overlay of %s in %s", base,
 				     rundir);
 	return TAKE_FD(fd);
 }

@@ -9,14 +9,14 @@
 #define VMSTEP_DISK_H
 
 #include "errmsg.h"
-#include "image.h"
+#include "imagespec.h"
 
 /* An anonymous file of the user's in @dir; its descriptor or -errno. */
 int disk_anonymous(const char *dir, struct errmsg *err);
 
-/* An overlay above @image (a qcow2 or raw one) in @rundir, made by qemu-img,
- * which is looked for beside @qemu, then in PATH. Its descriptor or -errno. */
-int disk_overlay(const struct image *image, const char *rundir,
+/* An overlay above @base, an absolute path, in @rundir, made by qemu-img, which
+ * is looked for beside @qemu, then in PATH. Its descriptor or -errno. */
+int disk_overlay(const char *base, enum image_kind format, const char *rundir,
 		 const char *qemu, struct errmsg *err);
 
 #endif

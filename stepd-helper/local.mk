@@ -7,12 +7,16 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/accel.c %D%/accel.h \
 	%D%/api.c %D%/api.h \
 	%D%/api_net.c %D%/api_net.h \
+	%D%/args.c %D%/args.h \
+	%D%/chain.c %D%/chain.h \
 	%D%/child.c %D%/child.h \
 	%D%/command.c %D%/command.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
 	%D%/feed.c %D%/feed.h \
+	%D%/foreign.c %D%/foreign.h \
 	%D%/guest.c %D%/guest.h \
+	%D%/hold.c %D%/hold.h \
 	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
 	%D%/keep.c %D%/keep.h \
@@ -46,10 +50,13 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/peers_route.c \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/plan_disk.c %D%/plan_disk.h \
 	%D%/port.c %D%/port.h \
 	%D%/procs.c %D%/procs.h \
 	%D%/pump.c %D%/pump.h \
+	%D%/qcow2.c %D%/qcow2.h \
 	%D%/qemu.c %D%/qemu.h \
+	%D%/qemu_disk.c %D%/qemu_disk.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
 	%D%/seed.c %D%/seed.h \
@@ -65,6 +72,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/subscription.c %D%/subscription.h \
 	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
+	%D%/together.c %D%/together.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
@@ -104,7 +112,8 @@ UNIT_TESTS += \
 	%D%/test_summary \
 	%D%/test_wireup \
 	%D%/test_start_error \
-	%D%/test_start_params
+	%D%/test_start_params \
+	%D%/test_together
 %C%_test_api_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_api_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_netjson_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -171,6 +180,8 @@ UNIT_TESTS += \
 %C%_test_start_params_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) \
 	$(JANSSON_CFLAGS)
 %C%_test_start_params_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_together_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_together_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_start_error_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_start_error_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 endif

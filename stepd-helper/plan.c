@@ -9,26 +9,12 @@
 #include <unistd.h>
 
 #include "accel.h"
+#include "chain.h"
 #include "cleanup.h"
-#include "disk.h"
 #include "image.h"
+#include "plan_disk.h"
+#include "together.h"
 #include "value.h"
-
-static int add_disk(const struct task *t, const struct spec *s,
-		    const struct image *im, struct qemu_plan *plan,
-		    struct errmsg *err)
-{
-	int *fd = &plan->fd[QEMU_FD_DISK + plan->n_disks];
-
-	if (plan->n_disks == QEMU_DISKS_MAX)
-		return errmsg_say(err, -E2BIG, "--vm-image: more than %d disks",
-				  QEMU_DISKS_MAX);
-	plan->n_disks++;
-	if (s->dry_run)
-		return 0;
-	*fd = disk_overlay(im, s->rundir, t->qemu, err);
-	return *fd < 0 ? *fd : 0;
-}
 
 static int take_text(char **at, const char *text, struct errmsg *err)
 {
@@ -38,8 +24,8 @@ static int take_text(char **at, const char *text, struct errmsg *err)
 }
 
 static int take_bundle(const struct task *t, const struct spec *s,
-		       const struct image *im, struct qemu_plan *plan,
-		       struct errmsg *err)
+		       const struct image *im, const struct image_place *place,
+		       struct qemu_plan *plan, struct errmsg *err)
 {
 	char least[16], have[16];
 	int r = 0;
@@ -58,58 +44,85 @@ static int take_bundle(const struct task *t, const struct spec *s,
 		r = take_text(&plan->initrd, im->initrd, err);
 	if (r == 0 && im->append)
 		r = take_text(&plan->append, im->append, err);
-	for (size_t i = 0; i < im->disks.n && r == 0; i++) {
+	for (size_t i = 0; i < im->n_disks && r == 0; i++) {
 		struct image disk;
 
-		r = image_bundle_disk(im, i, &disk, err);
+		r = image_bundle_disk(im, i, place, &disk, err);
 		if (r == 0) {
-			r = add_disk(t, s, &disk, plan, err);
+			r = plan_disk(t, s, &im->disks[i], &disk, plan, err);
 			image_done(&disk);
 		}
 	}
 	return r;
 }
 
-static int take_image(const struct task *t, const struct spec *s, size_t i,
-		      struct qemu_plan *plan, struct errmsg *err)
+static int take_found(const struct task *t, const struct spec *s, size_t i,
+		      const struct imagespec *spec, struct qemu_plan *plan,
+		      struct errmsg *err)
 {
+	const struct image_place place = { .search = t->image_path,
+					   .allow = t->allow_images,
+					   .job = t->job,
+					   .rank = t->rank };
 	struct image im;
-	int r = image_find(s->images.v[i], t->image_path, &im, err);
+	int r = image_find(spec, &place, &im, err);
 
 	if (r < 0)
-		return errmsg_prefix(err, r, "--vm-image");
+		return r;
 	if (im.kind == IMAGE_BUNDLE && i > 0)
 		r = errmsg_say(
 			err, -EINVAL,
-			"--vm-image: %s is a bundle: it can be the first image of a task only",
+			"%s is a bundle: it can be the first image of a task only",
 			im.path);
 	else if (im.kind == IMAGE_BUNDLE)
-		r = take_bundle(t, s, &im, plan, err);
+		r = take_bundle(t, s, &im, &place, plan, err);
 	else
-		r = add_disk(t, s, &im, plan, err);
+		r = plan_disk(t, s, spec, &im, plan, err);
 	if (i == 0)
 		plan->seed = s->cloud_init && im.kind != IMAGE_BUNDLE;
 	image_done(&im);
 	return r;
 }
 
-static int readable(const char *path, const char *option, struct errmsg *err)
+static int take_image(const struct task *t, const struct spec *s, size_t i,
+		      struct qemu_plan *plan, struct errmsg *err)
 {
-	if (access(path, R_OK) == 0)
-		return 0;
-	return errmsg_set(err, -errno, "%s=%s", option, path);
+	struct imagespec spec;
+	int r = imagespec_parse(s->images.v[i], &spec, err);
+
+	if (r == 0 && spec.drive)
+		r = plan_drive(t, &spec, plan, err);
+	else if (r == 0)
+		r = take_found(t, s, i, &spec, plan, err);
+	if (r == 0 && spec.drive && i == 0)
+		plan->seed = s->cloud_init;
+	imagespec_done(&spec);
+	return r < 0 ? errmsg_prefix(err, r, "--vm-image") : 0;
+}
+
+/* A kernel is a part of the image, as far as the site is concerned. */
+static int readable(const struct task *t, const char *path, const char *option,
+		    struct errmsg *err)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+	int r;
+
+	if (!real || access(path, R_OK) < 0)
+		return errmsg_set(err, -errno, "%s=%s", option, path);
+	r = chain_allowed(real, t->allow_images, err);
+	return r < 0 ? errmsg_prefix(err, r, "%s", option) : 0;
 }
 
 /* What --vm-kernel and its like say beats what a bundle brings; --vm-append
  * adds to it. */
-static int take_kernel(const struct spec *s, struct qemu_plan *plan,
-		       struct errmsg *err)
+static int take_kernel(const struct task *t, const struct spec *s,
+		       struct qemu_plan *plan, struct errmsg *err)
 {
 	_cleanup_free_ char *both = NULL;
 	int r = 0;
 
 	if (s->kernel) {
-		r = readable(s->kernel, "--vm-kernel", err);
+		r = readable(t, s->kernel, "--vm-kernel", err);
 		if (r == 0)
 			r = take_text(&plan->kernel, s->kernel, err);
 		if (r == 0)
@@ -118,7 +131,7 @@ static int take_kernel(const struct spec *s, struct qemu_plan *plan,
 		plan->initrd = NULL;
 	}
 	if (r == 0 && s->initrd) {
-		r = readable(s->initrd, "--vm-initrd", err);
+		r = readable(t, s->initrd, "--vm-initrd", err);
 		if (r == 0)
 			r = take_text(&plan->initrd, s->initrd, err);
 	}
@@ -139,15 +152,16 @@ static int take_kernel(const struct spec *s, struct qemu_plan *plan,
 int plan_prepare(const struct task *t, const struct spec *s,
 		 struct qemu_plan *plan, struct errmsg *err)
 {
-	int r = 0;
+	int r;
 
 	plan->task = t;
 	plan->spec = s;
+	r = together_check(t, s, err);
 	for (size_t i = 0; i < s->images.n && r == 0; i++)
 		r = take_image(t, s, i, plan, err);
 	if (r < 0)
 		return r;
-	return take_kernel(s, plan, err);
+	return take_kernel(t, s, plan, err);
 }
 
 int plan_accel(const struct task *t, const struct spec *s,

@@ -12,7 +12,9 @@
 #include <sys/types.h>
 
 #include "errmsg.h"
+#include "hold.h"
 #include "option.h"
+#include "qemu_disk.h"
 #include "spec.h"
 #include "task.h"
 
@@ -37,6 +39,8 @@ struct qemu_plan {
 	bool kvm;
 	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
 	unsigned int n_disks;
+	struct qemu_disk disk[QEMU_DISKS_MAX]; /* owned */
+	struct hold hold;		       /* of their files */
 	bool seed;	       /* a cloud-init seed comes along */
 	int fd[QEMU_FD_COUNT]; /* owned; QEMU's ends */
 };

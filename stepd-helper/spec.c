@@ -356,27 +356,51 @@ static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 	return 0;
 }
 
-static int resolve_images(const struct task *t, struct spec *s,
-			  struct errmsg *err)
+/* All values of @id for this rank, their words replaced. */
+static int expanded_values(const struct task *t, enum option_id id,
+			   struct strings *ret, struct errmsg *err)
 {
 	struct strings raw = { 0 };
-	int r = option_values(&t->options, OPT_IMAGE, t->rank, &raw, err);
+	int r = option_values(&t->options, id, t->rank, &raw, err);
 
 	for (size_t i = 0; i < raw.n && r == 0; i++) {
 		_cleanup_free_ char *text =
 			task_expand(t, t->rank, raw.v[i], err);
 
 		if (!text)
-			r = errmsg_prefix(err, -EINVAL, "--vm-image");
-		else if (strings_add(&s->images, text, strlen(text)) < 0)
-			r = errmsg_set(err, -ENOMEM, "images");
+			r = errmsg_prefix(err, -EINVAL, "--vm-%s",
+					  option_defs[id].name);
+		else if (strings_add(ret, text, strlen(text)) < 0)
+			r = errmsg_set(err, -ENOMEM, "options");
 	}
 	strings_done(&raw);
+	return r;
+}
+
+static int resolve_images(const struct task *t, struct spec *s,
+			  struct errmsg *err)
+{
+	int r = expanded_values(t, OPT_IMAGE, &s->images, err);
+
 	if (r == 0 && !s->images.n)
 		r = errmsg_say(
 			err, -EINVAL,
 			"--vm-image names no image for task %u: give each task one, or a last one without ranks",
 			t->rank);
+	return r;
+}
+
+static int resolve_qemu_args(const struct task *t, struct spec *s,
+			     struct errmsg *err)
+{
+	int r = option_values(&t->options, OPT_QEMU_ARG, t->rank, &s->qemu_args,
+			      err);
+
+	if (r == 0 && s->qemu_args.n && !t->allow_qemu_args)
+		return errmsg_say(
+			err, -EPERM,
+			"--vm-qemu-arg=%s: the site does not allow QEMU arguments of a user's own (allow_qemu_args)",
+			s->qemu_args.v[0]);
 	return r;
 }
 
@@ -386,6 +410,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	_cleanup_free_ char *init = NULL;
 	int r = resolve_images(t, s, err);
 
+	if (r == 0)
+		r = resolve_qemu_args(t, s, err);
 	if (r == 0)
 		r = expanded_value(t, OPT_RUNDIR, t->rundir, &s->rundir, err);
 	if (r == 0)
@@ -448,6 +474,7 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 void spec_done(struct spec *s)
 {
 	strings_done(&s->images);
+	strings_done(&s->qemu_args);
 	strings_done(&s->env);
 	free(s->rundir);
 	free(s->kernel);

@@ -20,7 +20,8 @@ enum spec_net { NET_VHOST_USER, NET_STREAM, NET_DGRAM, NET_NONE };
 enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
 
 struct spec {
-	struct strings images; /* the boot disk or bundle, then more disks */
+	struct strings images;	  /* the boot disk or bundle, then more disks */
+	struct strings qemu_args; /* for QEMU, as they are */
 	char *rundir;
 	bool cloud_init; /* auto: a seed for disks without our agent */
 	char *kernel, *initrd, *append; /* NULL where not given */

@@ -130,6 +130,7 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.net_device", &t->net_device },
 		{ "site.net_port_range", &t->net_port_range },
 		{ "site.net_link", &t->net_link },
+		{ "site.allow_images", &t->allow_images },
 	};
 	const char *text;
 	int r = 0;
@@ -144,6 +145,9 @@ static int load_texts(struct task *t, struct errmsg *err)
 		r = get_bool(t->desc, "site.allow_tcg", &t->allow_tcg, err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.allow_qmp", &t->allow_qmp, err);
+	if (r == 0)
+		r = get_bool(t->desc, "site.allow_qemu_args",
+			     &t->allow_qemu_args, err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
 	return r;

@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 #include "cleanup.h"
+#include "foreign.h"
 #include "image.h"
+#include "qcow2.h"
 
 /* -- headers made by hand -------------------------------------------------- */
 
@@ -213,6 +215,7 @@ static void test_version_2(void **state)
 
 struct fixture {
 	char dir[64], search[256];
+	struct image_place place;
 	struct image im;
 	struct errmsg err;
 };
@@ -262,6 +265,7 @@ static int setup(void **state)
 		 f->dir, f->dir);
 	mkdir(at(f, "one"), 0700);
 	mkdir(at(f, "two"), 0700);
+	f->place = (struct image_place){ .allow = "", .job = 12, .rank = 3 };
 	*state = f;
 	return 0;
 }
@@ -279,9 +283,18 @@ static int teardown(void **state)
 
 static int find(struct fixture *f, const char *spec)
 {
+	struct imagespec parsed;
+	int r;
+
 	image_done(&f->im);
 	f->err.text[0] = '\0';
-	return image_find(spec, f->search, &f->im, &f->err);
+	r = imagespec_parse(spec, &parsed, &f->err);
+	if (r < 0)
+		return r;
+	f->place.search = f->search;
+	r = image_find(&parsed, &f->place, &f->im, &f->err);
+	imagespec_done(&parsed);
+	return r;
 }
 
 static void refused(struct fixture *f, const char *spec, int code,
@@ -363,10 +376,9 @@ static void test_formats(void **state)
 	struct fixture *f = *state;
 
 	write_qcow2(f, "a", NULL, NULL);
-	refused(f, "a,fmt=vmdk", -EINVAL, "a name is followed by");
-	refused(f, "a,", -EINVAL, "a name is followed by");
-	refused(f, "a,x", -EINVAL, "a name is followed by");
-	refused(f, "a,fmt=raw,fmt=qcow2", -EINVAL, "a name is followed by");
+	refused(f, "a,fmt=vmdk", -EINVAL, ": has no vmdk header");
+	refused(f, "a,fmt=vdi", -EINVAL, ": has no vdi header");
+	refused(f, "a,fmt=vpc", -EINVAL, ": has no vpc header");
 	found(f, "a", IMAGE_QCOW2, "a");
 	found(f, "a,fmt=raw", IMAGE_RAW, "a");
 	write_text(f, "b.img", "QFI\xfb");
@@ -441,8 +453,10 @@ static void test_backing_formats(void **state)
 	struct fixture *f = *state;
 
 	write_text(f, "raw", "some words");
+	write_qcow2(f, "top", "raw", "luks");
+	refused(f, "top", -ENOTSUP, "format 'luks' is not known");
 	write_qcow2(f, "top", "raw", "vmdk");
-	refused(f, "top", -ENOTSUP, "format 'vmdk' is not in this version");
+	refused(f, "top", -EINVAL, ": has no vmdk header");
 	/* without a written format QEMU would guess: then it must be qcow2 */
 	write_qcow2(f, "top", "raw", NULL);
 	refused(f, "top", -EINVAL, "the file above it has to say so");
@@ -545,8 +559,10 @@ static void test_bad_bundles(void **state)
 		{ "kernel = empty", -EINVAL, "is empty" },
 		{ "disk = gone", -ENOENT, "gone: No such file" },
 		{ "disk = ../a", -EINVAL, "not the name of a file" },
-		{ "disk = ,fmt=raw", -EINVAL, "not a regular file" },
-		{ "disk = empty,x", -EINVAL, "'empty,x': a name is followed" },
+		{ "disk = ,fmt=raw", -EINVAL, "path or name is empty" },
+		{ "disk = empty,x", -EINVAL, "'x' behind a comma" },
+		{ "disk = a,ctl=w", -EINVAL, "without ctl=" },
+		{ "disk = file=a", -EINVAL, "without ctl=" },
 		{ "mem_min = lots", -EINVAL, "'lots' is not a size" },
 		{ "append = quiet", -EINVAL, "names neither kernel nor disk" },
 	};
@@ -563,7 +579,6 @@ static void test_bad_bundles(void **state)
 	refused(f, "./tiny.vm", -EINVAL, "names neither kernel nor disk");
 }
 
-/* A name with a comma cannot be typed, but that of a directory may have one. */
 static void test_bundle_with_comma(void **state)
 {
 	struct fixture *f = *state;
@@ -575,11 +590,13 @@ static void test_bundle_with_comma(void **state)
 	assert_int_equal(rename(at(f, "tiny.vm"), at(f, "a,b,fmt=c")), 0);
 	assert_int_equal(symlink("a,b,fmt=c", at(f, "tiny.vm")), 0);
 	found(f, "tiny.vm", IMAGE_BUNDLE, "a,b,fmt=c");
-	assert_int_equal(image_bundle_disk(&f->im, 0, &disk, NULL), 0);
+	assert_int_equal(image_bundle_disk(&f->im, 0, &f->place, &disk, NULL),
+			 0);
 	assert_int_equal(disk.kind, IMAGE_RAW);
 	assert_string_equal(disk.path, at(f, "a,b,fmt=c/d"));
 	image_done(&disk);
-	assert_int_equal(image_bundle_disk(&f->im, 1, &disk, NULL), 0);
+	assert_int_equal(image_bundle_disk(&f->im, 1, &f->place, &disk, NULL),
+			 0);
 	assert_int_equal(disk.kind, IMAGE_QCOW2);
 	image_done(&disk);
 }
@@ -602,14 +619,169 @@ static void test_bundle(void **state)
 	assert_string_equal(f->im.initrd, at(f, "tiny.vm/initrd"));
 	assert_string_equal(f->im.append, "console=ttyS0 a=b # c");
 	assert_int_equal(f->im.mem_min, 96 << 20);
-	assert_int_equal(f->im.disks.n, 2);
-	assert_int_equal(image_bundle_disk(&f->im, 1, &disk, NULL), 0);
+	assert_int_equal(f->im.n_disks, 2);
+	assert_int_equal(image_bundle_disk(&f->im, 1, &f->place, &disk, NULL),
+			 0);
 	assert_int_equal(disk.kind, IMAGE_RAW);
 	assert_string_equal(disk.path, at(f, "tiny.vm/e"));
 	image_done(&disk);
 }
 
+/* -- other formats ----------------------------------------------------------
+ */
+
+/* As qemu-img makes them; -1: there is none. */
+static int create(struct fixture *f, const char *args)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command),
+		 "cd %s && qemu-img create -q %s >/dev/null", f->dir, args);
+	return system(command) == 0 ? 0 : -1;
+}
+
+static void test_foreign(void **state)
+{
+	struct fixture *f = *state;
+
+	if (create(f, "-f vmdk a.vmdk 64M") < 0)
+		skip();
+	found(f, "a.vmdk,fmt=vmdk", IMAGE_VMDK, "a.vmdk");
+	refused(f, "a.vmdk", -EINVAL, "a.vmdk has no qcow2 header");
+	assert_int_equal(create(f, "-f vdi a.vdi 64M"), 0);
+	found(f, "a.vdi,format=vdi", IMAGE_VDI, "a.vdi");
+	assert_int_equal(create(f, "-f vpc a.vhd 64M"), 0);
+	found(f, "a.vhd,fmt=vpc", IMAGE_VPC, "a.vhd");
+	assert_int_equal(create(f, "-f vpc -o subformat=fixed b.vhd 1M"), 0);
+	found(f, "b.vhd,fmt=vpc", IMAGE_VPC, "b.vhd");
+	assert_int_equal(
+		create(f, "-f vmdk -o subformat=streamOptimized s.vmdk 64M"),
+		0);
+	found(f, "s.vmdk,fmt=vmdk", IMAGE_VMDK, "s.vmdk");
+	/* and below a qcow2 */
+	write_qcow2(f, "top", "a.vmdk", "vmdk");
+	found(f, "top", IMAGE_QCOW2, "top");
+	assert_int_equal(f->im.files.n, 2);
+	assert_string_equal(f->im.files.v[1], at(f, "a.vmdk"));
+}
+
+static void test_foreign_names(void **state)
+{
+	struct fixture *f = *state;
+
+	/* a descriptor, which names its extents */
+	write_text(f, "text.vmdk",
+		   "# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0\n");
+	refused(f, "text.vmdk,fmt=vmdk", -EPERM, "names other files");
+	write_qcow2(f, "top", "text.vmdk", "vmdk");
+	refused(f, "top", -EPERM, "names other files");
+	if (create(f, "-f vmdk base.vmdk 64M") < 0)
+		skip();
+	assert_int_equal(create(f, "-f vmdk -F vmdk -b base.vmdk over.vmdk"),
+			 0);
+	refused(f, "over.vmdk,fmt=vmdk", -EPERM, "has a parent");
+	assert_int_equal(
+		create(f, "-f vmdk -o subformat=monolithicFlat flat.vmdk 8M"),
+		0);
+	refused(f, "flat.vmdk,fmt=vmdk", -EPERM, "names other files");
+}
+
+static void refused_head(enum image_kind kind, const uint8_t *b, size_t len,
+			 const uint8_t *tail, const char *words)
+{
+	struct errmsg err = { "" };
+	/* a copy of just that size, so that a sanitizer sees one byte more */
+	_cleanup_free_ uint8_t *copy = malloc(len ? len : 1);
+
+	memcpy(copy, b, len);
+	assert_true(foreign_check(kind, copy, len, tail, &err) < 0);
+	if (!strstr(err.text, words))
+		fail_msg("'%s' has no '%s'", err.text, words);
+}
+
+static void test_foreign_heads(void **state)
+{
+	uint8_t b[1024] = "KDMV", tail[FOREIGN_TAIL] = "conectix";
+
+	for (size_t len = 0; len < 79; len++)
+		refused_head(IMAGE_VMDK, b, len, NULL, "has no vmdk header");
+	refused_head(IMAGE_VMDK, b, sizeof(b), NULL, "keeps its data in other");
+	b[12] = 1; /* a capacity */
+	assert_int_equal(foreign_check(IMAGE_VMDK, b, sizeof(b), NULL, NULL),
+			 0);
+	memcpy(b + 1000, "parentFileNameHint=\"x", 20);
+	refused_head(IMAGE_VMDK, b, sizeof(b), NULL, "has a parent");
+	memcpy(b, "COWD", 4);
+	refused_head(IMAGE_VMDK, b, sizeof(b), NULL, "of the old kind");
+	for (size_t len = 0; len < 0x44; len++)
+		refused_head(IMAGE_VDI, b, len, NULL, "has no vdi header");
+	assert_int_equal(foreign_check(IMAGE_VPC, b, sizeof(b), tail, NULL), 0);
+	tail[63] = 4;
+	refused_head(IMAGE_VPC, b, sizeof(b), tail, "has a parent");
+	memcpy(b, tail, sizeof(tail));
+	refused_head(IMAGE_VPC, b, sizeof(b), NULL, "has a parent");
+	refused_head(IMAGE_VPC, b, 100, NULL, "has no vpc header");
+	refused_head(IMAGE_BUNDLE, b, 100, NULL, "no format known");
+}
+
+/* -- the site's word ------------------------------------------------------- */
+
+static void test_allowed(void **state)
+{
+	struct fixture *f = *state;
+	char allow[256];
+
+	snprintf(allow, sizeof(allow), "/nonexistent:%s/one", f->dir);
+	f->place.allow = allow;
+	write_qcow2(f, "one/a", NULL, NULL);
+	write_qcow2(f, "one-b", NULL, NULL);
+	found(f, "one/a", IMAGE_QCOW2, "one/a");
+	found(f, "two/../one/a", IMAGE_QCOW2, "one/a");
+	refused(f, "one-b", -EPERM, "(allow_images)");
+	symlink("../one-b", at(f, "one/out"));
+	refused(f, "one/out", -EPERM, "(allow_images)");
+	/* each file of a chain, by what it is, not by what it is called */
+	write_qcow2(f, "one/over", "../one-b", "qcow2");
+	refused(f, "one/over", -EPERM, "backing file of");
+	write_qcow2(f, "one/over", "out", "qcow2");
+	refused(f, "one/over", -EPERM, "backing file of");
+	write_qcow2(f, "one/over", "out", "raw");
+	refused(f, "one/over", -EPERM, "backing file of");
+	mkdir(at(f, "tiny.vm"), 0700);
+	write_text(f, "tiny.vm/vm.conf", "kernel = k");
+	refused(f, "./tiny.vm", -EPERM, "(allow_images)");
+	f->place.allow = "/";
+	found(f, "one/over", IMAGE_QCOW2, "one/over");
+}
+
 /* -- look-up --------------------------------------------------------------- */
+
+static void test_tails(void **state)
+{
+	struct fixture *f = *state;
+
+	write_qcow2(f, "a.3", NULL, NULL);
+	write_qcow2(f, "a.12", NULL, NULL);
+	write_qcow2(f, "two/b.qcow2.12.3", NULL, NULL);
+	write_text(f, "c.img.3", "x");
+	found(f, "a,ctl=R", IMAGE_QCOW2, "a.3");
+	found(f, "a,mvpctl=Jp", IMAGE_QCOW2, "a.12");
+	found(f, "b,ctl=JR", IMAGE_QCOW2, "two/b.qcow2.12.3");
+	found(f, "c.img,ctl=R", IMAGE_RAW, "c.img.3");
+	refused(f, "b,ctl=R", -ENOENT, "b.3: no such image");
+	refused(f, "./b,ctl=J", -ENOENT, "./b.12: no such image");
+}
+
+static void test_odd_names(void **state)
+{
+	struct fixture *f = *state;
+
+	write_qcow2(f, "a, b;c", NULL, NULL);
+	found(f, "a,, b;c", IMAGE_QCOW2, "a, b;c");
+	found(f, "./a,, b;c,fmt=raw", IMAGE_RAW, "a, b;c");
+	write_qcow2(f, "file=x", NULL, NULL);
+	found(f, "./file=x", IMAGE_QCOW2, "file=x");
+}
 
 static void test_look_up(void **state)
 {
@@ -677,6 +849,14 @@ int main(void)
 		TEST("a bundle may lie behind a comma", test_bundle_with_comma),
 		TEST("a bundle brings kernel, initrd, words and disks",
 		     test_bundle),
+		TEST("vmdk, vdi and vpc where it is said", test_foreign),
+		TEST("what of them names another file is refused",
+		     test_foreign_names),
+		{ "headers of theirs that are damaged, or name others",
+		  test_foreign_heads, NULL, NULL, NULL },
+		TEST("only from where the site allows images", test_allowed),
+		TEST("J and R add to a name", test_tails),
+		TEST("commas and blanks in names", test_odd_names),
 		TEST("names: here, then each directory, each suffix in turn",
 		     test_look_up),
 	};

@@ -251,6 +251,7 @@ static void test_disks(void **state)
 	make(f);
 	assert_int_equal(count(f, "-blockdev", NULL), 0);
 	f->p.n_disks = 2;
+	f->p.disk[0].format = f->p.disk[1].format = "qcow2";
 	make(f);
 	assert_int_equal(count(f, "-blockdev", NULL), 2);
 	assert_int_equal(count(f, "-add-fd", NULL), 2);
@@ -262,6 +263,83 @@ static void test_disks(void **state)
 	make(f);
 	assert_int_equal(
 		mentions(f, "driver=raw,node-name=cidata,read-only=on"), 1);
+}
+
+static void test_disk_kinds(void **state)
+{
+	struct fixture *f = *state;
+	struct qemu_disk *d = f->p.disk;
+
+	f->p.n_disks = 3;
+	d[0] = (struct qemu_disk){ .format = "raw",
+				   .path = strdup("/a,b c"),
+				   .lasts = true };
+	d[1] = (struct qemu_disk){ .format = "raw",
+				   .read_only = true,
+				   .cdrom = true,
+				   .bus = BUS_IDE,
+				   .path = strdup("/iso") };
+	d[2] = (struct qemu_disk){ .format = "vmdk",
+				   .bus = BUS_SCSI,
+				   .cache = CACHE_DIRECTSYNC,
+				   .serial = strdup("a,b"),
+				   .path = strdup("/c") };
+	make(f);
+	assert_int_equal(count(f, "-add-fd", NULL), 0);
+	assert_option(
+		f, "-blockdev",
+		"driver=raw,node-name=disk0,read-only=off,discard=unmap,file.driver=file,file.filename=/a,,b c");
+	assert_option(
+		f, "-blockdev",
+		"driver=raw,node-name=disk1,read-only=on,discard=unmap,cache.no-flush=on,file.driver=file,file.filename=/iso");
+	assert_option(f, "-device", "ide-cd,drive=disk1,serial=disk1");
+	assert_option(f, "-device", "virtio-scsi-pci,id=scsi0");
+	assert_int_equal(mentions(f, "driver=vmdk"), 1);
+	assert_int_equal(mentions(f, "cache.direct=on"), 1);
+	assert_option(
+		f, "-device",
+		"scsi-hd,bus=scsi0.0,drive=disk2,serial=a,,b,write-cache=off");
+}
+
+static void test_drives(void **state)
+{
+	static const struct {
+		const char *given, *more;
+	} drives[] = {
+		{ "file=/a", ",media=disk,if=virtio" },
+		{ "file=/a,if=ide", ",media=disk" },
+		{ "file=/a,media=cdrom,if=ide", "" },
+		{ "file=/a,,if=x,media=disk", ",if=virtio" },
+	};
+	struct fixture *f = *state;
+
+	f->p.n_disks = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(drives); i++) {
+		char want[128];
+
+		free(f->p.disk[0].drive);
+		f->p.disk[0].drive = strdup(drives[i].given);
+		snprintf(want, sizeof(want), "%s%s", drives[i].given,
+			 drives[i].more);
+		make(f);
+		assert_option(f, "-drive", want);
+		assert_int_equal(count(f, "-blockdev", NULL), 0);
+	}
+}
+
+static void test_own_args(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(mentions(f, "isa-debugcon"), 0);
+	strings_add(&f->s.qemu_args, "-device", 7);
+	strings_add(&f->s.qemu_args, "isa-debugcon,iobase=0x402", 25);
+	make(f);
+	assert_option(f, "-device", "isa-debugcon,iobase=0x402");
+	assert_string_equal(f->args.v[f->args.n - 1],
+			    "isa-debugcon,iobase=0x402");
+	strings_done(&f->s.qemu_args);
 }
 
 static void test_kernel(void **state)
@@ -411,6 +489,10 @@ int main(void)
 		TEST("... and what it takes without KVM", test_vhost_user_tcg),
 		TEST("overlays are qcow2, the seed is raw and read-only",
 		     test_disks),
+		TEST("a disk says its bus, cache, serial and medium",
+		     test_disk_kinds),
+		TEST("file=... is for -drive, as it is", test_drives),
+		TEST("a user's own arguments come last", test_own_args),
 		TEST("a kernel, its RAM disk and words where there are any",
 		     test_kernel),
 		TEST("QEMU knows every device we name", test_qemu_takes_them),

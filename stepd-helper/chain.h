@@ -1,0 +1,29 @@
+/* chain.h - the files that a disk is made of, followed before QEMU sees them
+ *
+ * The header of a disk image can name other files. Each must be a regular file
+ * that the user may read, in a format that is written down, not guessed, and
+ * where the site allows images from.
+ */
+#ifndef VMSTEP_CHAIN_H
+#define VMSTEP_CHAIN_H
+
+#include <sys/stat.h>
+
+#include "errmsg.h"
+#include "imagespec.h"
+#include "option.h"
+
+/* Look at @path (absolute, without links) and what is below it; @kind is its
+ * format. @allow: directories with ':' between them, "" for all. All files,
+ * without links, the uppermost first, are added to @files. */
+int chain_check(const char *path, enum image_kind kind, const char *allow,
+		struct strings *files, struct errmsg *err);
+
+/* Is @path (without links) in one of the directories @allow? */
+int chain_allowed(const char *path, const char *allow, struct errmsg *err);
+
+/* Open what must be a regular file that is not empty, for reading: its
+ * descriptor or -errno. */
+int chain_open(const char *path, struct stat *st, struct errmsg *err);
+
+#endif

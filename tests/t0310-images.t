@@ -1,0 +1,97 @@
+#!/bin/bash
+# Disks of guests: each format, each ctl flag, and who may write to what.
+. "$(dirname "$0")/vm.sh"
+
+vm_cluster 2
+cd "$tmp/home" || exit 1
+
+# What a guest says of its disks, a line each; then it writes to all it can.
+look='cd /sys/block; for d in vd* sr*; do
+	[ -e $d/size ] || continue
+	echo "$(cat $d/serial 2>/dev/null) ro=$(cat $d/ro) $(head -c 7 /dev/$d)"
+	[ $(cat $d/ro) = 1 ] || printf WRITTEN | dd of=/dev/$d bs=512 conv=notrunc 2>/dev/null
+done; sync'
+
+# disk FORMAT NAME [ARG...]: one that begins with MARKED
+printf MARKED. >mark
+truncate -s 8M mark
+disk() { qemu-img convert -f raw -O "$1" "${@:3}" mark "$2"; }
+begin() { qemu-img dd -f "$1" -O raw bs=7 count=1 if="$2" of=out.raw && cat out.raw; rm -f out.raw; }
+sums() { sha256sum raw.img chain?.qcow2 other.* 'a, b.qcow2' p.img | sha256sum; }
+
+disk raw raw.img
+disk raw p.img
+disk raw w.img
+disk qcow2 'a, b.qcow2'
+for f in vmdk vdi vpc; do disk $f other.$f; done
+disk qcow2 chain0.qcow2
+for i in 1 2 3; do
+	qemu-img create -q -f qcow2 -F qcow2 -b chain$((i - 1)).qcow2 chain$i.qcow2
+done
+chown "$test_user" ./*
+before=$(sums)
+
+# ---- formats and flags, in one guest ----
+
+vrun -n1 --vm-image=tiny --vm-image=raw.img,serial=raw \
+	--vm-image=./chain3,serial=chain --vm-image=chain3.qcow2,serial=chain \
+	--vm-image=nosuch hostname >out 2>&1
+is "a path has no suffix to be left out: 125" $? 125
+like "... and says where it looked" "$(cat "$tmp/err")" 'chain3: no such image on this node, in '
+
+vrun -n1 --vm-image=tiny --vm-image=raw.img,serial=raw \
+	--vm-image=chain3.qcow2,serial=chain --vm-image='a,, b.qcow2,serial=comma' \
+	--vm-image=other.vmdk,fmt=vmdk,serial=vmdk --vm-image=other.vdi,fmt=vdi,serial=vdi \
+	--vm-image=other.vpc,fmt=vpc,serial=vpc --vm-image=p.img,ctl=p,serial=p \
+	--vm-image=raw.img,mvpctl=s,cache=unsafe,serial=s \
+	--vm-image=w.img,ctl=w,serial=w sh -c "$look" >out
+is "a guest with a disk of each kind: 0" $? 0
+diag "$(cat "$tmp/err")"
+for d in raw chain comma vmdk vdi vpc s w; do
+	ok "... it reads and writes the one of kind $d" grep -qx "$d ro=0 MARKED." out
+done
+ok "... ctl=p is read only" grep -qx "p ro=1 MARKED." out
+is "... no image was written" "$(sums)" "$before"
+is "... but that with ctl=w" "$(begin raw w.img)" WRITTEN
+clean "nothing is left"
+
+# ---- who writes to what ----
+
+refused()
+{
+	local name=$1 regex=$2
+	shift 2
+	vrun "$@" >out
+	is "$name: 125" $? 125
+	like "... and says why" "$(cat "$tmp/err")" "$regex"
+}
+
+refused "two tasks that write to one disk" \
+	'vm\[1\]@n1: error: --vm-image: .*w.img, which task 1 writes to \(ctl=w\), is task 0.s, too' \
+	-n2 -N1 --vm-image=tiny --vm-image=w.img,ctl=w hostname
+refused "two nodes that write to one disk" 'w.img is to be written \(ctl=w\), and another VM uses it' \
+	-n2 -N2 --vm-image=tiny --vm-image=w.img,ctl=w hostname
+for i in 0 1; do disk raw r.img.$i; done
+chown "$test_user" r.img.?
+vrun -n2 -N2 --vm-image=tiny --vm-image=r.img,ctl=Rw true
+is "with R in ctl= each task has its own: 0" $? 0
+is "... both are there still" "$(begin raw r.img.0) $(begin raw r.img.1)" "MARKED. MARKED."
+
+# ---- what the site says ----
+
+refused "file=... where the site does not allow it" '\(allow_qemu_args\)' \
+	-n1 --vm-image=tiny --vm-image=file=raw.img,format=raw hostname
+refused "--vm-qemu-arg where the site does not allow it" '\(allow_qemu_args\)' \
+	-n1 --vm-image=tiny --vm-qemu-arg=-no-hpet hostname
+conf 'allow_qemu_args = yes' "allow_images = $images"
+refused "an image from elsewhere than the site allows" \
+	"raw.img: the site allows images from $images only \(allow_images\)" \
+	-n1 --vm-image=tiny --vm-image=raw.img hostname
+vrun -n1 --vm-image=tiny --vm-image=file=raw.img,format=raw,snapshot=on,media=cdrom,if=none,id=c \
+	--vm-qemu-arg=-device --vm-qemu-arg=virtio-scsi-pci \
+	--vm-qemu-arg=-device --vm-qemu-arg=scsi-cd,drive=c \
+	sh -c "modprobe virtio_scsi; modprobe sr_mod; until [ -e /sys/block/sr0 ]; do :; done; $look" >out
+is "file=... and --vm-qemu-arg where the site allows both: 0" $? 0
+ok "... the guest has the disk" grep -q "ro=1 MARKED." out
+clean "nothing is left"
+done_testing
