@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/cleanup.h \
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
+	%D%/filelock.c %D%/filelock.h \
 	%D%/imagespec.c %D%/imagespec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \

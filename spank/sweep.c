@@ -3,6 +3,10 @@
  * Root walks directories that their user could change at the same time, so
  * every step is relative to a descriptor opened without following links, and
  * nothing is removed but names below the step's own directory.
+ *
+ * But for what helpers made elsewhere and wrote down before (made.h: symbolic
+ * links made.*): copies of disks. That is removed as its user, who could do so
+ * himself, and not while a VM has it locked.
  */
 #include <config.h>
 
@@ -11,12 +15,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sys/syscall.h>
+
 #include "cleanup.h"
+#include "filelock.h"
 
 #define MAX_DEPTH 8
 
@@ -25,6 +35,110 @@ static int open_dir_at(int at, const char *name)
 	return openat(at, name,
 		      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
+
+/* -- as the user ----------------------------------------------------------- */
+
+struct ids {
+	uid_t uid;
+	gid_t gid;
+	int n;
+	gid_t *groups; /* owned */
+};
+
+/* The system calls themselves change this thread only; libc's change all. What
+ * cannot be changed back would be worse than our end. */
+static void be_again(const struct ids *own, int changed)
+{
+	if ((changed > 2 && syscall(SYS_setresuid, -1, own->uid, -1) != 0) ||
+	    (changed > 1 && syscall(SYS_setresgid, -1, own->gid, -1) != 0) ||
+	    (changed > 0 && syscall(SYS_setgroups, own->n, own->groups) != 0))
+		abort();
+}
+
+/* How much was changed; 3: all of it. */
+static int become(uid_t uid, gid_t gid)
+{
+	if (syscall(SYS_setgroups, 0, NULL) != 0)
+		return 0;
+	if (syscall(SYS_setresgid, -1, gid, -1) != 0)
+		return 1;
+	return syscall(SYS_setresuid, -1, uid, -1) != 0 ? 2 : 3;
+}
+
+static bool own_ids(struct ids *ret)
+{
+	ret->uid = geteuid();
+	ret->gid = getegid();
+	ret->n = getgroups(0, NULL);
+	ret->groups =
+		ret->n < 0 ? NULL
+			   : calloc((size_t)ret->n + 1, sizeof(*ret->groups));
+	return ret->groups && getgroups(ret->n, ret->groups) == ret->n;
+}
+
+static void remove_made(const char *path, uid_t uid)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (*path != '/' || lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_uid != uid)
+		return;
+	fd = open(path,
+		  O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0 && filelock(fd, true) != -EBUSY)
+		unlink(path);
+}
+
+/* What the links in the step's directory @dir name. */
+static void remove_all_made(DIR *dir, uid_t uid)
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+
+	while ((e = readdir(dir))) {
+		ssize_t n = -1;
+
+		if (strncmp(e->d_name, "made.", 5) == 0)
+			n = readlinkat(dirfd(dir), e->d_name, path,
+				       sizeof(path) - 1);
+		if (n < 0)
+			continue;
+		path[n] = '\0';
+		remove_made(path, uid);
+	}
+}
+
+static void remove_as(DIR *dir, uid_t uid, gid_t gid)
+{
+	struct ids own;
+	int changed;
+
+	if (own_ids(&own) && own.uid != 0) {
+		remove_all_made(dir, own.uid); /* a slurmd of tests */
+	} else if (own.groups) {
+		changed = become(uid, gid);
+		if (changed == 3)
+			remove_all_made(dir, uid);
+		be_again(&own, changed);
+	}
+	free(own.groups);
+}
+
+static void sweep_made_at(int at, const char *name)
+{
+	int fd = open_dir_at(at, name);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct stat st;
+
+	if (!dir)
+		return;
+	if (fstat(fd, &st) == 0)
+		remove_as(dir, st.st_uid, st.st_gid);
+	closedir(dir);
+}
+
+/* -- in the runtime directory ---------------------------------------------- */
 
 static void remove_tree_at(int at, const char *name, int depth)
 {
@@ -76,8 +190,10 @@ void sweep(const char *runtime_dir, unsigned int uid, unsigned int job,
 		return;
 	while ((e = readdir(dir)))
 		if (step ? strcmp(e->d_name, step) == 0
-			 : of_job(e->d_name, job))
+			 : of_job(e->d_name, job)) {
+			sweep_made_at(dirfd(dir), e->d_name);
 			remove_tree_at(dirfd(dir), e->d_name, MAX_DEPTH);
+		}
 	closedir(dir);
 	/* fails, and should, while the user has other steps here */
 	unlinkat(top, name, AT_REMOVEDIR);

@@ -1,5 +1,6 @@
 #include <config.h>
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "filelock.h"
 #include "test_plugin.h"
 
 __attribute__((format(printf, 2, 3))) static void make(struct test *t,
@@ -150,6 +152,33 @@ static void test_depth(void **state)
 	assert_true(there(t, "12.0"));
 }
 
+static void test_made(void **state)
+{
+	struct test *t = *state;
+	char path[256];
+	int fd;
+
+	/* what helpers wrote down before they made it; a directory, a link and
+	 * what is not there are not such things */
+	make(t,
+	     "mkdir -p 12.0 ../../out/d && touch ../../out/a ../../out/b ../../out/c"
+	     " && ln -s c ../../out/l && cd 12.0 && o=$(realpath ../../../out)"
+	     " && ln -s $o/a made.0.0 && ln -s $o/b made.0.1"
+	     " && ln -s $o/d made.0.2 && ln -s $o/l made.0.3"
+	     " && ln -s $o/none made.1.0 && ln -s ../../../out/c made.1.1"
+	     " && ln -s $o/c other && touch made.file");
+	snprintf(path, sizeof(path), "%s/out/b", t->c->dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(filelock(fd, false), 0); /* another VM has it */
+	epilog(t, 12);
+	assert_false(elsewhere(t, "out/a"));
+	assert_true(elsewhere(t, "out/b"));
+	assert_true(elsewhere(t, "out/c"));
+	assert_true(elsewhere(t, "out/d"));
+	assert_true(elsewhere(t, "out/l"));
+	close(fd);
+}
+
 static void test_unreadable(void **state)
 {
 	struct test *t = *state;
@@ -174,6 +203,8 @@ int main(void)
 		     test_step_end),
 		TEST("too deep a tree does not bring the walk down",
 		     test_depth),
+		TEST("files that were written down are removed, locked ones not",
+		     test_made),
 		TEST("nor does a directory without permissions",
 		     test_unreadable),
 	};

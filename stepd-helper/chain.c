@@ -257,3 +257,17 @@ int chain_check(const char *path, enum image_kind kind, const char *allow,
 {
 	return check_below(path, kind, CHAIN_MAX, allow, files, err);
 }
+
+int chain_below(const char *path, char *below, char format[16],
+		struct errmsg *err)
+{
+	struct qcow2_header h;
+	int r = read_qcow2(path, &h, err);
+
+	if (r < 0 || !h.backing[0] || h.backing[0] == '/')
+		return r;
+	snprintf(format, 16, "%s",
+		 h.backing_format[0] ? h.backing_format : "qcow2");
+	r = backing_path(path, h.backing, below, err);
+	return r < 0 ? r : 1;
+}

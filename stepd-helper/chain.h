@@ -19,6 +19,12 @@
 int chain_check(const char *path, enum image_kind kind, const char *allow,
 		struct strings *files, struct errmsg *err);
 
+/* Where the header of the qcow2 @path names the file below relative to itself:
+ * 1, its path from the root in @below (PATH_MAX) and its format in @format.
+ * 0: it does not. */
+int chain_below(const char *path, char *below, char format[16],
+		struct errmsg *err);
+
 /* Is @path (without links) in one of the directories @allow? */
 int chain_allowed(const char *path, const char *allow, struct errmsg *err);
 

@@ -32,8 +32,7 @@ int disk_anonymous(const char *dir, struct errmsg *err)
 	return fd;
 }
 
-/* qemu-img of the same installation as QEMU. */
-static void find_qemu_img(const char *qemu, char *ret, size_t size)
+void disk_tool(const char *qemu, char *ret, size_t size)
 {
 	const char *slash = strrchr(qemu, '/');
 
@@ -67,7 +66,7 @@ int disk_overlay(const char *base, enum image_kind format, const char *rundir,
 		return errmsg_prefix(
 			err, fd,
 			"run directory (--vm-rundir, or the site's rundir)");
-	find_qemu_img(qemu, tool, sizeof(tool));
+	disk_tool(qemu, tool, sizeof(tool));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	r = child_run(argv, fd, QEMU_IMG_TIMEOUT_MS, err);
 	if (r < 0)

@@ -8,14 +8,19 @@
 #ifndef VMSTEP_DISK_H
 #define VMSTEP_DISK_H
 
+#include <stddef.h>
+
 #include "errmsg.h"
 #include "imagespec.h"
 
 /* An anonymous file of the user's in @dir; its descriptor or -errno. */
 int disk_anonymous(const char *dir, struct errmsg *err);
 
-/* An overlay above @base, an absolute path, in @rundir, made by qemu-img, which
- * is looked for beside @qemu, then in PATH. Its descriptor or -errno. */
+/* qemu-img of the same installation as @qemu, else the one in PATH. */
+void disk_tool(const char *qemu, char *ret, size_t size);
+
+/* An overlay above @base, an absolute path, in @rundir, made by qemu-img.
+ * Its descriptor or -errno. */
 int disk_overlay(const char *base, enum image_kind format, const char *rundir,
 		 const char *qemu, struct errmsg *err);
 

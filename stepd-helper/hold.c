@@ -5,27 +5,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "filelock.h"
 #include "log.h"
-
-#define HOLD_BYTE 300 /* QEMU has 100 and up, and 200 and up, for its own */
 
 static int lock(int fd, const char *path, bool write, struct errmsg *err)
 {
-	struct flock l = { .l_type = write ? F_WRLCK : F_RDLCK,
-			   .l_whence = SEEK_SET,
-			   .l_start = HOLD_BYTE,
-			   .l_len = 1 };
+	int r = filelock(fd, write);
 
-	if (fcntl(fd, F_OFD_SETLK, &l) == 0)
-		return 0;
-	if (errno != EAGAIN && errno != EACCES) {
-		if (write)
+	if (r != -EBUSY) {
+		if (r < 0 && write)
 			log_warn(
-				"%s cannot be locked here (%m): see that no other VM uses it, continuing",
-				path);
+				"%s cannot be locked here (%s): see that no other VM uses it, continuing",
+				path, strerror(-r));
 		return 0;
 	}
 	if (write)

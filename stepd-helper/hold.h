@@ -1,9 +1,7 @@
 /* hold.h - files of disks that this VM uses, held against others' writing
  *
- * A lock (of an open file description, so it works between nodes where the
- * file system's locks do) on one byte that QEMU's own locks leave alone: many
- * may read a file, or one may write to it. Held as long as the descriptors are
- * open.
+ * Many may read a file, or one may write to it (filelock.h). Held as long as
+ * the descriptors are open.
  */
 #ifndef VMSTEP_HOLD_H
 #define VMSTEP_HOLD_H

@@ -11,15 +11,19 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/chain.c %D%/chain.h \
 	%D%/child.c %D%/child.h \
 	%D%/command.c %D%/command.h \
+	%D%/copier.c %D%/copier.h \
+	%D%/copyfile.c %D%/copyfile.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
 	%D%/feed.c %D%/feed.h \
+	%D%/diskcopy.c %D%/diskcopy.h \
 	%D%/foreign.c %D%/foreign.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hold.c %D%/hold.h \
 	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
 	%D%/keep.c %D%/keep.h \
+	%D%/made.c %D%/made.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
@@ -91,6 +95,7 @@ UNIT_TESTS += \
 	%D%/test_child \
 	%D%/test_event \
 	%D%/test_console \
+	%D%/test_diskcopy \
 	%D%/test_image \
 	%D%/test_kernel \
 	%D%/test_net \
@@ -127,6 +132,8 @@ UNIT_TESTS += \
 # With the agent of this build.
 %C%_test_kernel_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_diskcopy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_diskcopy_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the vmstep-net of this build.

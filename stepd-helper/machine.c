@@ -13,10 +13,12 @@
 
 #include "cleanup.h"
 #include "console.h"
+#include "copier.h"
 #include "log.h"
 #include "outfile.h"
 #include "pin.h"
 #include "plan.h"
+#include "plan_disk.h"
 #include "qemu.h"
 #include "qmp.h"
 #include "seed.h"
@@ -36,6 +38,10 @@ struct machine {
 	struct errmsg why_not_kvm;
 	bool runs, paused; /* its CPUs, since they were first let go */
 	bool accepted;	   /* QEMU takes orders: its arguments were good */
+
+	struct copier *copier; /* NULL: all copies are made */
+	machine_prepared_fn prepared;
+	bool started; /* has QEMU been? */
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -161,6 +167,37 @@ static void on_qmp_gone(const char *why, void *arg)
 	log_debug("%s", why);
 }
 
+/* -- copies of disks ------------------------------------------------------- */
+
+static void on_copied(const char *error, const int *fds, void *arg)
+{
+	struct machine *m = arg;
+	struct errmsg err;
+
+	if (!error && plan_copied(&m->plan, fds, &err) < 0)
+		error = err.text;
+	copier_free(TAKE_PTR(m->copier));
+	m->prepared(error, m->arg);
+}
+
+int machine_prepare(struct machine *m, machine_prepared_fn fn,
+		    struct errmsg *err)
+{
+	int r;
+
+	if (!m->plan.n_copies)
+		return 0;
+	m->prepared = fn;
+	r = copier_start(m->loop, m->plan.copy, m->plan.n_copies, m->task->qemu,
+			 on_copied, m, &m->copier, err);
+	return r < 0 ? r : 1;
+}
+
+bool machine_is_prepared(const struct machine *m)
+{
+	return !m->copier;
+}
+
 /* -- starting -------------------------------------------------------------- */
 
 /* One end for QEMU in the plan, the other returned. */
@@ -241,6 +278,7 @@ static int start_qemu(struct machine *m, struct errmsg *err)
 	r = qemu_start(&m->plan, m->qemu, &m->pid, &fd, err);
 	if (r < 0)
 		return r;
+	m->started = true;
 	qemu_plan_close_fds(&m->plan);
 	r = console_new(m->loop, fd, -1, &m->qemu_stderr, err);
 	if (r == 0)
@@ -387,6 +425,8 @@ void machine_free(struct machine *m)
 	console_free(m->console);
 	console_free(m->qemu_stderr);
 	pin_free(m->pin);
+	copier_free(m->copier);
+	plan_clean(&m->plan, m->started);
 	qemu_plan_done(&m->plan);
 	free(m->qemu);
 	free(m);

@@ -51,8 +51,16 @@ bool machine_has_kernel(const struct machine *m);
 /* Print addresses and QEMU's command line to stdout. */
 int machine_print(const struct machine *m);
 
-/* Start QEMU. @net_fd (taken, also on failure): its end of the network port,
- * or -1. @key is looked at when a seed is wanted. */
+/* What has to be made before it can be started, copies of disks: @fn is called
+ * when they are there, or with words. 1: it will be; 0: there is nothing to
+ * make, @fn is not called. Call before there are threads. */
+typedef void (*machine_prepared_fn)(const char *error, void *arg);
+int machine_prepare(struct machine *m, machine_prepared_fn fn,
+		    struct errmsg *err);
+bool machine_is_prepared(const struct machine *m);
+
+/* Start QEMU, once it is prepared. @net_fd (taken, also on failure): its end of
+ * the network port, or -1. @key is looked at when a seed is wanted. */
 int machine_start(struct machine *m, int net_fd,
 		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
 bool machine_runs(const struct machine *m);

@@ -23,9 +23,9 @@ static int take_text(char **at, const char *text, struct errmsg *err)
 	return *at ? 0 : errmsg_set(err, -ENOMEM, "machine");
 }
 
-static int take_bundle(const struct task *t, const struct spec *s,
-		       const struct image *im, const struct image_place *place,
-		       struct qemu_plan *plan, struct errmsg *err)
+static int take_bundle(const struct spec *s, const struct image *im,
+		       const struct image_place *place, struct qemu_plan *plan,
+		       struct errmsg *err)
 {
 	char least[16], have[16];
 	int r = 0;
@@ -49,7 +49,7 @@ static int take_bundle(const struct task *t, const struct spec *s,
 
 		r = image_bundle_disk(im, i, place, &disk, err);
 		if (r == 0) {
-			r = plan_disk(t, s, &im->disks[i], &disk, plan, err);
+			r = plan_disk(&im->disks[i], &disk, plan, err);
 			image_done(&disk);
 		}
 	}
@@ -75,9 +75,9 @@ static int take_found(const struct task *t, const struct spec *s, size_t i,
 			"%s is a bundle: it can be the first image of a task only",
 			im.path);
 	else if (im.kind == IMAGE_BUNDLE)
-		r = take_bundle(t, s, &im, &place, plan, err);
+		r = take_bundle(s, &im, &place, plan, err);
 	else
-		r = plan_disk(t, s, spec, &im, plan, err);
+		r = plan_disk(spec, &im, plan, err);
 	if (i == 0)
 		plan->seed = s->cloud_init && im.kind != IMAGE_BUNDLE;
 	image_done(&im);
@@ -91,7 +91,7 @@ static int take_image(const struct task *t, const struct spec *s, size_t i,
 	int r = imagespec_parse(s->images.v[i], &spec, err);
 
 	if (r == 0 && spec.drive)
-		r = plan_drive(t, &spec, plan, err);
+		r = plan_drive(&spec, plan, err);
 	else if (r == 0)
 		r = take_found(t, s, i, &spec, plan, err);
 	if (r == 0 && spec.drive && i == 0)

@@ -3,10 +3,15 @@
 #include "plan_disk.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "disk.h"
+#include "log.h"
+#include "made.h"
 
 /* NULL with @err where there are too many. */
 static struct qemu_disk *new_disk(struct qemu_plan *plan, struct errmsg *err)
@@ -33,21 +38,160 @@ static int take_file(const struct image *im, unsigned int ctl,
 	return take_text(&d->path, im->path, err);
 }
 
-static int take_overlay(const struct task *t, const struct spec *s,
-			const struct image *im, struct qemu_plan *plan,
-			struct qemu_disk *d, struct errmsg *err)
+static int make_overlay(const char *path, enum image_kind kind,
+			struct qemu_plan *plan, unsigned int disk,
+			struct errmsg *err)
 {
-	int *fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];
+	int *fd = &plan->fd[QEMU_FD_DISK + disk];
 
-	d->format = image_format_name(IMAGE_QCOW2);
-	if (s->dry_run)
-		return 0;
-	*fd = disk_overlay(im->path, im->kind, s->rundir, t->qemu, err);
+	*fd = disk_overlay(path, kind, plan->spec->rundir, plan->task->qemu,
+			   err);
 	return *fd < 0 ? *fd : 0;
 }
 
-int plan_disk(const struct task *t, const struct spec *s,
-	      const struct imagespec *spec, const struct image *im,
+static int take_overlay(const struct image *im, struct qemu_plan *plan,
+			struct qemu_disk *d, struct errmsg *err)
+{
+	d->format = image_format_name(IMAGE_QCOW2);
+	if (plan->spec->dry_run)
+		return 0;
+	return make_overlay(im->path, im->kind, plan,
+			    (unsigned int)(d - plan->disk), err);
+}
+
+/* -- copies ---------------------------------------------------------------- */
+
+static int copy_path(const struct task *t, const struct spec *s,
+		     unsigned int ctl, const struct image *im, char **ret,
+		     struct errmsg *err)
+{
+	_cleanup_free_ char *dir = realpath(s->rundir, NULL);
+	char tail[32];
+
+	if (!dir)
+		return errmsg_set(
+			err, -errno,
+			"run directory (--vm-rundir, or the site's rundir): %s",
+			s->rundir);
+	imagespec_tail(ctl & CTL_COPY_JOB, ctl & CTL_COPY_RANK, t->job, t->rank,
+		       tail);
+	if (asprintf(ret, "%s%s%s", dir, strrchr(im->path, '/'), tail) < 0) {
+		*ret = NULL;
+		return errmsg_set(err, -ENOMEM, "copy of %s", im->path);
+	}
+	return 0;
+}
+
+/* Two images, or an image and its copy, by one name? */
+static int check_copy(const struct qemu_plan *plan, const struct diskcopy *c,
+		      struct errmsg *err)
+{
+	if (strcmp(c->from, c->to) == 0)
+		return errmsg_say(
+			err, -EINVAL,
+			"%s: its copy would have its own name: add j or r to ctl=, or name another directory by --vm-rundir",
+			c->from);
+	for (unsigned int i = 0; i < plan->n_copies; i++)
+		if (strcmp(plan->copy[i].to, c->to) == 0 &&
+		    (c->own || strcmp(plan->copy[i].from, c->from) != 0))
+			return errmsg_say(
+				err, -EINVAL,
+				"%s and %s would have one name for their copies, %s: rename one of them",
+				plan->copy[i].from, c->from, c->to);
+	return 0;
+}
+
+static int record(const struct task *t, const struct diskcopy *c,
+		  struct errmsg *err)
+{
+	_cleanup_free_ char *part = diskcopy_part(c, err);
+	int r = part ? made_record(t, part, err) : -EIO;
+
+	return r == 0 && c->removed ? made_record(t, c->to, err) : r;
+}
+
+/* Without r, or where the guest does not write to it, tasks share the copy. */
+static int take_copy(const struct imagespec *spec, const struct image *im,
+		     struct qemu_plan *plan, struct qemu_disk *d,
+		     struct errmsg *err)
+{
+	const unsigned int ctl = spec->ctl;
+	unsigned int n = plan->n_copies;
+	struct diskcopy *c = &plan->copy[n];
+	int r;
+
+	*c = (struct diskcopy){ .kind = im->kind,
+				.own = (ctl & CTL_COPY_RANK) &&
+				       !(ctl & (CTL_PROTECT | CTL_SNAPSHOT)),
+				.removed = ctl & CTL_COPY_REMOVE };
+	r = take_text(&c->from, im->path, err);
+	if (r == 0)
+		r = copy_path(plan->task, plan->spec, ctl, im, &c->to, err);
+	if (r == 0)
+		r = check_copy(plan, c, err);
+	plan->n_copies++;
+	plan->copy_disk[n] = (unsigned int)(d - plan->disk);
+	plan->copy_overlay[n] = !c->own && !(ctl & CTL_PROTECT);
+	d->format = image_format_name(plan->copy_overlay[n] ? IMAGE_QCOW2
+							    : im->kind);
+	d->read_only = ctl & CTL_PROTECT;
+	d->lasts = c->own && !c->removed;
+	if (r == 0 && !plan->copy_overlay[n])
+		r = take_text(&d->path, c->to, err);
+	if (r < 0 || plan->spec->dry_run)
+		return r;
+	return record(plan->task, c, err);
+}
+
+int plan_copied(struct qemu_plan *plan, const int *fds, struct errmsg *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < plan->n_copies; i++)
+		plan->copy_fd[i] = fds[i];
+	for (unsigned int i = 0; i < plan->n_copies && r == 0; i++)
+		if (plan->copy_overlay[i])
+			r = make_overlay(plan->copy[i].to, plan->copy[i].kind,
+					 plan, plan->copy_disk[i], err);
+	return r;
+}
+
+void plan_clean(struct qemu_plan *plan, bool has_run)
+{
+	for (unsigned int i = 0; i < plan->n_copies; i++)
+		if (plan->copy[i].removed && plan->copy_fd[i] >= 0)
+			diskcopy_remove(&plan->copy[i], plan->copy_fd[i]);
+	for (size_t i = 0; i < plan->to_remove.n && has_run; i++)
+		if (unlink(plan->to_remove.v[i]) < 0)
+			log_warn("%s: cannot remove the image (ctl=D): %m",
+				 plan->to_remove.v[i]);
+}
+
+/* -- any disk -------------------------------------------------------------- */
+
+/* A copy is a VM's business, its image is for the time of copying only. */
+static int hold_image(const struct imagespec *spec, const struct image *im,
+		      struct qemu_plan *plan, struct errmsg *err)
+{
+	struct strings below = { .v = im->files.v + 1, .n = im->files.n - 1 };
+
+	if (plan->spec->dry_run)
+		return 0;
+	if (spec->ctl & CTL_COPY)
+		return hold_files(&plan->hold, &below, false, err);
+	return hold_files(&plan->hold, &im->files, spec->ctl & CTL_WRITE, err);
+}
+
+/* The file itself, not a link to it. */
+static int note_removal(const struct image *im, struct qemu_plan *plan,
+			struct errmsg *err)
+{
+	int r = strings_add(&plan->to_remove, im->path, strlen(im->path));
+
+	return r < 0 ? errmsg_set(err, r, "%s", im->path) : 0;
+}
+
+int plan_disk(const struct imagespec *spec, const struct image *im,
 	      struct qemu_plan *plan, struct errmsg *err)
 {
 	struct qemu_disk *d = new_disk(plan, err);
@@ -55,31 +199,30 @@ int plan_disk(const struct task *t, const struct spec *s,
 
 	if (!d)
 		return -E2BIG;
-	if (spec->ctl & (CTL_COPY | CTL_REMOVE))
-		return errmsg_say(
-			err, -ENOTSUP,
-			"ctl=c and ctl=D are not in this version yet");
 	d->bus = spec->bus;
 	d->cache = spec->cache;
 	d->cdrom = spec->cdrom;
 	if (spec->serial)
 		r = take_text(&d->serial, spec->serial, err);
-	if (r == 0 && !s->dry_run)
-		r = hold_files(&plan->hold, &im->files, spec->ctl & CTL_WRITE,
-			       err);
+	if (r == 0)
+		r = hold_image(spec, im, plan, err);
+	if (r == 0 && (spec->ctl & CTL_REMOVE))
+		r = note_removal(im, plan, err);
 	if (r < 0)
 		return r;
+	if (spec->ctl & CTL_COPY)
+		return take_copy(spec, im, plan, d, err);
 	if (spec->ctl & (CTL_WRITE | CTL_PROTECT))
 		return take_file(im, spec->ctl, d, err);
-	return take_overlay(t, s, im, plan, d, err);
+	return take_overlay(im, plan, d, err);
 }
 
-int plan_drive(const struct task *t, const struct imagespec *spec,
-	       struct qemu_plan *plan, struct errmsg *err)
+int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
+	       struct errmsg *err)
 {
 	struct qemu_disk *d;
 
-	if (!t->allow_qemu_args)
+	if (!plan->task->allow_qemu_args)
 		return errmsg_say(
 			err, -EPERM,
 			"%s: the site does not allow arguments for QEMU's -drive (allow_qemu_args): give the image's path first, without file=",

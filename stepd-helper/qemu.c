@@ -22,6 +22,8 @@ void qemu_plan_init(struct qemu_plan *p)
 	*p = (struct qemu_plan){ 0 };
 	for (int i = 0; i < QEMU_FD_COUNT; i++)
 		p->fd[i] = -1;
+	for (int i = 0; i < QEMU_DISKS_MAX; i++)
+		p->copy_fd[i] = -1;
 }
 
 void qemu_plan_close_fds(struct qemu_plan *p)
@@ -41,6 +43,12 @@ void qemu_plan_done(struct qemu_plan *p)
 	free(p->append);
 	for (unsigned int i = 0; i < p->n_disks; i++)
 		qemu_disk_done(&p->disk[i]);
+	for (unsigned int i = 0; i < p->n_copies; i++) {
+		diskcopy_done(&p->copy[i]);
+		if (p->copy_fd[i] >= 0)
+			close(p->copy_fd[i]);
+	}
+	strings_done(&p->to_remove);
 	hold_done(&p->hold);
 	qemu_plan_init(p);
 }

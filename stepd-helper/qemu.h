@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "diskcopy.h"
 #include "errmsg.h"
 #include "hold.h"
 #include "option.h"
@@ -40,9 +41,16 @@ struct qemu_plan {
 	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
 	unsigned int n_disks;
 	struct qemu_disk disk[QEMU_DISKS_MAX]; /* owned */
-	struct hold hold;		       /* of their files */
-	bool seed;	       /* a cloud-init seed comes along */
-	int fd[QEMU_FD_COUNT]; /* owned; QEMU's ends */
+	/* made before QEMU is started, see plan_disk.h */
+	struct diskcopy copy[QEMU_DISKS_MAX];	/* owned */
+	unsigned int copy_disk[QEMU_DISKS_MAX]; /* which one it is for */
+	bool copy_overlay[QEMU_DISKS_MAX];	/* what QEMU has is above it */
+	int copy_fd[QEMU_DISKS_MAX];		/* owned; it, held */
+	unsigned int n_copies;
+	struct strings to_remove; /* images, at the end */
+	struct hold hold;	  /* of their files */
+	bool seed;		  /* a cloud-init seed comes along */
+	int fd[QEMU_FD_COUNT];	  /* owned; QEMU's ends */
 };
 
 void qemu_plan_init(struct qemu_plan *p);

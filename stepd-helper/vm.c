@@ -22,6 +22,8 @@ static const char *waiting_for(const struct vm *vm)
 {
 	switch (vm->state) {
 	case JOINING:
+		if (vm->wants_boot)
+			return "the copies of its disks";
 		return vm->wireup ? "the other nodes of the step (PMIx)"
 				  : "the step's network (vmstep-net)";
 	case BOOTING:
@@ -204,6 +206,11 @@ static void on_paused(bool paused, void *arg)
 	service_changed(vm->service);
 }
 
+static int64_t boot_ms(const struct vm *vm)
+{
+	return vm->vmboot ? -1 : (int64_t)vm->spec->boot_timeout_s * 1000;
+}
+
 static void on_boot_timer(void *arg)
 {
 	struct vm *vm = arg;
@@ -217,7 +224,7 @@ static void on_boot_timer(void *arg)
 			: "");
 }
 
-static void boot(struct vm *vm)
+static void boot_now(struct vm *vm)
 {
 	int port = net_port_fd(vm->net);
 	struct errmsg err;
@@ -234,6 +241,36 @@ static void boot(struct vm *vm)
 	if (machine_guest(vm->machine))
 		service_has_guest(vm->service);
 	service_changed(vm->service);
+}
+
+/* The copies of its disks may take longer than all else; the time to boot
+ * begins after them. */
+static void boot(struct vm *vm)
+{
+	if (machine_is_prepared(vm->machine))
+		boot_now(vm);
+	else
+		vm->wants_boot = true;
+}
+
+static void on_prepared(const char *error, void *arg)
+{
+	struct vm *vm = arg;
+
+	loop_timer_set(vm->boot_timer, boot_ms(vm));
+	if (error)
+		vm_fail(vm, EXIT_VM_FAILED, "%s", error);
+	else if (vm->wants_boot && vm->state == JOINING)
+		boot_now(vm);
+}
+
+static int start_prepare(struct vm *vm, struct errmsg *err)
+{
+	int r = machine_prepare(vm->machine, on_prepared, err);
+
+	if (r > 0)
+		loop_timer_set(vm->boot_timer, -1);
+	return r < 0 ? r : 0;
 }
 
 /* -- joining --------------------------------------------------------------- */
@@ -321,11 +358,9 @@ static void on_stepd_gone(void *arg)
 
 static int make_timers(struct vm *vm, struct errmsg *err)
 {
-	int64_t boot_ms =
-		vm->vmboot ? -1 : (int64_t)vm->spec->boot_timeout_s * 1000;
 	int r;
 
-	r = loop_timer_add(vm->loop, boot_ms, on_boot_timer, vm,
+	r = loop_timer_add(vm->loop, boot_ms(vm), on_boot_timer, vm,
 			   &vm->boot_timer);
 	if (r == 0)
 		r = loop_timer_add(vm->loop, -1, on_say_timer, vm,
@@ -406,7 +441,10 @@ static int begin(struct vm *vm, struct errmsg *err)
 	if (r < 0)
 		return r;
 	vm_enter(vm, JOINING);
-	r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net, err);
+	r = start_prepare(vm, err);
+	if (r == 0)
+		r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net,
+			    err);
 	if (r == 0)
 		r = start_service(vm, err);
 	return r < 0 ? r : start_capture(vm, err);

@@ -43,6 +43,7 @@ struct vm {
 	struct service *service; /* NULL: not yet */
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
+	bool wants_boot; /* when the copies of its disks are there */
 	struct wireup *wireup;
 
 	struct machine *machine;

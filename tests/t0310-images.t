@@ -16,7 +16,7 @@ done; sync'
 printf MARKED. >mark
 truncate -s 8M mark
 disk() { qemu-img convert -f raw -O "$1" "${@:3}" mark "$2"; }
-begin() { qemu-img dd -f "$1" -O raw bs=7 count=1 if="$2" of=out.raw && cat out.raw; rm -f out.raw; }
+begin() { head -c7 "$1"; }
 sums() { sha256sum raw.img chain?.qcow2 other.* 'a, b.qcow2' p.img | sha256sum; }
 
 disk raw raw.img
@@ -33,9 +33,7 @@ before=$(sums)
 
 # ---- formats and flags, in one guest ----
 
-vrun -n1 --vm-image=tiny --vm-image=raw.img,serial=raw \
-	--vm-image=./chain3,serial=chain --vm-image=chain3.qcow2,serial=chain \
-	--vm-image=nosuch hostname >out 2>&1
+vrun -n1 --vm-image=tiny --vm-image=raw.img --vm-image=./chain3 hostname >out
 is "a path has no suffix to be left out: 125" $? 125
 like "... and says where it looked" "$(cat "$tmp/err")" 'chain3: no such image on this node, in '
 
@@ -52,7 +50,52 @@ for d in raw chain comma vmdk vdi vpc s w; do
 done
 ok "... ctl=p is read only" grep -qx "p ro=1 MARKED." out
 is "... no image was written" "$(sums)" "$before"
-is "... but that with ctl=w" "$(begin raw w.img)" WRITTEN
+is "... but that with ctl=w" "$(begin w.img)" WRITTEN
+clean "nothing is left"
+
+# ---- copies ----
+
+mkdir run
+chown "$test_user" run
+head -c 3M /dev/urandom >>raw.img
+truncate -s 8M raw.img
+for i in 0 1; do disk raw d.img.$i; done
+chown "$test_user" d.img.?
+before=$(sums)
+copies=(--vm-rundir="$PWD/run" --vm-image=tiny
+	--vm-image=raw.img,ctl=cjd,serial=shared --vm-image=raw.img,ctl=cjrd,serial=own
+	--vm-image=raw.img,ctl=cr,serial=kept)
+vrun -n2 -N1 "${copies[@]}" --vm-image=d.img,ctl=RD,serial=gone \
+	sh -c "$look" >out
+is "two tasks with copies: 0" $? 0
+diag "$(cat "$tmp/err")"
+for d in shared own kept gone; do
+	is "... each reads and writes the one of kind $d" "$(grep -cx "$d ro=0 MARKED." out)" 2
+done
+is "... no image was written" "$(sums)" "$before"
+is "... what was to stay is there, as written, and nothing else" \
+	"$(cd run && echo * && head -qc7 raw.img.*)" "raw.img.0 raw.img.1"$'\n'WRITTENWRITTEN
+is "... ctl=D has removed its images" "$(echo d.img.*)" 'd.img.*'
+ok "... a copy has the image's holes" test "$(du -k run/raw.img.0 | cut -f1)" -lt 4000
+rm -f run/*
+
+# in_use SERIAL: its guest runs, and its copies are there
+in_use() { [[ -s out && -e $(echo run/raw.img.*.0) ]]; }
+bg vrun -n1 "${copies[@]}" sh -c 'echo runs; exec sleep 1000' >out
+step=$!
+ok "a guest runs on copies" wait_for 60 in_use
+for pid in $(mc vm node n1 pgrep -x vmstep-helper); do mc vm node n1 kill -9 "$pid"; done
+wait "$step"
+is "its helper is killed: 137" $? 137
+is "... the copies are removed all the same, but for what was to stay" "$(ls -A run)" raw.img.0
+rm -f run/*
+
+mc vm node n1 mount -t tmpfs -o size=1m,mode=1777 none "$PWD/run"
+vrun -n1 --vm-rundir="$PWD/run" --vm-image=tiny --vm-image=raw.img,ctl=c hostname >out
+is "no room for a copy: 125" $? 125
+like "... and says how much" "$(cat "$tmp/err")" \
+	'error: copy of .*/raw.img in .*/run/raw.img: it takes 3.0M, and there is room for 1M only'
+mc vm node n1 umount "$PWD/run"
 clean "nothing is left"
 
 # ---- who writes to what ----
@@ -75,7 +118,7 @@ for i in 0 1; do disk raw r.img.$i; done
 chown "$test_user" r.img.?
 vrun -n2 -N2 --vm-image=tiny --vm-image=r.img,ctl=Rw true
 is "with R in ctl= each task has its own: 0" $? 0
-is "... both are there still" "$(begin raw r.img.0) $(begin raw r.img.1)" "MARKED. MARKED."
+is "... both are there still" "$(begin r.img.0) $(begin r.img.1)" "MARKED. MARKED."
 
 # ---- what the site says ----
 
