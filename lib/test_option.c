@@ -26,6 +26,7 @@ static const struct example examples[OPT_COUNT] = {
 			{ "", ",fmt=raw", "a,fmt=rawhide", "a,ctl=z", "a,b",
 			  "a,ctl=d", "a,ctl=cw", "a,colour=red" } },
 	[OPT_RUNDIR] = { { "/tmp", "%j" }, { "" } },
+	[OPT_SCRATCH] = { { "1G", "4096" }, { "", "0", "50%", "big" } },
 	[OPT_CLOUD_INIT] = { { "auto", "none" }, { "", "/dir", "AUTO" } },
 	[OPT_KERNEL] = { { "/boot/vmlinuz" }, { "" } },
 	[OPT_INITRD] = { { "initrd.img" }, { "" } },

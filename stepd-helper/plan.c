@@ -159,6 +159,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 	r = together_check(t, s, err);
 	for (size_t i = 0; i < s->images.n && r == 0; i++)
 		r = take_image(t, s, i, plan, err);
+	if (r == 0)
+		r = plan_scratch(plan, err);
 	if (r < 0)
 		return r;
 	return take_kernel(t, s, plan, err);

@@ -12,6 +12,7 @@
 #include "disk.h"
 #include "log.h"
 #include "made.h"
+#include "value.h"
 
 /* NULL with @err where there are too many. */
 static struct qemu_disk *new_disk(struct qemu_plan *plan, struct errmsg *err)
@@ -215,6 +216,41 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 	if (spec->ctl & (CTL_WRITE | CTL_PROTECT))
 		return take_file(im, spec->ctl, d, err);
 	return take_overlay(im, plan, d, err);
+}
+
+static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)
+{
+	struct qemu_disk *d = new_disk(plan, err);
+	char serial[24];
+	uint64_t bytes;
+	int *fd, r;
+
+	if (!d)
+		return -E2BIG;
+	snprintf(serial, sizeof(serial), "scratch%u", i);
+	d->format = image_format_name(IMAGE_RAW);
+	r = take_text(&d->serial, serial, err);
+	if (r == 0)
+		r = value_size(plan->spec->scratch.v[i], &bytes, err);
+	if (r < 0 || plan->spec->dry_run)
+		return r;
+	fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];
+	*fd = disk_anonymous(plan->spec->rundir, err);
+	if (*fd < 0)
+		return *fd;
+	if (ftruncate(*fd, (off_t)bytes) < 0)
+		return errmsg_set(err, -errno, "%s bytes in %s",
+				  plan->spec->scratch.v[i], plan->spec->rundir);
+	return 0;
+}
+
+int plan_scratch(struct qemu_plan *plan, struct errmsg *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < plan->spec->scratch.n && r == 0; i++)
+		r = scratch(plan, i, err);
+	return r < 0 ? errmsg_prefix(err, r, "--vm-scratch") : 0;
 }
 
 int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,

@@ -19,6 +19,9 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
 	       struct errmsg *err);
 
+/* Add the empty disks of plan->spec->scratch, named scratch0 and up. */
+int plan_scratch(struct qemu_plan *plan, struct errmsg *err);
+
 /* The copies plan->copy are there, @fds hold them (taken, also on failure):
  * make what is above them. */
 int plan_copied(struct qemu_plan *plan, const int *fds, struct errmsg *err);

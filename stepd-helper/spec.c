@@ -413,6 +413,9 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	if (r == 0)
 		r = resolve_qemu_args(t, s, err);
 	if (r == 0)
+		r = option_values(&t->options, OPT_SCRATCH, t->rank,
+				  &s->scratch, err);
+	if (r == 0)
 		r = expanded_value(t, OPT_RUNDIR, t->rundir, &s->rundir, err);
 	if (r == 0)
 		r = one_value(t, OPT_CLOUD_INIT, "auto", &init, err);
@@ -475,6 +478,7 @@ void spec_done(struct spec *s)
 {
 	strings_done(&s->images);
 	strings_done(&s->qemu_args);
+	strings_done(&s->scratch);
 	strings_done(&s->env);
 	free(s->rundir);
 	free(s->kernel);

@@ -22,6 +22,7 @@ enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
 struct spec {
 	struct strings images;	  /* the boot disk or bundle, then more disks */
 	struct strings qemu_args; /* for QEMU, as they are */
+	struct strings scratch;	  /* sizes of empty disks */
 	char *rundir;
 	bool cloud_init; /* auto: a seed for disks without our agent */
 	char *kernel, *initrd, *append; /* NULL where not given */

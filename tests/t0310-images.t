@@ -8,7 +8,7 @@ cd "$tmp/home" || exit 1
 # What a guest says of its disks, a line each; then it writes to all it can.
 look='cd /sys/block; for d in vd* sr*; do
 	[ -e $d/size ] || continue
-	echo "$(cat $d/serial 2>/dev/null) ro=$(cat $d/ro) $(head -c 7 /dev/$d)"
+	echo "$(cat $d/serial 2>/dev/null) ro=$(cat $d/ro) $(head -c 7 /dev/$d | tr -d "\\000")"
 	[ $(cat $d/ro) = 1 ] || printf WRITTEN | dd of=/dev/$d bs=512 conv=notrunc 2>/dev/null
 done; sync'
 
@@ -42,13 +42,16 @@ vrun -n1 --vm-image=tiny --vm-image=raw.img,serial=raw \
 	--vm-image=other.vmdk,fmt=vmdk,serial=vmdk --vm-image=other.vdi,fmt=vdi,serial=vdi \
 	--vm-image=other.vpc,fmt=vpc,serial=vpc --vm-image=p.img,ctl=p,serial=p \
 	--vm-image=raw.img,mvpctl=s,cache=unsafe,serial=s \
-	--vm-image=w.img,ctl=w,serial=w sh -c "$look" >out
+	--vm-image=w.img,ctl=w,serial=w --vm-scratch=64M --vm-scratch=8M,16M \
+	sh -c "$look; cat /sys/block/vd*/size" >out
 is "a guest with a disk of each kind: 0" $? 0
 diag "$(cat "$tmp/err")"
 for d in raw chain comma vmdk vdi vpc s w; do
 	ok "... it reads and writes the one of kind $d" grep -qx "$d ro=0 MARKED." out
 done
 ok "... ctl=p is read only" grep -qx "p ro=1 MARKED." out
+ok "... a scratch disk is empty" grep -qx "scratch0 ro=0 " out
+is "... both have their size" "$(tail -n2 out | tr '\n' ' ')" "131072 16384 "
 is "... no image was written" "$(sums)" "$before"
 is "... but that with ctl=w" "$(begin w.img)" WRITTEN
 clean "nothing is left"
