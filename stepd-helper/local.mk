@@ -11,7 +11,6 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/chain.c %D%/chain.h \
 	%D%/child.c %D%/child.h \
 	%D%/command.c %D%/command.h \
-	%D%/copier.c %D%/copier.h \
 	%D%/copyfile.c %D%/copyfile.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
@@ -80,7 +79,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
-	%D%/wireup.c %D%/wireup.h
+	%D%/wireup.c %D%/wireup.h \
+	%D%/work.c %D%/work.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
 	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)
 helper_libs = %D%/libhelper.la lib/librpc.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \

@@ -13,7 +13,6 @@
 
 #include "cleanup.h"
 #include "console.h"
-#include "copier.h"
 #include "log.h"
 #include "outfile.h"
 #include "pin.h"
@@ -22,6 +21,7 @@
 #include "qemu.h"
 #include "qmp.h"
 #include "seed.h"
+#include "work.h"
 
 #define CONSOLE_LINES 15
 #define QEMU_LINES    5
@@ -39,7 +39,7 @@ struct machine {
 	bool runs, paused; /* its CPUs, since they were first let go */
 	bool accepted;	   /* QEMU takes orders: its arguments were good */
 
-	struct copier *copier; /* NULL: all copies are made */
+	struct work *copying; /* NULL: all copies are made */
 	machine_prepared_fn prepared;
 	bool started; /* has QEMU been? */
 
@@ -169,6 +169,13 @@ static void on_qmp_gone(const char *why, void *arg)
 
 /* -- copies of disks ------------------------------------------------------- */
 
+static int copy_one(size_t i, const void *what, struct errmsg *err)
+{
+	const struct machine *m = what;
+
+	return diskcopy_make(&m->plan.copy[i], m->task->qemu, err);
+}
+
 static void on_copied(const char *error, const int *fds, void *arg)
 {
 	struct machine *m = arg;
@@ -176,7 +183,7 @@ static void on_copied(const char *error, const int *fds, void *arg)
 
 	if (!error && plan_copied(&m->plan, fds, &err) < 0)
 		error = err.text;
-	copier_free(TAKE_PTR(m->copier));
+	work_free(TAKE_PTR(m->copying));
 	m->prepared(error, m->arg);
 }
 
@@ -188,14 +195,14 @@ int machine_prepare(struct machine *m, machine_prepared_fn fn,
 	if (!m->plan.n_copies)
 		return 0;
 	m->prepared = fn;
-	r = copier_start(m->loop, m->plan.copy, m->plan.n_copies, m->task->qemu,
-			 on_copied, m, &m->copier, err);
+	r = work_start(m->loop, copy_one, m, m->plan.n_copies, on_copied, m,
+		       &m->copying, err);
 	return r < 0 ? r : 1;
 }
 
 bool machine_is_prepared(const struct machine *m)
 {
-	return !m->copier;
+	return !m->copying;
 }
 
 /* -- starting -------------------------------------------------------------- */
@@ -425,7 +432,7 @@ void machine_free(struct machine *m)
 	console_free(m->console);
 	console_free(m->qemu_stderr);
 	pin_free(m->pin);
-	copier_free(m->copier);
+	work_free(m->copying);
 	plan_clean(&m->plan, m->started);
 	qemu_plan_done(&m->plan);
 	free(m->qemu);

@@ -1,8 +1,8 @@
 /* plan_disk.h - from an image to a disk of the machine
  *
  * What ctl= says of it is done here: an overlay, or the file itself, to read or
- * to write, or a copy, which somebody else makes (copier.h). The files are held
- * as long as the plan is.
+ * to write, or a copy, which somebody else makes (machine.c, in a process). The
+ * files are held as long as the plan is.
  */
 #ifndef VMSTEP_PLAN_DISK_H
 #define VMSTEP_PLAN_DISK_H

@@ -17,11 +17,11 @@
 #include <cmocka.h>
 
 #include "cleanup.h"
-#include "copier.h"
 #include "copyfile.h"
 #include "diskcopy.h"
 #include "filelock.h"
 #include "log.h"
+#include "work.h"
 
 #define MIB  (1 << 20)
 #define SIZE (40 * MIB) /* of the image, most of it holes */
@@ -342,23 +342,30 @@ static void on_copied(const char *error, const int *fds, void *arg)
 	loop_stop(t->loop, error ? 1 : 0);
 }
 
-static void test_copier(void **state)
+static int copy_one(size_t i, const void *what, struct errmsg *err)
+{
+	const struct diskcopy *list = what;
+
+	return diskcopy_make(&list[i], "qemu", err);
+}
+
+static void test_work(void **state)
 {
 	struct fixture *f = *state;
 	struct diskcopy list[2] = {
 		f->c, { .from = f->c.from, .kind = IMAGE_RAW, .own = true }
 	};
 	struct told t = { 0 };
-	struct copier *c = NULL;
+	struct work *w = NULL;
 	_cleanup_close_ int fd = -1;
 
 	assert_true(asprintf(&list[1].to, "%s/second", f->dir) > 0);
 	assert_int_equal(loop_new(&t.loop, &f->err), 0);
-	assert_int_equal(copier_start(t.loop, list, 2, "qemu", on_copied, &t,
-				      &c, &f->err),
+	assert_int_equal(work_start(t.loop, copy_one, list, 2, on_copied, &t,
+				    &w, &f->err),
 			 0);
 	assert_int_equal(loop_run(t.loop), 0);
-	copier_free(c);
+	work_free(w);
 	/* the descriptors that came hold the copies */
 	fd = open("second", O_RDWR | O_CLOEXEC);
 	assert_int_equal(filelock(fd, false), -EBUSY);
@@ -366,12 +373,12 @@ static void test_copier(void **state)
 	close(t.fd[1]);
 	assert_int_equal(filelock(fd, false), 0);
 	assert_int_equal(unlink("image"), 0);
-	assert_int_equal(copier_start(t.loop, list, 2, "qemu", on_copied, &t,
-				      &c, &f->err),
+	assert_int_equal(work_start(t.loop, copy_one, list, 2, on_copied, &t,
+				    &w, &f->err),
 			 0);
 	assert_int_equal(loop_run(t.loop), 1);
 	assert_non_null(strstr(t.error.text, "image: No such file"));
-	copier_free(c);
+	work_free(w);
 	loop_free(t.loop);
 	free(list[1].to);
 }
@@ -404,7 +411,7 @@ int main(void)
 		TEST("others wait, and take over from a maker that dies",
 		     test_waits),
 		TEST("a process of its own makes them, and hands them over",
-		     test_copier),
+		     test_work),
 	};
 
 	return cmocka_run_group_tests_name("diskcopy", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 #include <config.h>
 
-#include "copier.h"
+#include "work.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,19 +14,20 @@
 
 #include "cleanup.h"
 
-struct copier {
+struct work {
 	struct loop *loop;
-	const struct diskcopy *list;
+	work_fn fn;
+	const void *what;
 	size_t n, done;
-	copier_fn fn;
+	work_done_fn on_done;
 	void *arg;
 	pid_t pid;
-	int sock; /* its messages: one a copy, the last one may be an error */
+	int sock; /* its messages: one a piece, the last one may be an error */
 	struct loop_io *io;
-	int fd[COPIER_MAX]; /* of the first @done */
+	int fd[WORK_MAX]; /* of the first @done */
 };
 
-/* With the descriptor of a copy, or words. */
+/* With a descriptor, if there is one, or words. */
 struct message {
 	int status;
 	struct errmsg words;
@@ -65,18 +66,18 @@ static void be_deaf(pid_t parent)
 		_exit(1);
 }
 
-static _Noreturn void copy_all(const struct copier *c, int sock,
-			       const char *qemu, pid_t parent)
+static _Noreturn void do_all(const struct work *w, int sock, pid_t parent)
 {
 	be_deaf(parent);
-	for (size_t i = 0; i < c->n; i++) {
+	for (size_t i = 0; i < w->n; i++) {
 		struct message m = { 0 };
-		int fd = diskcopy_make(&c->list[i], qemu, &m.words);
+		int fd = w->fn(i, w->what, &m.words);
 
 		m.status = fd < 0 ? fd : 0;
-		if (tell(sock, &m, fd) < 0 || fd < 0)
+		if (tell(sock, &m, fd > 0 ? fd : -1) < 0 || fd < 0)
 			_exit(1);
-		close(fd);
+		if (fd > 0)
+			close(fd);
 	}
 	_exit(0);
 }
@@ -100,91 +101,93 @@ static ssize_t hear(int sock, struct message *m, int *fd)
 	return n < 0 ? -errno : n;
 }
 
-static void finish(struct copier *c, const char *error)
+static void finish(struct work *w, const char *error)
 {
-	loop_io_free(TAKE_PTR(c->io));
+	loop_io_free(TAKE_PTR(w->io));
 	if (!error)
-		c->done = 0; /* they are the callee's */
-	c->fn(error, c->fd, c->arg);
+		w->done = 0; /* they are the callee's */
+	w->on_done(error, w->fd, w->arg);
 }
 
 static void on_message(uint32_t events, void *arg)
 {
-	struct copier *c = arg;
+	struct work *w = arg;
 	struct message m;
 	int fd;
-	ssize_t n = hear(c->sock, &m, &fd);
+	ssize_t n = hear(w->sock, &m, &fd);
 
 	if (n == -EAGAIN || n == -EINTR)
 		return;
 	if (n != sizeof(m)) {
-		finish(c, "the process that copies disks was lost");
+		finish(w, "the process that works for this task was lost");
 		return;
 	}
-	if (m.status < 0 || fd < 0) {
-		finish(c, m.words.text);
+	if (m.status < 0) {
+		finish(w, m.words.text);
 		return;
 	}
-	c->fd[c->done++] = fd;
-	if (c->done == c->n)
-		finish(c, NULL);
+	w->fd[w->done++] = fd;
+	if (w->done == w->n)
+		finish(w, NULL);
 }
 
-static int start(struct copier *c, const char *qemu, struct errmsg *err)
+static int start(struct work *w, struct errmsg *err)
 {
 	_cleanup_close_ int theirs = -1;
 	pid_t parent = getpid();
 	int sv[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		return errmsg_set(err, -errno, "copies of disks");
-	c->sock = sv[0];
+		return errmsg_set(err, -errno, "process");
+	w->sock = sv[0];
 	theirs = sv[1];
-	c->pid = fork();
-	if (c->pid < 0)
-		return errmsg_set(err, -errno, "copies of disks");
-	if (c->pid == 0)
-		copy_all(c, theirs, qemu, parent);
-	r = loop_io_add(c->loop, c->sock, EPOLLIN, on_message, c, &c->io);
-	return r < 0 ? errmsg_set(err, r, "copies of disks") : 0;
+	w->pid = fork();
+	if (w->pid < 0)
+		return errmsg_set(err, -errno, "process");
+	if (w->pid == 0)
+		do_all(w, theirs, parent);
+	r = loop_io_add(w->loop, w->sock, EPOLLIN, on_message, w, &w->io);
+	return r < 0 ? errmsg_set(err, r, "process") : 0;
 }
 
-int copier_start(struct loop *l, const struct diskcopy *list, size_t n,
-		 const char *qemu, copier_fn fn, void *arg, struct copier **ret,
-		 struct errmsg *err)
+int work_start(struct loop *l, work_fn fn, const void *what, size_t n,
+	       work_done_fn done, void *arg, struct work **ret,
+	       struct errmsg *err)
 {
-	struct copier *c = calloc(1, sizeof(*c));
+	struct work *w = calloc(1, sizeof(*w));
 	int r;
 
-	if (!c)
-		return errmsg_set(err, -ENOMEM, "copies of disks");
-	*c = (struct copier){ .loop = l,
-			      .list = list,
-			      .n = n,
-			      .fn = fn,
-			      .arg = arg,
-			      .sock = -1 };
-	r = start(c, qemu, err);
+	if (!w)
+		return errmsg_set(err, -ENOMEM, "process");
+	*w = (struct work){ .loop = l,
+			    .fn = fn,
+			    .what = what,
+			    .n = n,
+			    .on_done = done,
+			    .arg = arg,
+			    .sock = -1 };
+	r = start(w, err);
 	if (r < 0)
-		copier_free(c);
+		work_free(w);
 	else
-		*ret = c;
+		*ret = w;
 	return r;
 }
 
-void copier_free(struct copier *c)
+void work_free(struct work *w)
 {
-	if (!c)
+	if (!w)
 		return;
-	loop_io_free(c->io);
-	if (c->pid > 0) {
-		kill(c->pid, SIGKILL);
-		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+	loop_io_free(w->io);
+	if (w->pid > 0) {
+		kill(w->pid, SIGKILL);
+		while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
-	if (c->sock >= 0)
-		close(c->sock);
-	for (size_t i = 0; i < c->done; i++)
-		close(c->fd[i]);
-	free(c);
+	if (w->sock >= 0)
+		close(w->sock);
+	for (size_t i = 0; i < w->done; i++)
+		if (w->fd[i] >= 0)
+			close(w->fd[i]);
+	free(w);
 }
