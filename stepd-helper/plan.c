@@ -68,11 +68,11 @@ static int take_found(const struct task *t, const struct spec *s, size_t i,
 	int r = image_find(spec, &place, &im, err);
 
 	if (r < 0)
-		return r;
+		return errmsg_prefix(err, r, "--vm-image");
 	if (im.kind == IMAGE_BUNDLE && i > 0)
 		r = errmsg_say(
 			err, -EINVAL,
-			"%s is a bundle: it can be the first image of a task only",
+			"--vm-image: %s is a bundle: it can be the first image of a task only",
 			im.path);
 	else if (im.kind == IMAGE_BUNDLE)
 		r = take_bundle(s, &im, &place, plan, err);
@@ -90,14 +90,16 @@ static int take_image(const struct task *t, const struct spec *s, size_t i,
 	struct imagespec spec;
 	int r = imagespec_parse(s->images.v[i], &spec, err);
 
-	if (r == 0 && spec.drive)
+	if (r < 0)
+		return errmsg_prefix(err, r, "--vm-image");
+	if (spec.drive)
 		r = plan_drive(&spec, plan, err);
-	else if (r == 0)
+	else
 		r = take_found(t, s, i, &spec, plan, err);
 	if (r == 0 && spec.drive && i == 0)
 		plan->seed = s->cloud_init;
 	imagespec_done(&spec);
-	return r < 0 ? errmsg_prefix(err, r, "--vm-image") : 0;
+	return r;
 }
 
 /* A kernel is a part of the image, as far as the site is concerned. */

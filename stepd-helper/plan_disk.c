@@ -19,7 +19,9 @@ static struct qemu_disk *new_disk(struct qemu_plan *plan, struct errmsg *err)
 {
 	if (plan->n_disks < QEMU_DISKS_MAX)
 		return &plan->disk[plan->n_disks++];
-	errmsg_say(err, -E2BIG, "more than %d disks", QEMU_DISKS_MAX);
+	errmsg_say(err, -E2BIG,
+		   "--vm-image and --vm-scratch: more than %d disks",
+		   QEMU_DISKS_MAX);
 	return NULL;
 }
 
@@ -237,7 +239,7 @@ static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)
 	fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];
 	*fd = disk_anonymous(plan->spec->rundir, err);
 	if (*fd < 0)
-		return *fd;
+		return errmsg_prefix(err, *fd, "--vm-scratch");
 	if (ftruncate(*fd, (off_t)bytes) < 0)
 		return errmsg_set(err, -errno, "%s bytes in %s",
 				  plan->spec->scratch.v[i], plan->spec->rundir);
@@ -250,7 +252,7 @@ int plan_scratch(struct qemu_plan *plan, struct errmsg *err)
 
 	for (unsigned int i = 0; i < plan->spec->scratch.n && r == 0; i++)
 		r = scratch(plan, i, err);
-	return r < 0 ? errmsg_prefix(err, r, "--vm-scratch") : 0;
+	return r;
 }
 
 int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
@@ -261,7 +263,7 @@ int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
 	if (!plan->task->allow_qemu_args)
 		return errmsg_say(
 			err, -EPERM,
-			"%s: the site does not allow arguments for QEMU's -drive (allow_qemu_args): give the image's path first, without file=",
+			"--vm-image=%s: the site does not allow arguments for QEMU's -drive (allow_qemu_args): give the image's path first, without file=",
 			spec->drive);
 	d = new_disk(plan, err);
 	return d ? take_text(&d->drive, spec->drive, err) : -E2BIG;
