@@ -73,12 +73,42 @@ struct loop {
 	} handlers[NSIG];
 };
 
-int64_t loop_now_ms(void)
+/* Of the process, not of a loop: ages are told without one. Written by
+ * loop_clock_*() only, which none with several threads calls. */
+static struct {
+	bool stopped;
+	int64_t at_ms;	 /* when it stopped */
+	int64_t lost_ms; /* that it stood still before */
+} suspended;
+
+static int64_t monotonic_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t loop_now_ms(void)
+{
+	return (suspended.stopped ? suspended.at_ms : monotonic_ms()) -
+	       suspended.lost_ms;
+}
+
+void loop_clock_stop(void)
+{
+	if (suspended.stopped)
+		return;
+	suspended.at_ms = monotonic_ms();
+	suspended.stopped = true;
+}
+
+void loop_clock_go(void)
+{
+	if (!suspended.stopped)
+		return;
+	suspended.stopped = false;
+	suspended.lost_ms += monotonic_ms() - suspended.at_ms;
 }
 
 int loop_new(struct loop **ret, struct errmsg *err)
@@ -281,6 +311,8 @@ static int next_wait_ms(struct loop *l)
 	now = loop_now_ms();
 	if (due <= now)
 		return 0;
+	if (suspended.stopped)
+		return -1;
 	return due - now > INT_MAX ? INT_MAX : (int)(due - now);
 }
 

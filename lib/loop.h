@@ -52,6 +52,10 @@ void loop_set_guard(struct loop *l, const struct loop_guard *g); /* borrowed */
 
 /* Monotonic milliseconds. */
 int64_t loop_now_ms(void);
+/* For a program that is about to be suspended, with one loop: its time stands
+ * still, and no timer ends, until it goes on. */
+void loop_clock_stop(void);
+void loop_clock_go(void); /* it may go already */
 
 /* Watch @fd (borrowed). A regular file, which epoll refuses, is reported as
  * always ready for what was asked. Returns 0 or -errno. */

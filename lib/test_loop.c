@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -195,6 +196,53 @@ static void on_timer_free_both(void *arg)
 	f->n++;
 	loop_timer_free(f->timer);
 	loop_timer_free(f->other_timer);
+}
+
+/* Without the time of this process. */
+static void pass_ms(int64_t ms)
+{
+	struct timespec ts;
+	int64_t now, end = 0;
+
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+		end = end ? end : now + ms;
+	} while (now < end);
+}
+
+static void on_io_stop(uint32_t events, void *arg)
+{
+	struct fixture *f = arg;
+
+	loop_stop(f->loop, 3);
+}
+
+static void test_clock_stopped(void **state)
+{
+	struct fixture *f = *state;
+	int64_t before;
+
+	loop_io_add(f->loop, f->fds[0], EPOLLIN, on_io_stop, f, &f->io);
+	assert_int_equal(write(f->fds[1], "x", 1), 1);
+	loop_clock_stop();
+	before = loop_now_ms();
+	loop_timer_add(f->loop, 20, on_stop, f, &f->timer);
+	pass_ms(40);
+	loop_clock_stop(); /* the first counts */
+	assert_int_equal(loop_now_ms(), before);
+	assert_int_equal(loop_run(f->loop), 3); /* the timer is not due */
+	loop_clock_go();
+	loop_clock_go();
+	assert_true(loop_now_ms() >= before);
+	loop_io_set(f->io, 0);
+	assert_int_equal(loop_run(f->loop), 7);
+	before = loop_now_ms();
+	loop_clock_stop();
+	pass_ms(3);
+	loop_clock_go();
+	pass_ms(3);
+	assert_true(loop_now_ms() > before);
 }
 
 static void test_timer_once(void **state)
@@ -471,6 +519,8 @@ int main(void)
 		TEST("sources freed in a callback are not called",
 		     test_free_in_callback),
 		TEST("a timer runs once when it is due", test_timer_once),
+		TEST("no time passes while the clock is stopped",
+		     test_clock_stopped),
 		TEST("a timer of 0 ms leaves room for descriptors",
 		     test_timer_does_not_starve),
 		TEST("timers freed in a callback are not called",

@@ -535,6 +535,15 @@ static void wake_up(struct op_vm *v)
 		NULL, NULL);
 }
 
+void op_vm_woke(struct op_vm *v)
+{
+	struct guest *g = machine_guest(v->conf.machine);
+
+	if (g && machine_runs(v->conf.machine) &&
+	    !machine_is_paused(v->conf.machine))
+		wake_up(v);
+}
+
 void op_vm_changed(struct op_vm *v)
 {
 	bool paused = machine_is_paused(v->conf.machine);

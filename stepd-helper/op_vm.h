@@ -22,6 +22,8 @@ void op_vm_free(struct op_vm *v); /* NULL is fine */
 
 /* Something has changed: see service_changed(). */
 void op_vm_changed(struct op_vm *v);
+/* See service_woke(). */
+void op_vm_woke(struct op_vm *v);
 
 /* "created", "booting", "running", "paused", "exited". */
 const char *op_vm_state(const struct machine *m);

@@ -215,3 +215,9 @@ void service_reset(struct service *s)
 {
 	signs_reset(s->signs);
 }
+
+void service_woke(struct service *s)
+{
+	if (s)
+		op_vm_woke(s->vm);
+}

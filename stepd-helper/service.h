@@ -38,5 +38,7 @@ void service_has_guest(struct service *s);
 void service_changed(struct service *s);
 /* The guest has reset itself. */
 void service_reset(struct service *s);
+/* All of us were stopped for a while, and did not see it come. NULL is fine. */
+void service_woke(struct service *s);
 
 #endif

@@ -89,6 +89,7 @@ void vm_end(struct vm *vm, int status)
 	if (vm->state == ENDING)
 		return;
 	vm->status = status;
+	loop_clock_go(); /* its end has to come in time, also while suspended */
 	vm_enter(vm, ENDING);
 	loop_timer_set(vm->boot_timer, -1);
 	if (machine_quit(vm->machine))

@@ -51,6 +51,8 @@ struct vm {
 	uint8_t key[NETCTL_KEY_LEN];
 	unsigned int resets;
 	uint64_t held_signals; /* came before the command ran, by number */
+	bool suspended;	       /* by SIGTSTP, until SIGCONT */
+	bool paused_by_us;     /* for that */
 };
 
 /* -- vm.c ------------------------------------------------------------------ */

@@ -22,6 +22,32 @@ static void signal_vmboot(struct vm *vm, int sig)
 	loop_timer_set(vm->force_timer, (int64_t)vm->spec->grace_s * 1000);
 }
 
+/* Slurm suspends a job by SIGTSTP, and two seconds later by SIGSTOP, to all
+ * processes of its steps. QEMU and vmstep-net do not heed the one. Until it
+ * goes on no time passes for us: nobody is late who is stopped, too. */
+static void suspend(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	if (vm->suspended || vm->state == ENDING)
+		return;
+	log_debug("suspended");
+	vm->suspended = true;
+	loop_clock_stop();
+	vm->paused_by_us = machine_runs(m) && !machine_is_paused(m) &&
+			   machine_qmp(m, "stop", NULL, NULL, NULL) == 0;
+}
+
+static void resume(struct vm *vm)
+{
+	log_debug("no more suspended");
+	vm->suspended = false;
+	loop_clock_go();
+	if (vm->paused_by_us && machine_runs(vm->machine))
+		machine_qmp(vm->machine, "cont", NULL, NULL, NULL);
+	vm->paused_by_us = false;
+}
+
 static void on_signal(const struct signalfd_siginfo *si, void *arg)
 {
 	struct vm *vm = arg;
@@ -29,6 +55,17 @@ static void on_signal(const struct signalfd_siginfo *si, void *arg)
 	struct winsize ws;
 
 	log_debug("signal %d (%s)", sig, strsignal(sig));
+	if (sig == SIGTSTP) {
+		suspend(vm);
+		return;
+	}
+	if (vm->suspended && (sig == SIGCONT || ends_a_process(sig))) {
+		resume(vm);
+		if (sig == SIGCONT)
+			return;
+	} else if (sig == SIGCONT) { /* SIGSTOP came without a warning */
+		service_woke(vm->service);
+	}
 	if (sig == SIGWINCH) {
 		tty_size(&ws);
 		if (vm->state == RUNNING)
