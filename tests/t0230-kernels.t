@@ -3,7 +3,7 @@
 # the step runs; code.run.
 . "$(dirname "$0")/vm.sh"
 
-need jq cpio
+need jq cpio socat
 vm_cluster 2
 vms() { vsh "$build/inst/bin/vmstep -j 1.0 $*" 2>"$tmp/vms.err"; }
 op() { vms --json op "$@"; }
@@ -101,6 +101,29 @@ ok "log.write is in the step's messages" wait_for 5 grep -q 'vm\[0\]@n1: a word 
 is "an op that goes on is killed with who asked for it" \
 	"$(vms op --timeout=1 sleep "'{\"seconds\":100}'" 2>&1 | wc -l; op -r 0 proc.list | jq '.results["0"].result.procs | length')" \
 	$'0\n1'
+
+# ---- vmstep-penvm(7): each example is called as it stands there ----
+
+ask() # METHOD PARAMS: what task 0's socket answers
+{
+	echo '{"jsonrpc":"2.0","id":1,"method":"'"$1"'","params":'"$2"'}' |
+		mc vm node n1 socat -t30 - \
+			"UNIX-CONNECT:$runtime/$(id -u "$test_user")/1.0/task.0.sock" |
+		jq -c 'select(.id == 1)'
+}
+awk '/^\.TP/ { getline; op = $2; getline; print op, $0 }' "$top/doc/vmstep-penvm.7" |
+	sed 's/\\(dq/"/g; s/\\-/-/g' >examples
+is "PENVM's ops have each their example" "$(cut -d' ' -f1 examples | sort -u | wc -l)" 50
+vms -r 0 kernel drop mine
+while read -r op method params <&3; do
+	# this one would do it
+	[[ $method != vm.shutdown ]] || params='{"mode":"?"}'
+	echo "$op $(ask "$method" "$params" | jq '.error.code // 0')"
+done 3<examples >codes
+# no descriptor comes along, there is no Python, no session or op of that name,
+# and store-pop has taken the value
+is "... and do what they say" "$(grep -v ' 0$' codes | paste -sd,)" \
+	"machine-drop-connection 16,machine-drop-session 16,machine-shutdown -32602,session-drop-request 10,session-get-message-state 10,session-terminate-request 10,file-copyto -32602,file-copyfrom -32602,run-python 10,run-python-function 10,store-drop 10"
 
 vms send on
 wait $step
