@@ -422,6 +422,15 @@ static json_t *procs(void)
 		json_object_get(ask("proc.list", "{}"), "result"), "procs");
 }
 
+/* As far as the helper has heard: its program may be quicker. */
+static bool one_runs(void)
+{
+	json_t *p = json_array_get(procs(), 0);
+	const char *state = json_string_value(json_object_get(p, "state"));
+
+	return state && strcmp(state, "running") == 0;
+}
+
 static void who_takes_it_back_ends_it(void **state)
 {
 	int id;
@@ -469,7 +478,7 @@ static void a_lost_agent_is_told(void **state)
 
 	make_op("wait", "echo >$0.begun; sleep 1000");
 	id = ask_only(&user_asks, "t:wait", "{}");
-	WAIT_FOR(is_there("shipped/t/wait.begun"));
+	WAIT_FOR(one_runs());
 	kill(agent, SIGKILL);
 	WAIT_FOR(answer_to(&user_asks, id));
 	check_error(answer_to(&user_asks, id), RPC_E_LOST, "t:wait");
