@@ -192,7 +192,7 @@ static const char *const words_outbound[] = { "none", "user", NULL };
 static const char *const words_run[] = { "all", "head", NULL };
 static const char *const words_linger[] = { "all", "none", NULL };
 static const char *const words_wait[] = { "all", "net", "agent", NULL };
-static const char *const words_exec[] = { "auto", "agent", "!qga", "!none",
+static const char *const words_exec[] = { "auto", "agent", "qga", "none",
 					  NULL };
 
 const struct option_def option_defs[OPT_COUNT] = {
@@ -309,7 +309,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_WAIT] = { "wait", "agent|net|all",
 		       "what a command waits for: its agent, its network, every VM of the step",
 		       "all", 0, NULL, words_wait },
-	[OPT_EXEC] = { "exec", "auto|agent",
+	[OPT_EXEC] = { "exec", "auto|agent|qga|none",
 		       "how the command gets into the guest", "auto", 0, NULL,
 		       words_exec },
 	[OPT_WORKDIR] = { "workdir", "PATH", "working directory in the guest",

@@ -56,14 +56,13 @@ static char *base64_encode(const char *text, size_t len)
 	return out;
 }
 
-static int decode_b64(const json_t *value, const char *name, char **ret,
-		      size_t *ret_len, struct errmsg *err)
+int param_decode_b64(const json_t *b64, const char *name, char **ret,
+		     size_t *ret_len, struct errmsg *err)
 {
-	const json_t *b64 = json_object_get(value, "b64");
 	_cleanup_free_ char *text = NULL;
 	ssize_t n;
 
-	if (json_object_size(value) != 1 || !json_is_string(b64))
+	if (!json_is_string(b64))
 		return errmsg_say(err, -EINVAL, "%s: not a text", name);
 	text = malloc(json_string_length(b64) + 1);
 	if (!text)
@@ -78,13 +77,22 @@ static int decode_b64(const json_t *value, const char *name, char **ret,
 	return 0;
 }
 
+static int decode_object(const json_t *value, const char *name, char **ret,
+			 size_t *ret_len, struct errmsg *err)
+{
+	if (json_object_size(value) != 1)
+		return errmsg_say(err, -EINVAL, "%s: not a text", name);
+	return param_decode_b64(json_object_get(value, "b64"), name, ret,
+				ret_len, err);
+}
+
 static int value_bytes(const json_t *value, const char *name, char **ret,
 		       size_t *ret_len, struct errmsg *err)
 {
 	size_t len = json_string_length(value);
 
 	if (json_is_object(value))
-		return decode_b64(value, name, ret, ret_len, err);
+		return decode_object(value, name, ret, ret_len, err);
 	if (!json_is_string(value))
 		return errmsg_say(err, -EINVAL, "%s: not a text", name);
 	*ret = malloc(len + 1);
@@ -183,11 +191,20 @@ int param_bytes(const json_t *params, const char *name, char **ret,
 				 : value_bytes(value, name, ret, ret_len, err);
 }
 
+json_t *param_encode_b64(const char *data, size_t len)
+{
+	_cleanup_free_ char *b64 = base64_encode(data, len);
+
+	return b64 ? json_string(b64) : NULL;
+}
+
 json_t *param_from_bytes(const char *data, size_t len)
 {
 	_cleanup_free_ char *b64 = NULL;
 	json_t *s = NULL;
 
+	if (!len)
+		return json_string("");	     /* of which there may be no data */
 	if (!memchr(data, '\0', len))	     /* which many parsers refuse */
 		s = json_stringn(data, len); /* NULL where it is not UTF-8 */
 	if (s)

@@ -34,6 +34,11 @@ int param_value_text(const json_t *value, const char *name, char **ret,
 int param_bytes(const json_t *params, const char *name, char **ret,
 		size_t *ret_len, struct errmsg *err);
 
+/* @b64, a JSON string: its bytes and a NUL, to be freed. */
+int param_decode_b64(const json_t *b64, const char *name, char **ret,
+		     size_t *ret_len, struct errmsg *err);
+json_t *param_encode_b64(const char *data, size_t len); /* NULL: no memory */
+
 /* The text as JSON, as {"b64"} where it has to be; NULL without memory. */
 json_t *param_from_text(const char *text);
 json_t *param_from_bytes(const char *data, size_t len);

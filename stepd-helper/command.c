@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+#include "qga_exec.h"
 #include "start_error.h"
 
 struct command {
@@ -23,6 +26,11 @@ static void on_ended(struct proc *p, void *arg)
 	struct command *c = arg;
 
 	c->proc = NULL;
+	for (int i = 1; i < 3; i++)
+		if (proc_kept(p, i) && keep_dropped(proc_kept(p, i)))
+			log_warn(
+				"%s was longer than QEMU's guest agent carries, and is cut",
+				i == 1 ? "standard output" : "standard error");
 	if (proc_state(p) == PROC_ENDED)
 		c->fn(proc_status(p), NULL, c->arg);
 }
@@ -60,7 +68,7 @@ static int standard_stream(int fd)
 
 int command_run(struct guest *g, const struct task *t, const struct spec *s,
 		const struct guest_cmd *cmd, command_fn fn, void *arg,
-		struct command **ret)
+		struct command **ret, struct errmsg *err)
 {
 	struct command *c = calloc(1, sizeof(*c));
 	struct proc_spec ps = { .params = start_params(t, s, cmd),
@@ -71,29 +79,42 @@ int command_run(struct guest *g, const struct task *t, const struct spec *s,
 				.label = "command",
 				.started = on_started,
 				.arg = c };
+	const char *no = ps.params && guest_uses_qga(g)
+				 ? qga_exec_cannot(ps.params)
+				 : NULL;
 	int r;
 
-	if (!c || !ps.params) {
+	if (!c || !ps.params || no) {
 		free(c);
 		json_decref(ps.params);
 		for (int i = 0; i < 3; i++)
 			if (ps.fd[i] >= 0)
 				close(ps.fd[i]);
-		return -ENOMEM;
+		return no ? errmsg_say(err, -EOPNOTSUPP, "%s", no)
+			  : errmsg_set(err, -ENOMEM, "the command");
 	}
 	*c = (struct command){ g, t, s, NULL, fn, arg };
 	r = procs_start(guest_procs(g), &ps, &c->proc);
-	if (r < 0)
+	if (r < 0) {
 		free(c);
-	else
-		*ret = c;
-	return r;
+		return errmsg_say(
+			err, r,
+			"the guest's agent does not take the command: %s",
+			strerror(-r));
+	}
+	*ret = c;
+	return 0;
 }
 
 void command_signal(struct command *c, int sig)
 {
 	if (c && c->proc)
 		proc_signal(c->proc, json_integer(sig), true, NULL, NULL);
+}
+
+bool command_reads_input(const struct command *c)
+{
+	return c && c->proc && proc_reads_input(c->proc);
 }
 
 void command_resize(struct command *c, const struct winsize *ws)

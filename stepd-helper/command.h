@@ -21,9 +21,11 @@ typedef void (*command_fn)(int status, const char *error, void *arg);
  * ended and its output is written, but not where the agent is lost. */
 int command_run(struct guest *g, const struct task *t, const struct spec *s,
 		const struct guest_cmd *cmd, command_fn fn, void *arg,
-		struct command **ret);
+		struct command **ret, struct errmsg *err);
 /* NULL is fine, with these: there is none. */
 void command_signal(struct command *c, int sig);
+/* Does it wait for the end of our stdin before it starts? */
+bool command_reads_input(const struct command *c);
 void command_resize(struct command *c, const struct winsize *ws);
 void command_free(struct command *c);
 

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "hosts.h"
 #include "log.h"
+#include "qga_net.h"
 
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
@@ -29,6 +31,12 @@ struct guest {
 	json_t *bye;		/* its reason */
 	int64_t seen_ms;
 	unsigned int last_chan;
+
+	struct qga *qga;   /* NULL: not wanted */
+	bool qga_is_agent; /* from here on, where ours is not there */
+	struct loop_timer *ours_timer;
+	int64_t begun_ms;
+	struct qga_net *qga_net;
 
 	guest_done_fn configure_fn;
 	void *configure_arg;
@@ -61,6 +69,8 @@ void guest_forget_request(struct guest *g, const void *arg)
 void guest_forget_all(struct guest *g, const char *why)
 {
 	rpc_forget(g->rpc, why);
+	if (g->qga)
+		qga_forget_all(g->qga, why);
 }
 
 void guest_set_handler(struct guest *g, rpc_handler_fn fn, void *arg)
@@ -101,6 +111,9 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 			     (json_int_t)g->task->beacon_interval_s * 1000));
 	if (!g->greeted) {
 		g->greeted = true;
+		if (g->ours_timer)
+			loop_timer_set(g->ours_timer, -1);
+		qga_net_free(TAKE_PTR(g->qga_net));
 		g->ops.hello(g->arg);
 	}
 }
@@ -146,10 +159,38 @@ static const struct rpc_method methods[] = {
 
 int guest_shutdown(struct guest *g)
 {
+	const struct qga_ask ask = {
+		.command = "guest-shutdown",
+		.args = json_pack("{s:s}", "mode", "powerdown"),
+		.mute = true,
+	};
+
+	if (guest_uses_qga(g))
+		return qga_ask(g->qga, &ask);
+	json_decref(ask.args);
 	if (!mux_is_up(g->mux))
 		return -ENOTCONN;
 	return guest_request(g, "vm.shutdown",
 			     json_pack("{s:s}", "how", "poweroff"), NULL, NULL);
+}
+
+void guest_set_time(struct guest *g)
+{
+	struct timespec now;
+	json_int_t ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	ns = (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	if (guest_uses_qga(g)) {
+		const struct qga_ask ask = { .command = "guest-set-time",
+					     .args = json_pack("{s:I}", "time",
+							       ns) };
+
+		qga_ask(g->qga, &ask);
+	} else {
+		guest_request(g, "sys.time.set", json_pack("{s:I}", "ns", ns),
+			      NULL, NULL);
+	}
 }
 
 /* -- configuration --------------------------------------------------------- */
@@ -178,6 +219,32 @@ static json_t *network_params(const struct guest *g)
 			 server, "timeout_ms", CARD_TIMEOUT_MS);
 }
 
+static void on_qga_net(const char *error, void *arg)
+{
+	struct guest *g = arg;
+
+	qga_net_free(TAKE_PTR(g->qga_net));
+	if (g->configure_fn)
+		g->configure_fn(error, g->configure_arg);
+}
+
+/* It does so by itself: see that it has. */
+static int await_network(struct guest *g)
+{
+	const struct spec *s = g->spec;
+	char mac[18], ip[INET_ADDRSTRLEN];
+
+	if (s->net == NET_NONE || s->wait == WAIT_AGENT) {
+		g->configure_fn(NULL, g->configure_arg);
+		return 0;
+	}
+	addr_mac_text(g->task->rank, mac);
+	addr_ip_text(addr_ip(&s->cidr, g->task->rank), ip);
+	qga_net_free(g->qga_net);
+	return qga_net_new(g->loop, g->qga, mac, ip, CARD_TIMEOUT_MS,
+			   on_qga_net, g, &g->qga_net);
+}
+
 int guest_configure(struct guest *g, guest_done_fn fn, void *arg)
 {
 	_cleanup_free_ char *hosts = NULL;
@@ -185,6 +252,8 @@ int guest_configure(struct guest *g, guest_done_fn fn, void *arg)
 
 	g->configure_fn = fn;
 	g->configure_arg = arg;
+	if (guest_uses_qga(g))
+		return await_network(g);
 	p = g->spec->net == NET_NONE ? json_object() : network_params(g);
 	if (!p)
 		return -ENOMEM;
@@ -216,7 +285,7 @@ static void on_down(const char *why, void *arg)
 	g->greeted = false;
 	procs_on_lost(g->procs, why);
 	rpc_forget(g->rpc, why);
-	if (had)
+	if (had && !g->qga_is_agent)
 		g->ops.lost(why, g->arg);
 }
 
@@ -227,6 +296,79 @@ static void on_ctrl(const char *text, size_t len, void *arg)
 	g->seen_ms = loop_now_ms();
 	rpc_receive(g->rpc, text, len);
 }
+
+/* -- QEMU's agent ---------------------------------------------------------- */
+
+/* For whom ours is not to be had. */
+static void use_qga(void *arg)
+{
+	struct guest *g = arg;
+
+	if (g->greeted || !guest_qga(g) || g->qga_is_agent)
+		return;
+	log_debug("QEMU's guest agent %s is the agent of this guest",
+		  qga_version(g->qga) ? qga_version(g->qga) : "?");
+	g->qga_is_agent = true;
+	g->ops.hello(g->arg);
+}
+
+static void on_qga_up(void *arg)
+{
+	struct guest *g = arg;
+	int64_t took_ms = loop_now_ms() - g->begun_ms;
+	int64_t left_ms = (int64_t)g->spec->boot_timeout_s * 1000 - took_ms;
+	int64_t wait_ms = took_ms > GUEST_OURS_MS ? took_ms : GUEST_OURS_MS;
+
+	log_debug("QEMU's guest agent answers");
+	if (wait_ms > left_ms / 2)
+		wait_ms = left_ms > 0 ? left_ms / 2 : 0;
+	if (g->qga_is_agent) /* it was away */
+		g->ops.hello(g->arg);
+	else if (g->spec->exec == EXEC_QGA)
+		use_qga(g);
+	else if (!g->greeted)
+		loop_timer_set(g->ours_timer, wait_ms);
+}
+
+static void on_qga_down(const char *why, void *arg)
+{
+	struct guest *g = arg;
+
+	loop_timer_set(g->ours_timer, -1);
+	qga_net_free(TAKE_PTR(g->qga_net));
+	if (g->qga_is_agent && !g->greeted)
+		g->ops.lost(why, g->arg);
+}
+
+int guest_add_qga(struct guest *g, int fd, struct errmsg *err)
+{
+	static const struct qga_ops ops = { on_qga_up, on_qga_down };
+	int r = qga_new(g->loop, fd, &ops, g, &g->qga, err);
+
+	if (r < 0)
+		return r;
+	g->begun_ms = loop_now_ms();
+	r = loop_timer_add(g->loop, -1, use_qga, g, &g->ours_timer);
+	return r < 0 ? errmsg_set(err, r, "guest agent's port") : 0;
+}
+
+void guest_qga_port(struct guest *g, bool open)
+{
+	if (g->qga)
+		qga_port(g->qga, open);
+}
+
+struct qga *guest_qga(const struct guest *g)
+{
+	return g->qga && qga_is_up(g->qga) ? g->qga : NULL;
+}
+
+bool guest_uses_qga(const struct guest *g)
+{
+	return !g->greeted && g->qga_is_agent && guest_qga(g);
+}
+
+/* -------------------------------------------------------------------------- */
 
 int guest_new(struct loop *l, int fd, const struct task *t,
 	      const struct spec *s, const struct guest_ops *ops, void *arg,
@@ -266,6 +408,9 @@ void guest_free(struct guest *g)
 	mux_free(g->mux);
 	rpc_free(g->rpc);
 	procs_free(g->procs);
+	qga_net_free(g->qga_net);
+	qga_free(g->qga);
+	loop_timer_free(g->ours_timer);
 	json_decref(g->hello);
 	json_decref(g->beacon);
 	json_decref(g->bye);

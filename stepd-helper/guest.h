@@ -1,8 +1,13 @@
 /* guest.h - the agent in the guest, seen from the host (doc/agent-port.md)
  *
- * Owns the host's end of the agent port, and the processes that were started
- * by it. Thread: the loop's. The guest is not trusted: what it answers is
- * checked, and nothing here grows with what it sends.
+ * That is ours, or where --vm-exec lets it, QEMU's (qga.h): by qga at once, by
+ * auto where ours has not come in as much time again as the guest took to get
+ * that far (GUEST_OURS_MS at least, half of what is left to boot at most). Ours
+ * is the one that is asked wherever it is there.
+ *
+ * Owns the host's ends of the agents' ports, and the processes that were
+ * started by them. Thread: the loop's. The guest is not trusted: what it
+ * answers is checked, and nothing here grows with what it sends.
  */
 #ifndef VMSTEP_GUEST_H
 #define VMSTEP_GUEST_H
@@ -15,14 +20,18 @@
 #include "loop.h"
 #include "mux.h"
 #include "procs.h"
+#include "qga.h"
 #include "rpc.h"
 #include "spec.h"
 #include "task.h"
 
+#define GUEST_OURS_MS 10000
+
 struct guest;
 
 struct guest_ops {
-	/* The agent said hello; it may be told things now. */
+	/* The agent said hello, or QEMU's is the agent from now on; it may be
+	 * told things now. */
 	void (*hello)(void *arg);
 	/* The agent is gone, or is another one now (the guest rebooted). */
 	void (*lost)(const char *why, void *arg);
@@ -32,6 +41,10 @@ int guest_new(struct loop *l, int fd, const struct task *t,
 	      const struct spec *s, const struct guest_ops *ops, void *arg,
 	      struct guest **ret, struct errmsg *err); /* takes @fd */
 void guest_free(struct guest *g);		       /* NULL is fine */
+/* And the port of QEMU's agent. */
+int guest_add_qga(struct guest *g, int fd, struct errmsg *err); /* takes @fd */
+/* A program of the guest has opened that, or closed it. */
+void guest_qga_port(struct guest *g, bool open);
 
 /* @error: NULL, or the words of what went wrong. */
 typedef void (*guest_done_fn)(const char *error, void *arg);
@@ -65,6 +78,14 @@ const char *guest_bye(const struct guest *g);
 int64_t guest_seen_ms(const struct guest *g);
 /* From now on beacons are due again: it was paused. */
 void guest_seen_now(struct guest *g);
+
+/* QEMU's agent, while it answers; NULL. */
+struct qga *guest_qga(const struct guest *g);
+/* Is that the agent, as ours is not there? */
+bool guest_uses_qga(const struct guest *g);
+
+/* Set the guest's clock by ours: it has slept, and does not know it. */
+void guest_set_time(struct guest *g);
 
 /* Ask for an orderly power-off; no answer is waited for. */
 int guest_shutdown(struct guest *g);

@@ -18,7 +18,8 @@ struct keep {
 	size_t limit;
 	keep_fn over;
 	void *arg;
-	int in; /* -1: it has ended */
+	int in;	    /* -1: it has ended, or there is none */
+	bool ended; /* nothing comes any more */
 	struct loop_io *in_io;
 	char *data;
 	size_t at, len, room; /* of @data, @len bytes from @at */
@@ -39,7 +40,7 @@ static void detach(struct keep *k)
 
 static void settle(struct keep *k)
 {
-	if (k->in >= 0 || (k->out >= 0 && k->len))
+	if (!k->ended || (k->out >= 0 && k->len))
 		return;
 	detach(k);
 	if (!k->told) {
@@ -135,6 +136,7 @@ static void on_in(uint32_t events, void *arg)
 		loop_io_free(k->in_io);
 		k->in_io = NULL;
 		close(TAKE_FD(k->in));
+		k->ended = true;
 	} else {
 		k->len += (size_t)n;
 		if (k->out < 0 && k->len > k->limit)
@@ -151,16 +153,21 @@ int keep_new(struct loop *l, size_t limit, keep_fn over, void *arg,
 
 	if (!k)
 		return -ENOMEM;
-	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0) {
-		free(k);
-		return -errno;
-	}
 	*k = (struct keep){ .loop = l,
 			    .limit = limit,
 			    .over = over,
 			    .arg = arg,
-			    .in = fd[0],
+			    .in = -1,
 			    .out = -1 };
+	if (!ret_fd) {
+		*ret = k;
+		return 0;
+	}
+	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) < 0) {
+		free(k);
+		return -errno;
+	}
+	k->in = fd[0];
 	r = loop_io_add(l, k->in, EPOLLIN, on_in, k, &k->in_io);
 	if (r < 0) {
 		close(fd[1]);
@@ -204,6 +211,19 @@ int keep_attach(struct keep *k, int fd)
 	k->out = TAKE_FD(own);
 	flush(k);
 	return 0;
+}
+
+void keep_end(struct keep *k, const char *data, size_t len, uint64_t dropped)
+{
+	size_t most = k->out >= 0 || len < k->limit ? len : k->limit;
+
+	k->data = most ? malloc(most) : NULL;
+	k->len = k->data ? most : 0;
+	if (k->data)
+		memcpy(k->data, data, most);
+	k->dropped = dropped + len - k->len;
+	k->ended = true;
+	flush(k);
 }
 
 bool keep_is_attached(const struct keep *k)

@@ -19,7 +19,8 @@
 
 struct keep;
 
-/* *ret_fd: where to write to, the caller's. @over (from the loop) is called
+/* *ret_fd: where to write to, the caller's; NULL: nothing flows, what there is
+ * comes with keep_end(). @over (from the loop) is called
  * once the output has ended and all of it is kept or delivered. -errno. */
 typedef void (*keep_fn)(void *arg);
 int keep_new(struct loop *l, size_t limit, keep_fn over, void *arg,
@@ -27,6 +28,11 @@ int keep_new(struct loop *l, size_t limit, keep_fn over, void *arg,
 void keep_free(struct keep *k); /* NULL is fine */
 /* Of what exceeds the limit the beginning is dropped, not the end. */
 void keep_set_tail(struct keep *k);
+
+/* Of one without a pipe: the output has ended, and was this; @dropped bytes of
+ * it, or nobody knows how many but some, were lost before. @over may be called
+ * from here. */
+void keep_end(struct keep *k, const char *data, size_t len, uint64_t dropped);
 
 /* Takes @fd, also on failure: -EBUSY: there is one already; -errno. It is
  * closed at the output's end. Where nobody reads it any more, what follows is

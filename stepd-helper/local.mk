@@ -38,6 +38,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_plain.c %D%/op_plain.h \
 	%D%/op_proc.c %D%/op_proc.h \
+	%D%/op_qga.c %D%/op_qga.h \
 	%D%/op_session.c %D%/op_session.h \
 	%D%/op_store.c %D%/op_store.h \
 	%D%/op_sync.c %D%/op_sync.h \
@@ -60,6 +61,10 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qcow2.c %D%/qcow2.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qemu_disk.c %D%/qemu_disk.h \
+	%D%/qga.c %D%/qga.h \
+	%D%/qga_exec.c %D%/qga_exec.h \
+	%D%/qga_file.c %D%/qga_file.h \
+	%D%/qga_net.c %D%/qga_net.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
 	%D%/seed.c %D%/seed.h \
@@ -83,7 +88,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/work.c %D%/work.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
 	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)
-helper_libs = %D%/libhelper.la lib/librpc.la lib/libprog.la lib/libcore.la $(PMIX_LIBS) \
+helper_libs = %D%/libhelper.la lib/libfiles.la lib/librpc.la lib/libprog.la \
+	lib/libcore.la $(PMIX_LIBS) \
 	$(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS) -lpthread
 
 %C%_vmstep_helper_SOURCES = %D%/vmstep-helper.c
@@ -109,6 +115,7 @@ UNIT_TESTS += \
 	%D%/test_pcapfile \
 	%D%/test_port \
 	%D%/test_qemu \
+	%D%/test_qga \
 	%D%/test_qmp \
 	%D%/test_session \
 	%D%/test_spec \
@@ -170,6 +177,8 @@ UNIT_TESTS += \
 %C%_test_port_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_qga_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_qga_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

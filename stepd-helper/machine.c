@@ -147,6 +147,16 @@ static void set_paused(struct machine *m, bool paused)
 		m->ops.paused(paused, m->arg);
 }
 
+/* A program in the guest has opened a port of ours, or closed it. */
+static void on_port(struct machine *m, const json_t *data)
+{
+	const char *id = json_string_value(json_object_get(data, "id"));
+
+	if (id && strcmp(id, QGA_PORT_ID) == 0)
+		guest_qga_port(m->guest,
+			       json_is_true(json_object_get(data, "open")));
+}
+
 static void on_qmp_event(const char *name, json_t *data, void *arg)
 {
 	struct machine *m = arg;
@@ -155,6 +165,8 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 	if (strcmp(name, "RESET") == 0 &&
 	    json_is_true(json_object_get(data, "guest")))
 		m->ops.reset(m->arg);
+	else if (strcmp(name, "VSERPORT_CHANGE") == 0)
+		on_port(m, data);
 	else if (strcmp(name, "STOP") == 0)
 		set_paused(m, true);
 	else if (strcmp(name, "RESUME") == 0)
@@ -263,11 +275,16 @@ static int start_qmp(struct machine *m, struct errmsg *err)
 
 static int start_guest(struct machine *m, struct errmsg *err)
 {
-	int fd = make_pair(m, QEMU_FD_AGENT, err);
+	int fd = make_pair(m, QEMU_FD_AGENT, err), r;
 
-	return fd < 0 ? fd
-		      : guest_new(m->loop, fd, m->task, m->spec, &m->ops.guest,
-				  m->arg, &m->guest, err);
+	if (fd < 0)
+		return fd;
+	r = guest_new(m->loop, fd, m->task, m->spec, &m->ops.guest, m->arg,
+		      &m->guest, err);
+	if (r < 0 || !spec_wants_qga(m->spec))
+		return r;
+	fd = make_pair(m, QEMU_FD_QGA, err);
+	return fd < 0 ? fd : guest_add_qga(m->guest, fd, err);
 }
 
 static void on_qemu_exit(pid_t pid, int wstatus, void *arg)

@@ -10,30 +10,50 @@ struct op_agent {
 	struct machine *machine;
 };
 
-struct guest *op_agent_guest(struct machine *m, struct rpc_call *call)
+/* What has to be so before any agent is asked; NULL: it is. */
+static const char *why_no_guest(const struct machine *m)
 {
-	struct guest *g = machine_guest(m);
-	enum rpc_error code = RPC_E_NOAGENT;
-	const char *why = NULL;
+	if (!machine_guest(m))
+		return "the VM has not been started yet";
+	if (!machine_runs(m))
+		return "the VM has ended";
+	if (machine_is_paused(m))
+		return "the VM is paused: resume it first";
+	return NULL;
+}
 
-	if (!g) {
-		code = RPC_E_STATE;
-		why = "the VM has not been started yet";
-	} else if (!machine_runs(m)) {
-		code = RPC_E_STATE;
-		why = "the VM has ended";
-	} else if (machine_is_paused(m)) {
-		code = RPC_E_STATE;
-		why = "the VM is paused: resume it first";
-	} else if (!guest_is_there(g)) {
-		why = guest_hello(g)
-			      ? "the guest's agent is gone: it was ended, or the guest restarts"
-			      : "no agent has answered: the guest boots, or has none";
-	}
-	if (!why)
-		return g;
+static void fail(struct rpc_call *call, enum rpc_error code, const char *why)
+{
 	if (call)
 		rpc_fail(call, code, why);
+}
+
+struct guest *op_agent_any(struct machine *m, struct rpc_call *call)
+{
+	struct guest *g = machine_guest(m);
+	const char *why = why_no_guest(m);
+
+	if (why)
+		fail(call, RPC_E_STATE, why);
+	else if (guest_is_there(g) || guest_uses_qga(g))
+		return g;
+	else if (guest_hello(g))
+		fail(call, RPC_E_NOAGENT,
+		     "the guest's agent is gone: it was ended, or the guest restarts");
+	else
+		fail(call, RPC_E_NOAGENT,
+		     "no agent has answered: the guest boots, or has none");
+	return NULL;
+}
+
+struct guest *op_agent_guest(struct machine *m, struct rpc_call *call)
+{
+	struct guest *g = op_agent_any(m, call);
+
+	if (!g || guest_is_there(g))
+		return g;
+	fail(call, RPC_E_NOTSUP,
+	     "the guest has QEMU's guest agent only, which cannot do this");
 	return NULL;
 }
 
@@ -48,6 +68,9 @@ void op_agent_failed(struct rpc_call *call, int r)
 			 "more parameters than the agent's port carries");
 	else if (r == -ESRCH)
 		rpc_fail(call, RPC_E_STATE, "that process has ended");
+	else if (r == -EOPNOTSUPP)
+		rpc_fail(call, RPC_E_NOTSUP,
+			 "QEMU's guest agent cannot do this");
 	else if (r == -EMFILE)
 		rpc_fail(call, RPC_E_FULL, "too many processes run already");
 	else

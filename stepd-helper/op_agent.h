@@ -18,6 +18,8 @@ void op_agent_free(struct op_agent *a); /* NULL is fine */
 /* The guest of @m where its agent can be asked now; else NULL, and @call (NULL:
  * none) is answered by why not. */
 struct guest *op_agent_guest(struct machine *m, struct rpc_call *call);
+/* The same, where QEMU's agent does, too. */
+struct guest *op_agent_any(struct machine *m, struct rpc_call *call);
 
 /* Ask the agent, and answer @call with what it says; @params are stolen. */
 void op_agent_ask(struct machine *m, struct rpc_call *call, const char *method,

@@ -96,8 +96,8 @@ static int open_channel(struct copy *c, struct guest *g, int fd)
 	return r;
 }
 
-static int take_data(struct rpc_call *call, const json_t *params,
-		     struct errmsg *err)
+int op_file_take_data(struct rpc_call *call, const json_t *params,
+		      struct errmsg *err)
 {
 	static const char *const words[] = { "fd", NULL };
 	const struct ops_origin *from = rpc_call_origin(call);
@@ -156,7 +156,7 @@ static void copy(struct op_file *o, struct rpc_call *call, const char *method,
 	struct errmsg err;
 	int fd;
 
-	fd = take_data(call, params, &err);
+	fd = op_file_take_data(call, params, &err);
 	if (fd < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 	else

@@ -8,12 +8,18 @@
 #ifndef VMSTEP_HELPER_OP_FILE_H
 #define VMSTEP_HELPER_OP_FILE_H
 
+#include "errmsg.h"
 #include "ops.h"
 #include "service.h"
 
 struct op_file;
 
 extern const struct rpc_method op_file_methods[];
+
+/* The descriptor that came for the data of @call, as "io" of @params says; the
+ * caller's. -EINVAL with words. */
+int op_file_take_data(struct rpc_call *call, const json_t *params,
+		      struct errmsg *err);
 
 int op_file_new(const struct service_conf *conf, struct ops *ops,
 		struct op_file **ret);

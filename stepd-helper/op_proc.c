@@ -13,6 +13,7 @@
 #include "op_agent.h"
 #include "op_io.h"
 #include "param.h"
+#include "qga_exec.h"
 #include "start_params.h"
 
 #define TIMEOUT_MAX_MS (365LL * 24 * 3600 * 1000)
@@ -318,17 +319,31 @@ static int open_input(const json_t *params, int *ret, struct errmsg *err)
 	return r;
 }
 
+/* What is asked for and QEMU's agent does not have; NULL: nothing. */
+static const char *qga_cannot(const struct start *s)
+{
+	if (s->sink[0] == SINK_STREAM)
+		return "QEMU's guest agent takes a command's input as a whole: give it to proc.run";
+	return qga_exec_cannot(s->params);
+}
+
 static int begin(struct op_proc *o, struct rpc_call *call, const json_t *params,
 		 bool is_run, struct errmsg *err)
 {
 	_cleanup_(start_done) struct start s = { 0 };
 	struct proc_spec spec = { .fd = { -1, -1, -1 } };
 	struct guest *g = machine_guest(o->conf.machine);
+	const char *no;
 	struct wait *w;
 	int r = parse_start(&o->conf, params, &s, err);
 
 	if (r < 0)
 		return r;
+	no = guest_uses_qga(g) ? qga_cannot(&s) : NULL;
+	if (no) {
+		rpc_fail(call, RPC_E_NOTSUP, no);
+		return 0;
+	}
 	w = wait_new(o, call);
 	if (!w)
 		return errmsg_set(err, -ENOMEM, "process");
@@ -366,7 +381,7 @@ static void begin_or_fail(struct op_proc *o, struct rpc_call *call,
 {
 	struct errmsg err;
 
-	if (op_agent_guest(o->conf.machine, call) &&
+	if (op_agent_any(o->conf.machine, call) &&
 	    begin(o, call, params, is_run, &err) < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 }

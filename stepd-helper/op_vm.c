@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -53,7 +52,7 @@ const char *op_vm_state(const struct machine *m)
 		return "exited";
 	if (machine_is_paused(m))
 		return "paused";
-	return guest_hello(g) ? "running" : "booting";
+	return guest_hello(g) || guest_uses_qga(g) ? "running" : "booting";
 }
 
 const char *op_vm_agent_state(const struct machine *m, uint32_t beacon_s)
@@ -61,6 +60,8 @@ const char *op_vm_agent_state(const struct machine *m, uint32_t beacon_s)
 	const struct guest *g = machine_guest(m);
 	int64_t age_ms;
 
+	if (g && guest_uses_qga(g))
+		return "qga";
 	if (!g || !guest_hello(g))
 		return "none";
 	if (!guest_is_there(g))
@@ -107,7 +108,8 @@ static bool is_wanted(const struct op_vm *v, enum want want)
 	case WANT_RUNS:
 		return machine_runs(v->conf.machine);
 	case WANT_AGENT:
-		return g && guest_is_there(g) && machine_runs(v->conf.machine);
+		return g && (guest_is_there(g) || guest_uses_qga(g)) &&
+		       machine_runs(v->conf.machine);
 	case WANT_EXIT:
 		return g && !machine_runs(v->conf.machine);
 	case WANT_REPLY:
@@ -314,7 +316,7 @@ static void vm_shutdown(struct rpc_call *call, const json_t *params, void *arg)
 	}
 	if (!has_machine(v, call))
 		return;
-	g = op_agent_guest(v->conf.machine, mode == 1 ? call : NULL);
+	g = op_agent_any(v->conf.machine, mode == 1 ? call : NULL);
 	if (!g && mode == 1)
 		return;
 	c = call_new(v, call, WANT_EXIT, mode ? timeout_ms : timeout_ms / 2);
@@ -479,6 +481,11 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 			o, "seen_ms",
 			json_integer(loop_now_ms() - guest_seen_ms(g)));
 	}
+	if (g && guest_qga(g))
+		json_object_set_new(o, "qga",
+				    json_pack("{s:s*, s:O*}", "version",
+					      qga_version(guest_qga(g)), "os",
+					      qga_os(guest_qga(g))));
 	if (g && guest_beacon(g))
 		json_object_set(o, "beacon",
 				(json_t *)(uintptr_t)guest_beacon(g));
@@ -524,15 +531,9 @@ const struct rpc_method op_vm_methods[] = {
 static void wake_up(struct op_vm *v)
 {
 	struct guest *g = machine_guest(v->conf.machine);
-	struct timespec now;
 
 	guest_seen_now(g);
-	clock_gettime(CLOCK_REALTIME, &now);
-	guest_request(
-		g, "sys.time.set",
-		json_pack("{s:I}", "ns",
-			  (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec),
-		NULL, NULL);
+	guest_set_time(g);
 }
 
 void op_vm_woke(struct op_vm *v)

@@ -17,6 +17,9 @@ struct ops {
 		void *arg;
 	} tables[TABLES_MAX];
 	size_t n;
+	const struct rpc_method *others; /* NULL: none */
+	bool (*others_in_force)(void *arg);
+	void *others_arg;
 	ops_router_fn router; /* NULL: all is for this task */
 	void *router_arg;
 	ops_gate_fn gate; /* NULL: none */
@@ -61,6 +64,31 @@ int ops_add(struct ops *o, const struct rpc_method *methods, void *arg)
 	o->tables[o->n].methods = methods;
 	o->tables[o->n++].arg = arg;
 	return 0;
+}
+
+void ops_set_other(struct ops *o, const struct rpc_method *methods,
+		   bool (*in_force)(void *arg), void *arg)
+{
+	o->others = methods;
+	o->others_in_force = in_force;
+	o->others_arg = arg;
+}
+
+static void do_it(const struct ops *o, const struct rpc_method *m, void *arg,
+		  struct rpc_call *call, const json_t *params)
+{
+	const struct rpc_method *other = o->others;
+
+	if (!other || !o->others_in_force(o->others_arg)) {
+		m->fn(call, params, arg);
+		return;
+	}
+	while (other->name && strcmp(other->name, m->name) != 0)
+		other++;
+	if (other->name)
+		other->fn(call, params, o->others_arg);
+	else
+		m->fn(call, params, arg);
 }
 
 /* A wrong name is no silent default. False: @call is answered. */
@@ -157,7 +185,7 @@ void ops_carry_out(struct ops *o, struct rpc_call *call, const char *method,
 	if (is_kernels(method))
 		o->kernels(call, method, params, o->kernels_arg);
 	else if (knows(opcat_find(method), call, params))
-		m->fn(call, params, arg);
+		do_it(o, m, arg, call, params);
 }
 
 uint32_t ops_rank(const struct rpc_call *call, uint32_t self)

@@ -48,6 +48,11 @@ void ops_free(struct ops *o); /* NULL is fine */
 /* The methods get @arg. -ENOMEM, -EEXIST: one is there already. */
 int ops_add(struct ops *o, const struct rpc_method *methods, void *arg);
 
+/* While @in_force(@arg), a method that @methods has is theirs, too: for guests
+ * whose agent is another. */
+void ops_set_other(struct ops *o, const struct rpc_method *methods,
+		   bool (*in_force)(void *arg), void *arg);
+
 /* What is allowed to be asked goes to @fn first. NULL: to nobody. */
 void ops_set_gate(struct ops *o, ops_gate_fn fn, void *arg);
 void ops_go_on(struct ops *o, struct rpc_call *call, const char *method,

@@ -13,6 +13,10 @@
 #include "guest.h"
 #include "mux.h"
 #include "param.h"
+#include "qga_exec.h"
+
+/* Of output that is passed on; no more comes by QEMU's agent. */
+#define QGA_OUTPUT_MAX (8 << 20)
 
 struct waiter {
 	SLIST_ENTRY(waiter) next;
@@ -34,6 +38,7 @@ struct proc {
 	int in;		   /* stdin, until the program runs; -1: none */
 	bool open[3];	   /* streams that still flow; of 0 nobody waits */
 	struct keep *keep[3];
+	struct qga_exec *exec; /* by QEMU's agent; NULL: by ours */
 
 	bool exited;	/* proc.exit came */
 	bool telling;	/* who waits is being told */
@@ -72,6 +77,7 @@ static void proc_free(struct proc *p)
 		SLIST_REMOVE_HEAD(&p->waiters, next);
 		free(w);
 	}
+	qga_exec_free(p->exec);
 	for (int i = 1; i < 3; i++)
 		keep_free(p->keep[i]);
 	if (p->in >= 0)
@@ -182,7 +188,8 @@ void procs_on_exit(struct procs *ps, const json_t *params)
 	struct proc *p;
 
 	TAILQ_FOREACH(p, &ps->list, next)
-	if (p->state == PROC_RUNNING && !p->exited && p->agents == agents)
+	if (p->state == PROC_RUNNING && !p->exec && !p->exited &&
+	    p->agents == agents)
 		break;
 	if (!p)
 		return;
@@ -195,12 +202,13 @@ void procs_on_exit(struct procs *ps, const json_t *params)
 	end_if_over(p);
 }
 
+/* One of our agent's; QEMU's has its own way to know. */
 static struct proc *first_running(struct procs *ps)
 {
 	struct proc *p;
 
 	TAILQ_FOREACH(p, &ps->list, next)
-	if (p->state == PROC_RUNNING)
+	if (p->state == PROC_RUNNING && !p->exec)
 		return p;
 	return NULL;
 }
@@ -287,6 +295,77 @@ static int open_streams(struct proc *p, struct proc_spec *spec)
 	return r;
 }
 
+/* -- by QEMU's agent ------------------------------------------------------- */
+
+static void on_exec_started(const struct rpc_reply *reply, void *arg)
+{
+	struct proc *p = arg;
+
+	if (reply->result) {
+		p->state = PROC_RUNNING;
+		p->pid = json_integer_value(
+			json_object_get(reply->result, "pid"));
+	}
+	if (p->started)
+		p->started(p, reply, p->arg);
+	if (!reply->result)
+		proc_free(p);
+}
+
+static void on_exec_ended(const json_t *how, const struct qga_output out[2],
+			  const char *why, void *arg)
+{
+	struct proc *p = arg;
+
+	if (!how) {
+		end(p, PROC_LOST);
+		return;
+	}
+	p->result = json_deep_copy(how);
+	for (int i = 1; i < 3; i++)
+		if (p->keep[i])
+			keep_end(p->keep[i], out[i - 1].data, out[i - 1].len,
+				 out[i - 1].cut);
+	p->exited = true;
+	end_if_over(p);
+}
+
+static int keep_for_later(struct proc *p, int which, int fd, size_t keep)
+{
+	int r;
+
+	if (fd < 0 && !keep)
+		return 0;
+	r = keep_new(p->procs->loop, fd < 0 ? keep : QGA_OUTPUT_MAX, on_kept, p,
+		     &p->keep[which], NULL);
+	if (r == 0 && fd >= 0)
+		return keep_attach(p->keep[which], fd);
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int start_by_qga(struct proc *p, struct proc_spec *spec)
+{
+	static const struct qga_exec_ops ops = { on_exec_started,
+						 on_exec_ended };
+	int r = keep_for_later(p, 1, TAKE_FD(spec->fd[1]), spec->keep);
+
+	if (r == 0)
+		r = keep_for_later(p, 2, TAKE_FD(spec->fd[2]), spec->keep);
+	return r < 0 ? r
+		     : qga_exec_new(p->procs->loop, guest_qga(p->procs->guest),
+				    spec->params, TAKE_FD(spec->fd[0]), &ops, p,
+				    &p->exec);
+}
+
+bool proc_reads_input(const struct proc *p)
+{
+	return p->exec && qga_exec_reads(p->exec);
+}
+
+/* -------------------------------------------------------------------------- */
+
 static char *program_of(const json_t *params)
 {
 	const json_t *word = json_array_get(json_object_get(params, "argv"), 0);
@@ -304,6 +383,8 @@ static int start(struct proc *p, struct proc_spec *spec)
 	p->program = program_of(spec->params);
 	if (!p->program || !p->label != !spec->label)
 		return -ENOMEM;
+	if (guest_uses_qga(g))
+		return start_by_qga(p, spec);
 	p->chan = guest_take_channels(g, 2);
 	r = open_streams(p, spec);
 	if (r < 0)
@@ -422,6 +503,8 @@ json_t *proc_json(const struct proc *p, bool output)
 			      param_from_text(p->program), "wall_ms",
 			      (json_int_t)(end_ms - p->begun_ms));
 
+	if (p->exec)
+		json_object_set_new(o, "degraded", json_true());
 	if (p->label)
 		json_object_set_new(o, "label", json_string(p->label));
 	for (size_t i = 0; i < ARRAY_SIZE(copied) && is_over(p); i++) {
@@ -476,6 +559,12 @@ int proc_signal(struct proc *p, json_t *signal, bool group, rpc_reply_fn fn,
 		json_decref(signal);
 		return -ESRCH;
 	}
+	if (p->exec) {
+		int r = qga_exec_signal(p->exec, signal, fn, arg);
+
+		json_decref(signal);
+		return r;
+	}
 	return guest_request(p->procs->guest, "proc.signal",
 			     json_pack("{s:I, s:o, s:b}", "proc", p->agents,
 				       "signal", signal, "group", (int)group),
@@ -486,6 +575,8 @@ int proc_resize(struct proc *p, int rows, int cols, rpc_reply_fn fn, void *arg)
 {
 	if (p->state != PROC_RUNNING || p->exited)
 		return -ESRCH;
+	if (p->exec)
+		return -EOPNOTSUPP;
 	return guest_request(p->procs->guest, "proc.resize",
 			     json_pack("{s:I, s:i, s:i}", "proc", p->agents,
 				       "rows", rows, "cols", cols),
@@ -496,6 +587,8 @@ int proc_usage(struct proc *p, rpc_reply_fn fn, void *arg)
 {
 	if (p->state != PROC_RUNNING || p->exited)
 		return -ESRCH;
+	if (p->exec)
+		return -EOPNOTSUPP;
 	return guest_request(p->procs->guest, "proc.usage",
 			     json_pack("{s:I}", "proc", p->agents), fn, arg);
 }

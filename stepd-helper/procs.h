@@ -4,6 +4,10 @@
  * tasks' (proc.start). What one has left, how it ended and the output that was
  * kept, stays until it is released, for the PROCS_KEPT last of them.
  *
+ * Where QEMU's agent is the guest's (guest_uses_qga()), it runs them instead
+ * (qga_exec.h): their input is read to its end before they start, their output
+ * comes when they have ended.
+ *
  * Owns:    the processes, and the descriptors that they were given. Borrows
  *          the guest, whose agent runs them.
  * Thread:  the loop's.
@@ -58,7 +62,8 @@ struct proc_spec {
 struct procs *procs_new(struct loop *l, struct guest *g); /* NULL: no memory */
 void procs_free(struct procs *ps);			  /* NULL is fine */
 
-/* -ENOTCONN without an agent, -EMFILE, -errno. */
+/* -ENOTCONN without an agent, -EMFILE, -errno. What qga_exec_cannot() names the
+ * caller has to refuse before. */
 int procs_start(struct procs *ps, struct proc_spec *spec, struct proc **ret);
 /* What the agent said: proc.exit's parameters; that it is gone. */
 void procs_on_exit(struct procs *ps, const json_t *params);
@@ -84,7 +89,11 @@ void procs_set_watch(struct procs *ps, void (*fn)(struct proc *p, void *arg),
 int proc_wait(struct proc *p, proc_ended_fn fn, void *arg);
 void proc_forget_wait(struct proc *p, const void *arg);
 
-/* Requests to the agent about it; as rpc_request(). -ESRCH: it has ended. */
+/* Does it wait for the end of its input, which goes as a whole? */
+bool proc_reads_input(const struct proc *p);
+
+/* Requests to the agent about it; as rpc_request(). -ESRCH: it has ended;
+ * -EOPNOTSUPP: not by QEMU's agent. */
 int proc_signal(struct proc *p, json_t *signal, bool group, rpc_reply_fn fn,
 		void *arg);
 int proc_resize(struct proc *p, int rows, int cols, rpc_reply_fn fn, void *arg);

@@ -140,7 +140,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	args_add2(a, "-device", "virtio-rng-pci,rng=rng0");
 }
 
-static void port_args(struct args *a)
+static void port_args(struct args *a, const struct spec *s)
 {
 	args_add(a, "-chardev");
 	args_add(a, "socket,id=qmp,fd=%d", FIRST_FD + QEMU_FD_QMP);
@@ -152,9 +152,16 @@ static void port_args(struct args *a)
 	args_add(a, "-chardev");
 	args_add(a, "socket,id=agent,fd=%d", FIRST_FD + QEMU_FD_AGENT);
 	/* without its own id= there is no VSERPORT_CHANGE event */
-	args_add2(
-		a, "-device",
-		"virtserialport,id=agentport,bus=vs0.0,nr=1,chardev=agent,name=" AGENT_PORT);
+	args_add2(a, "-device",
+		  "virtserialport,id=" AGENT_PORT_ID
+		  ",bus=vs0.0,nr=1,chardev=agent,name=" AGENT_PORT);
+	if (!spec_wants_qga(s))
+		return;
+	args_add(a, "-chardev");
+	args_add(a, "socket,id=qga,fd=%d", FIRST_FD + QEMU_FD_QGA);
+	args_add2(a, "-device",
+		  "virtserialport,id=" QGA_PORT_ID
+		  ",bus=vs0.0,nr=2,chardev=qga,name=" QGA_PORT);
 }
 
 /* More queues than CPUs would lie idle. Without KVM QEMU 7.2 crashes when a
@@ -261,7 +268,7 @@ int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret)
 
 	args_add(&a, "%s", qemu);
 	machine_args(&a, p);
-	port_args(&a);
+	port_args(&a, p->spec);
 	net_args(&a, p);
 	boot_args(&a, p);
 	for (size_t i = 0; i < p->spec->qemu_args.n; i++)

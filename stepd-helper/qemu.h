@@ -22,6 +22,9 @@
 #define QEMU_DISKS_MAX	24
 #define QEMU_QUEUES_MAX 8 /* of the network card; vmstep-net has no more */
 #define AGENT_PORT	"org.vmstep.agent.0"
+#define AGENT_PORT_ID	"agentport" /* QEMU's name for it */
+#define QGA_PORT	"org.qemu.guest_agent.0"
+#define QGA_PORT_ID	"qgaport"
 
 /* Our descriptors for what QEMU is given, -1 where there is none. */
 enum qemu_fd {
@@ -31,7 +34,9 @@ enum qemu_fd {
 	QEMU_FD_NET,
 	QEMU_FD_SEED,
 	QEMU_FD_DISK, /* and up */
-	QEMU_FD_COUNT = QEMU_FD_DISK + QEMU_DISKS_MAX,
+	/* where --vm-exec lets QEMU's agent run commands */
+	QEMU_FD_QGA = QEMU_FD_DISK + QEMU_DISKS_MAX,
+	QEMU_FD_COUNT,
 };
 
 struct qemu_plan {

@@ -86,6 +86,12 @@ static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
 	fprintf(f, "      # vmstep end\n");
 }
 
+/* Or is the guest to do with QEMU's, or none? */
+static bool seed_has_agent(const struct spec *s)
+{
+	return s->exec == EXEC_AUTO || s->exec == EXEC_AGENT;
+}
+
 /* The agent is on the seed itself. It is started as soon as cloud-init runs
  * commands at all, long before the system is up. */
 static void put_bootcmd(FILE *f)
@@ -162,7 +168,8 @@ static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
 		s->hostname);
 	if (*s->domain)
 		fprintf(f, "fqdn: %s.%s\n", s->hostname, s->domain);
-	put_bootcmd(f);
+	if (seed_has_agent(s))
+		put_bootcmd(f);
 	put_ssh(f, &user, &host);
 	put_hosts(f, t, s);
 	explicit_bzero(&user, sizeof(user));
@@ -281,7 +288,7 @@ static int write_iso(int fd, const struct task *t, const struct spec *s,
 	if (r == 0)
 		r = put_texts(a, t, s, key, err);
 	if (r == 0)
-		r = put_agent(a, err);
+		r = seed_has_agent(s) ? put_agent(a, err) : 0;
 	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
 		r = archive_error(a, err);
 	archive_write_free(a);

@@ -21,6 +21,7 @@
 #include "op_msg.h"
 #include "op_plain.h"
 #include "op_proc.h"
+#include "op_qga.h"
 #include "op_session.h"
 #include "op_store.h"
 #include "op_sync.h"
@@ -43,6 +44,7 @@ struct service {
 	struct op_kernel *kernel;
 	struct op_plain *plain;
 	struct op_proc *proc;
+	struct op_qga *qga;
 	struct op_vm *vm;
 	struct peers *peers;
 	struct op_msg *msg;
@@ -116,6 +118,8 @@ static int make_ops(struct service *s)
 	if (r == 0)
 		r = op_proc_new(c, s->ops, &s->proc);
 	if (r == 0)
+		r = op_qga_new(c, s->ops, &s->qga);
+	if (r == 0)
 		r = op_vm_new(c, s->ops, &s->vm);
 	if (r == 0)
 		r = make_peers(s);
@@ -180,6 +184,7 @@ void service_free(struct service *s)
 	op_store_free(s->store);
 	op_msg_free(s->msg);
 	op_vm_free(s->vm);
+	op_qga_free(s->qga);
 	op_proc_free(s->proc);
 	op_plain_free(s->plain);
 	op_kernel_free(s->kernel);

@@ -331,7 +331,7 @@ static int resolve_capture(const struct task *t, struct spec *s,
 
 static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 {
-	int run, linger, exec, r;
+	int run, linger, r;
 
 	r = word_value(t, OPT_RUN, &run, err);
 	if (r == 0)
@@ -339,7 +339,7 @@ static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 	if (r == 0)
 		r = word_value(t, OPT_WAIT, &s->wait, err);
 	if (r == 0)
-		r = word_value(t, OPT_EXEC, &exec, err); /* all are the agent */
+		r = word_value(t, OPT_EXEC, &s->exec, err);
 	if (r == 0)
 		r = one_value(t, OPT_USER, "root", &s->guest_user, err);
 	if (r == 0)

@@ -17,6 +17,7 @@
 enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum spec_bind { BIND_CORES, BIND_NONE };
 enum spec_net { NET_VHOST_USER, NET_STREAM, NET_DGRAM, NET_NONE };
+enum spec_exec { EXEC_AUTO, EXEC_AGENT, EXEC_QGA, EXEC_NONE };
 enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
 
 struct spec {
@@ -44,6 +45,7 @@ struct spec {
 	bool run_head; /* the command runs in rank 0 only */
 	bool linger;
 	int wait;	    /* enum spec_wait */
+	int exec;	    /* enum spec_exec */
 	char *workdir;	    /* NULL: the guest user's home */
 	struct strings env; /* names, one each */
 	unsigned int boot_timeout_s, grace_s;
@@ -58,6 +60,12 @@ struct spec {
 
 int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err);
 void spec_done(struct spec *s);
+
+/* Is QEMU's guest agent given a port? */
+static inline bool spec_wants_qga(const struct spec *s)
+{
+	return s->exec == EXEC_AUTO || s->exec == EXEC_QGA;
+}
 
 /* What the guest's processes see of the step; "NAME=value" texts. */
 int spec_guest_env(const struct task *t, const struct spec *s,

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "mux.h"
 #include "param.h"
+#include "qga_exec.h"
 
 /* What is around the parameters: {"jsonrpc": ..., "method": ...}; and the
  * channels, which are the last of them. */
@@ -66,9 +67,14 @@ int start_params_check(const struct task *t, const struct spec *s,
 	const struct guest_cmd cmd = { argv, &ws, getenv("TERM") };
 	const size_t most = MUX_CTRL_MAX - ENVELOPE;
 	json_t *p = start_params(t, s, &cmd);
+	const char *no;
 	size_t len = p ? json_dumpb(p, NULL, 0, JSON_COMPACT) : 0;
 
+	json_object_del(p, "pty");
+	no = p && s->exec == EXEC_QGA ? qga_exec_cannot(p) : NULL;
 	json_decref(p);
+	if (no)
+		return errmsg_say(err, -EOPNOTSUPP, "--vm-exec=qga: %s", no);
 	if (!len)
 		return errmsg_set(err, -ENOMEM, "the command's arguments");
 	if (len > most)

@@ -23,6 +23,7 @@
 #include "op_msg.h"
 #include "op_plain.h"
 #include "op_proc.h"
+#include "op_qga.h"
 #include "op_session.h"
 #include "op_store.h"
 #include "op_sync.h"
@@ -34,11 +35,12 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods,    op_agent_methods,	op_code_methods,
-	op_console_methods, op_event_methods,	op_file_methods,
-	op_kernel_methods,  op_msg_methods,	op_plain_methods,
-	op_proc_methods,    op_session_methods, op_store_methods,
-	op_sync_methods,    op_vm_methods,	op_world_methods,
+	api_net_methods,    op_agent_methods, op_code_methods,
+	op_console_methods, op_event_methods, op_file_methods,
+	op_kernel_methods,  op_msg_methods,   op_plain_methods,
+	op_proc_methods,    op_qga_methods,   op_session_methods,
+	op_store_methods,   op_sync_methods,  op_vm_methods,
+	op_world_methods,
 };
 
 static bool has_method(const char *name)
@@ -63,6 +65,9 @@ static void each_op_has_its_method_and_row(void **state)
 		for (const struct rpc_method *m = tables[i]; m->name; m++)
 			if (!opcat_find(m->name))
 				fail_msg("%s has no row", m->name);
+	for (const struct rpc_method *m = op_qga_others; m->name; m++)
+		if (!has_method(m->name))
+			fail_msg("%s is no method", m->name);
 }
 
 /* -- who may ask ----------------------------------------------------------- */

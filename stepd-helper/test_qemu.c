@@ -142,6 +142,22 @@ static void test_machine(void **state)
 	assert_int_equal(mentions(f, "obsolete=deny"), 1);
 }
 
+/* Auto has both, and each says which it is. */
+static void test_ports(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(mentions(f, "name=org.vmstep.agent.0"), 1);
+	assert_option(
+		f, "-device",
+		"virtserialport,id=qgaport,bus=vs0.0,nr=2,chardev=qga,name=org.qemu.guest_agent.0");
+	f->s.exec = EXEC_AGENT;
+	make(f);
+	assert_int_equal(mentions(f, "name=org.vmstep.agent.0"), 1);
+	assert_int_equal(mentions(f, "qga"), 0);
+}
+
 static void test_accel(void **state)
 {
 	struct fixture *f = *state;
@@ -479,6 +495,8 @@ int main(void)
 		     test_found),
 		TEST("a machine: stopped, sandboxed, without defaults",
 		     test_machine),
+		TEST("ports for our agent, and for QEMU's where it may be asked",
+		     test_ports),
 		TEST("KVM or TCG, and the CPU model that goes with it",
 		     test_accel),
 		TEST("a comma in a host name stays in it", test_comma),

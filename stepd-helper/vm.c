@@ -30,6 +30,10 @@ static const char *waiting_for(const struct vm *vm)
 		return "the guest to boot and its agent to answer";
 	case READY:
 		return "every VM of the step to be reachable";
+	case RUNNING:
+		return command_reads_input(vm->command)
+			       ? "the end of standard input, which QEMU's guest agent takes as a whole (srun --input=none gives none)"
+			       : NULL;
 	default:
 		return NULL;
 	}
@@ -88,6 +92,7 @@ static void run_command(struct vm *vm)
 {
 	struct guest_cmd cmd = { .argv = vm->argv };
 	struct winsize ws;
+	struct errmsg err;
 
 	vm_enter(vm, RUNNING);
 	if (tty_is_there()) {
@@ -97,11 +102,13 @@ static void run_command(struct vm *vm)
 		tty_raw();
 	}
 	if (command_run(machine_guest(vm->machine), vm->task, vm->spec, &cmd,
-			on_command_exit, vm, &vm->command) < 0) {
-		vm_fail(vm, EXIT_VM_FAILED,
-			"the agent does not take the command");
+			on_command_exit, vm, &vm->command, &err) < 0) {
+		tty_restore();
+		vm_fail(vm, EXIT_VM_FAILED, "%s", err.text);
 		return;
 	}
+	if (command_reads_input(vm->command))
+		loop_timer_set(vm->say_timer, SAY_AFTER_MS);
 	vm_pass_held_signals(vm);
 }
 
@@ -220,7 +227,7 @@ static void on_boot_timer(void *arg)
 		vm->spec->boot_timeout_s,
 		waiting_for(vm) ? waiting_for(vm) : "the guest",
 		vm->state == BOOTING
-			? "; give it longer, or see whether the image has cloud-init or vmstep-agent: --vm-console=stdout shows its boot"
+			? "; give it longer, or see whether the image has cloud-init, vmstep-agent or qemu-guest-agent: --vm-console=stdout shows its boot"
 			: "");
 }
 
@@ -231,7 +238,9 @@ static void boot_now(struct vm *vm)
 
 	vm_enter(vm, BOOTING);
 	if (vm->vmboot && vm->task->rank == 0)
-		log_info("vmboot: each VM runs until it powers off%s",
+		log_info("%s: each VM runs until it powers off%s",
+			 vm->spec->exec == EXEC_NONE ? "--vm-exec=none"
+						     : "vmboot",
 			 vm->spec->console ? ""
 					   : "; --vm-console=stdout shows it");
 	if (machine_start(vm->machine, port, vm->key, &err) < 0)
@@ -489,7 +498,7 @@ int vm_main(const struct task *t, const struct spec *s, const char *const *argv)
 	struct errmsg err;
 	int status;
 
-	vm.vmboot = strcmp(argv[0], "vmboot") == 0;
+	vm.vmboot = strcmp(argv[0], "vmboot") == 0 || s->exec == EXEC_NONE;
 	vm.has_command = !s->run_head || t->rank == 0;
 	if (begin(&vm, &err) < 0) {
 		log_err("%s", err.text);
