@@ -182,6 +182,31 @@ static void on_input_done(unsigned int chan, int error, void *arg)
 	p->open[0] = false;
 }
 
+/* As far as it is what it should be: it is kept. */
+static void take_numbers(json_t *to, const json_t *from,
+			 const char *const *names)
+{
+	for (; *names; names++) {
+		json_t *value = json_object_get(from, *names);
+
+		if (json_is_integer(value) || json_is_boolean(value))
+			json_object_set(to, *names, value);
+	}
+}
+
+static json_t *exit_result(const json_t *params)
+{
+	static const char *const how[] = { "exit", "signal", "core", NULL };
+	static const char *const used[] = { "utime_us", "stime_us", "maxrss_kb",
+					    NULL };
+	json_t *o = json_object(), *rusage = json_object();
+
+	take_numbers(o, params, how);
+	take_numbers(rusage, json_object_get(params, "rusage"), used);
+	json_object_set_new(o, "rusage", rusage);
+	return o;
+}
+
 void procs_on_exit(struct procs *ps, const json_t *params)
 {
 	json_int_t agents = json_integer_value(json_object_get(params, "proc"));
@@ -194,7 +219,7 @@ void procs_on_exit(struct procs *ps, const json_t *params)
 	if (!p)
 		return;
 	p->exited = true;
-	p->result = json_deep_copy(params);
+	p->result = exit_result(params);
 	/* a daemon it left behind holds its output; as with any other task,
 	 * nobody waits for that */
 	if (json_is_true(json_object_get(params, "out_open")))
