@@ -111,6 +111,11 @@ void loop_clock_go(void)
 	suspended.lost_ms += monotonic_ms() - suspended.at_ms;
 }
 
+void loop_skip(int64_t ms)
+{
+	suspended.lost_ms -= ms;
+}
+
 int loop_new(struct loop **ret, struct errmsg *err)
 {
 	struct loop *l = calloc(1, sizeof(*l));

@@ -56,6 +56,8 @@ int64_t loop_now_ms(void);
  * still, and no timer ends, until it goes on. */
 void loop_clock_stop(void);
 void loop_clock_go(void); /* it may go already */
+/* For tests: @ms pass at once, for all loops of this process. */
+void loop_skip(int64_t ms);
 
 /* Watch @fd (borrowed). A regular file, which epoll refuses, is reported as
  * always ready for what was asked. Returns 0 or -errno. */

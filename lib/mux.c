@@ -123,6 +123,13 @@ void mux_down(struct mux *m, const char *why)
 		m->ops.down(why, m->arg);
 }
 
+void mux_end(struct mux *m, const char *why)
+{
+	mux_enter(m);
+	mux_down(m, why);
+	mux_leave(m);
+}
+
 /* What a peer must not do, it does at most once a conversation. */
 void mux_refuse(struct mux *m, const char *what)
 {

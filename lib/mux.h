@@ -69,6 +69,9 @@ int mux_new(struct loop *l, int fd, const struct mux_ops *ops, void *arg,
 /* NULL is fine; closes what it owns. No callback is called any more. */
 void mux_free(struct mux *m);
 bool mux_is_up(const struct mux *m);
+/* From the loop: the other end is known to be gone. As when it says so itself;
+ * down() is called from here. */
+void mux_end(struct mux *m, const char *why);
 
 /* Queue a control message. -EMSGSIZE when longer than MUX_CTRL_MAX, -EINVAL
  * when empty, -ENOTCONN when down, -ENOBUFS when MUX_CTRL_QUEUE waits. */

@@ -31,6 +31,7 @@ struct guest {
 	json_t *bye;		/* its reason */
 	int64_t seen_ms;
 	unsigned int last_chan;
+	struct loop_timer *closed_timer;
 
 	struct qga *qga;   /* NULL: not wanted */
 	bool qga_is_agent; /* from here on, where ours is not there */
@@ -98,6 +99,11 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 
 	log_debug("agent %s says hello (%s)", version ? version : "?",
 		  json_string_value(json_object_get(params, "kernel")));
+	if (json_dumpb(params, NULL, 0, JSON_COMPACT) > GUEST_HELLO_MAX) {
+		rpc_failf(call, RPC_E_TOOBIG, "more than %d bytes of hello",
+			  GUEST_HELLO_MAX);
+		return;
+	}
 	json_decref(g->hello);
 	g->hello = json_deep_copy(params);
 	json_decref(g->bye);
@@ -122,6 +128,11 @@ static void on_alive(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct guest *g = arg;
 
+	if (json_dumpb(params, NULL, 0, JSON_COMPACT) > GUEST_BEACON_MAX) {
+		rpc_failf(call, RPC_E_TOOBIG, "more than %d bytes of beacon",
+			  GUEST_BEACON_MAX);
+		return;
+	}
 	json_decref(g->beacon);
 	g->beacon = json_deep_copy(params);
 	rpc_result(call, NULL);
@@ -289,6 +300,19 @@ static void on_down(const char *why, void *arg)
 		g->ops.lost(why, g->arg);
 }
 
+static void on_closed(void *arg)
+{
+	struct guest *g = arg;
+
+	mux_end(g->mux, "it has closed its port");
+}
+
+/* A new one that has opened it by then says so by its SYNC. */
+void guest_port(struct guest *g, bool open)
+{
+	loop_timer_set(g->closed_timer, open ? -1 : GUEST_CLOSED_MS);
+}
+
 static void on_ctrl(const char *text, size_t len, void *arg)
 {
 	struct guest *g = arg;
@@ -389,6 +413,11 @@ int guest_new(struct loop *l, int fd, const struct task *t,
 	g->ops = *ops;
 	g->arg = arg;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	r = loop_timer_add(l, -1, on_closed, g, &g->closed_timer);
+	if (r < 0) {
+		guest_free(g);
+		return errmsg_set(err, r, "agent's port");
+	}
 	g->rpc = rpc_new(methods, g, send_text, g);
 	g->procs = procs_new(l, g);
 	r = g->rpc && g->procs ? mux_new(l, fd, &mux_ops, g, &g->mux, err)
@@ -411,6 +440,7 @@ void guest_free(struct guest *g)
 	qga_net_free(g->qga_net);
 	qga_free(g->qga);
 	loop_timer_free(g->ours_timer);
+	loop_timer_free(g->closed_timer);
 	json_decref(g->hello);
 	json_decref(g->beacon);
 	json_decref(g->bye);
@@ -451,6 +481,16 @@ const char *guest_bye(const struct guest *g)
 int64_t guest_seen_ms(const struct guest *g)
 {
 	return g->seen_ms;
+}
+
+enum guest_life guest_life(const struct guest *g)
+{
+	int64_t every_ms = (int64_t)g->task->beacon_interval_s * 1000;
+	int64_t age_ms = loop_now_ms() - g->seen_ms;
+
+	if (!every_ms || age_ms < 3 * every_ms) /* 0: none are due */
+		return GUEST_ALIVE;
+	return 2 * age_ms < 9 * every_ms ? GUEST_LATE : GUEST_LOST;
 }
 
 void guest_seen_now(struct guest *g)

@@ -25,7 +25,13 @@
 #include "spec.h"
 #include "task.h"
 
-#define GUEST_OURS_MS 10000
+#define GUEST_OURS_MS	 10000
+#define GUEST_HELLO_MAX	 (16 * 1024) /* bytes of JSON that are kept, */
+#define GUEST_BEACON_MAX 1024	     /* and of a beacon */
+#define GUEST_CLOSED_MS	 1000	     /* after which a closed port means that */
+
+/* By its beacons: none for 3 times their interval, for 4.5 times. */
+enum guest_life { GUEST_ALIVE, GUEST_LATE, GUEST_LOST };
 
 struct guest;
 
@@ -41,6 +47,9 @@ int guest_new(struct loop *l, int fd, const struct task *t,
 	      const struct spec *s, const struct guest_ops *ops, void *arg,
 	      struct guest **ret, struct errmsg *err); /* takes @fd */
 void guest_free(struct guest *g);		       /* NULL is fine */
+/* QEMU says that a program in the guest has opened our port, or closed it:
+ * where nobody opens it again the agent is gone. */
+void guest_port(struct guest *g, bool open);
 /* And the port of QEMU's agent. */
 int guest_add_qga(struct guest *g, int fd, struct errmsg *err); /* takes @fd */
 /* A program of the guest has opened that, or closed it. */
@@ -76,6 +85,9 @@ const json_t *guest_beacon(const struct guest *g);
 const char *guest_bye(const struct guest *g);
 /* When anything came from it last, by loop_now_ms(); 0: never. */
 int64_t guest_seen_ms(const struct guest *g);
+/* Of one that is there. Paused ones send none: ask machine_is_paused() first.
+ */
+enum guest_life guest_life(const struct guest *g);
 /* From now on beacons are due again: it was paused. */
 void guest_seen_now(struct guest *g);
 

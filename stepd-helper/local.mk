@@ -102,6 +102,7 @@ UNIT_TESTS += \
 	%D%/test_event \
 	%D%/test_console \
 	%D%/test_diskcopy \
+	%D%/test_guest \
 	%D%/test_image \
 	%D%/test_kernel \
 	%D%/test_net \
@@ -136,6 +137,8 @@ UNIT_TESTS += \
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_event_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_event_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_guest_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_guest_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the agent of this build.
 %C%_test_kernel_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)

@@ -151,10 +151,12 @@ static void set_paused(struct machine *m, bool paused)
 static void on_port(struct machine *m, const json_t *data)
 {
 	const char *id = json_string_value(json_object_get(data, "id"));
+	bool open = json_is_true(json_object_get(data, "open"));
 
-	if (id && strcmp(id, QGA_PORT_ID) == 0)
-		guest_qga_port(m->guest,
-			       json_is_true(json_object_get(data, "open")));
+	if (id && strcmp(id, AGENT_PORT_ID) == 0)
+		guest_port(m->guest, open);
+	else if (id && strcmp(id, QGA_PORT_ID) == 0)
+		guest_qga_port(m->guest, open);
 }
 
 static void on_qmp_event(const char *name, json_t *data, void *arg)

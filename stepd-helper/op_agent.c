@@ -35,6 +35,9 @@ struct guest *op_agent_any(struct machine *m, struct rpc_call *call)
 
 	if (why)
 		fail(call, RPC_E_STATE, why);
+	else if (guest_is_there(g) && guest_life(g) == GUEST_LOST)
+		fail(call, RPC_E_UNREACHABLE,
+		     "the guest's agent is silent: lost, as far as is known");
 	else if (guest_is_there(g) || guest_uses_qga(g))
 		return g;
 	else if (guest_hello(g))

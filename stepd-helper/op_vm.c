@@ -55,10 +55,10 @@ const char *op_vm_state(const struct machine *m)
 	return guest_hello(g) || guest_uses_qga(g) ? "running" : "booting";
 }
 
-const char *op_vm_agent_state(const struct machine *m, uint32_t beacon_s)
+const char *op_vm_agent_state(const struct machine *m)
 {
+	static const char *const names[] = { "alive", "late", "lost" };
 	const struct guest *g = machine_guest(m);
-	int64_t age_ms;
 
 	if (g && guest_uses_qga(g))
 		return "qga";
@@ -66,19 +66,15 @@ const char *op_vm_agent_state(const struct machine *m, uint32_t beacon_s)
 		return "none";
 	if (!guest_is_there(g))
 		return "gone";
-	age_ms = loop_now_ms() - guest_seen_ms(g);
-	if (machine_is_paused(m) || age_ms < 3000 * (int64_t)beacon_s)
-		return "alive";
-	return age_ms < 4500 * (int64_t)beacon_s ? "late" : "lost";
+	return machine_is_paused(m) ? "alive" : names[guest_life(g)];
 }
 
 static json_t *state_json(const struct op_vm *v)
 {
 	const struct machine *m = v->conf.machine;
-	uint32_t beacon_s = v->conf.task->beacon_interval_s;
 
 	return json_pack("{s:s, s:s}", "state", op_vm_state(m), "agent",
-			 op_vm_agent_state(m, beacon_s));
+			 op_vm_agent_state(m));
 }
 
 /* -- calls that wait ------------------------------------------------------- */
@@ -164,9 +160,7 @@ static void on_timer(void *arg)
 	else
 		rpc_failf(c->call, RPC_E_TIMEOUT, "the VM is %s, its agent %s",
 			  op_vm_state(c->owner->conf.machine),
-			  op_vm_agent_state(
-				  c->owner->conf.machine,
-				  c->owner->conf.task->beacon_interval_s));
+			  op_vm_agent_state(c->owner->conf.machine));
 	call_done(c);
 }
 

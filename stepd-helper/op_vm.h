@@ -29,6 +29,6 @@ void op_vm_woke(struct op_vm *v);
 const char *op_vm_state(const struct machine *m);
 /* "none", "alive", "late", "lost", "gone", "qga": QEMU's; a paused VM's is as
  * it was. */
-const char *op_vm_agent_state(const struct machine *m, uint32_t beacon_s);
+const char *op_vm_agent_state(const struct machine *m);
 
 #endif

@@ -11,6 +11,7 @@
 #include "addr.h"
 #include "cleanup.h"
 #include "hosts.h"
+#include "op_agent.h"
 #include "op_vm.h"
 #include "param.h"
 
@@ -52,17 +53,15 @@ static json_t *place(const struct op_world *w, uint32_t rank)
 /* The same of this task, and how it is. */
 static json_t *brief(const struct op_world *w)
 {
-	const struct task *t = w->conf.task;
-	json_t *o = place(w, t->rank);
+	json_t *o = place(w, w->conf.task->rank);
 
-	json_object_set_new(o, "node", json_string(t->node));
+	json_object_set_new(o, "node", json_string(w->conf.task->node));
 	if (!w->conf.machine)
 		return o;
 	json_object_set_new(o, "state",
 			    json_string(op_vm_state(w->conf.machine)));
 	json_object_set_new(o, "agent",
-			    json_string(op_vm_agent_state(
-				    w->conf.machine, t->beacon_interval_s)));
+			    json_string(op_vm_agent_state(w->conf.machine)));
 	return o;
 }
 
@@ -137,15 +136,12 @@ static void on_ping_timeout(void *arg)
 
 static void ping_agent(struct op_world *w, struct rpc_call *call)
 {
-	struct guest *g =
-		w->conf.machine ? machine_guest(w->conf.machine) : NULL;
+	struct guest *g = op_agent_guest(w->conf.machine, call);
 	struct ping *p;
 	int r;
 
-	if (!g || !guest_is_there(g)) {
-		rpc_fail(call, RPC_E_NOAGENT, "there is no agent");
+	if (!g)
 		return;
-	}
 	p = calloc(1, sizeof(*p));
 	if (!p) {
 		rpc_fail(call, RPC_INTERNAL, "out of memory");

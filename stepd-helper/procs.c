@@ -330,6 +330,7 @@ static void on_exec_started(const struct rpc_reply *reply, void *arg)
 		p->state = PROC_RUNNING;
 		p->pid = json_integer_value(
 			json_object_get(reply->result, "pid"));
+		tell_watch(p);
 	}
 	if (p->started)
 		p->started(p, reply, p->arg);

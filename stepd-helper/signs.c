@@ -77,7 +77,7 @@ static void leave(struct signs *s)
 static void look_at_agent(struct signs *s)
 {
 	const struct machine *m = s->conf.machine;
-	const char *now = op_vm_agent_state(m, s->conf.task->beacon_interval_s);
+	const char *now = op_vm_agent_state(m);
 	const char *was = s->agent;
 
 	look_for_hello(s);
