@@ -16,6 +16,8 @@ noinst_PROGRAMS += \
 	%D%/fuzz_netstats \
 	%D%/fuzz_ophead \
 	%D%/fuzz_opvalue \
+	%D%/fuzz_ops \
+	%D%/fuzz_qga \
 	%D%/fuzz_relay \
 	%D%/fuzz_rpc \
 	%D%/fuzz_segment \
@@ -66,6 +68,12 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_opvalue_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_opvalue_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_opvalue_LDADD = $(helper_libs)
+%C%_fuzz_ops_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_ops_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_ops_LDADD = $(helper_libs)
+%C%_fuzz_qga_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_qga_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_qga_LDADD = $(helper_libs)
 %C%_fuzz_relay_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_relay_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_relay_LDADD = $(fuzz_net)
@@ -99,6 +107,7 @@ EXTRA_DIST += \
 	%D%/fuzz_dhcp.c %D%/fuzz_dns.c \
 	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
 	%D%/fuzz_netstats.c %D%/fuzz_ophead.c %D%/fuzz_opvalue.c \
+	%D%/fuzz_ops.c %D%/fuzz_qga.c \
 	%D%/fuzz_relay.c %D%/fuzz_rpc.c \
 	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
 	%D%/fuzz_ucx.c %D%/fuzz_vhost.c \
