@@ -175,24 +175,28 @@ uint32_t rankset_next_missing(const struct rankset *set, uint32_t from)
 	return from;
 }
 
+/* "4294967295-4294967295," */
+#define RANGE_TEXT 22
+
+/* Without a stream: it is asked for each message between tasks. */
 char *rankset_text(const struct rankset *set)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
+	size_t size = set->n * RANGE_TEXT + 1, at = 0;
+	char *text = malloc(size);
 
-	if (!f)
+	if (!text)
 		return NULL;
+	*text = '\0';
 	for (size_t i = 0; i < set->n; i++) {
 		const struct rank_range *r = &set->ranges[i];
 
-		fprintf(f, "%s%" PRIu32, i ? "," : "", r->first);
+		at += (size_t)snprintf(text + at, size - at, "%s%" PRIu32,
+				       i ? "," : "", r->first);
 		if (r->last == RANK_MAX && r->first != RANK_MAX)
-			fputc('-', f);
+			at += (size_t)snprintf(text + at, size - at, "-");
 		else if (r->last != r->first)
-			fprintf(f, "-%" PRIu32, r->last);
+			at += (size_t)snprintf(text + at, size - at,
+					       "-%" PRIu32, r->last);
 	}
-	if (fclose(f) != 0)
-		return NULL;
-	return TAKE_PTR(text);
+	return text;
 }

@@ -30,8 +30,8 @@ struct oplink {
 	struct loop_io *io;
 	struct loop_timer *flush;
 	struct opmsg_in in;
-	uint8_t *held; /* a batch that the socket did not take; NULL: none */
-	size_t held_len;
+	size_t held_len; /* of held, which the socket did not take; 0: none */
+	uint8_t held[OPMSG_BATCH], batch[OPMSG_BATCH]; /* out, in */
 };
 
 static const struct opq_limits limits = { OPLINK_MSGS, OPLINK_BYTES, true, 1 };
@@ -52,8 +52,7 @@ void oplink_lost(struct oplink *o)
 	loop_io_free(o->io);
 	close(o->fd);
 	o->fd = -1;
-	free(o->held);
-	o->held = NULL;
+	o->held_len = 0;
 	loop_timer_set(o->flush, -1);
 	opmsg_in_reset(&o->in);
 	opq_fail(&o->q, OPQ_BEGUN, OPMSG_LOST, on_failed, o);
@@ -73,26 +72,16 @@ static bool send_batch(struct oplink *o, const uint8_t *batch, size_t len)
 	       (ssize_t)len;
 }
 
-static void drop_held(struct oplink *o)
-{
-	free(o->held);
-	o->held = NULL;
-}
-
 static void send_all(struct oplink *o)
 {
-	if (o->held && send_batch(o, o->held, o->held_len))
-		drop_held(o);
-	while (!o->held && opq_has(&o->q)) {
-		o->held = malloc(OPMSG_BATCH);
-		o->held_len =
-			o->held ? opq_fill(&o->q, o->held, OPMSG_BATCH) : 0;
-		if (!o->held_len) { /* without memory it waits */
-			drop_held(o);
+	if (o->held_len && send_batch(o, o->held, o->held_len))
+		o->held_len = 0;
+	while (!o->held_len && opq_has(&o->q)) {
+		o->held_len = opq_fill(&o->q, o->held, OPMSG_BATCH);
+		if (!o->held_len) /* without memory it waits */
 			return;
-		}
 		if (send_batch(o, o->held, o->held_len))
-			drop_held(o);
+			o->held_len = 0;
 	}
 }
 
@@ -101,7 +90,7 @@ static void flush(struct oplink *o)
 	if (o->fd < 0)
 		return;
 	send_all(o);
-	loop_io_set(o->io, o->held ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	loop_io_set(o->io, o->held_len ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
 static void on_flush(void *arg)
@@ -111,7 +100,7 @@ static void on_flush(void *arg)
 
 static void flush_soon(struct oplink *o)
 {
-	if (o->fd >= 0 && !o->held)
+	if (o->fd >= 0 && !o->held_len)
 		loop_timer_set(o->flush, 0);
 }
 
@@ -186,17 +175,16 @@ static const struct opmsg_in_ops in_ops = { on_message, on_ended };
 
 static void read_some(struct oplink *o)
 {
-	_cleanup_free_ uint8_t *batch = malloc(OPMSG_BATCH);
 	struct errmsg err = { "it closed the socket" };
-	ssize_t n = batch ? 1 : -1;
+	ssize_t n = 1;
 
 	for (int i = 0; i < READS && n > 0 && o->fd >= 0; i++) {
-		n = recv(o->fd, batch, OPMSG_BATCH, MSG_DONTWAIT);
-		if (n > 0 &&
-		    opmsg_take(&o->in, batch, (size_t)n, &in_ops, o, &err) < 0)
+		n = recv(o->fd, o->batch, OPMSG_BATCH, MSG_DONTWAIT);
+		if (n > 0 && opmsg_take(&o->in, o->batch, (size_t)n, &in_ops, o,
+					&err) < 0)
 			n = 0;
 	}
-	if (o->fd < 0 || n > 0 || !batch ||
+	if (o->fd < 0 || n > 0 ||
 	    (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;
 	log_debug("messages to other tasks: vmstep-net: %s", err.text);
@@ -265,7 +253,6 @@ void oplink_free(struct oplink *o)
 		close(o->fd);
 	}
 	loop_timer_free(o->flush);
-	free(o->held);
 	opmsg_in_reset(&o->in);
 	opq_done(&o->q);
 	free(o);
