@@ -47,4 +47,10 @@ check_PROGRAMS += %D%/ports
 %C%_ports_CPPFLAGS = $(bench_cppflags)
 %C%_ports_LDADD = $(bench_libs)
 
-EXTRA_DIST += %D%/guests %D%/startup %D%/boot.pcap %D%/boot.sh
+# What tests/bench/ops needs, in guests, too.
+check_PROGRAMS += %D%/portio
+%C%_portio_SOURCES = %D%/portio.c
+%C%_portio_LDFLAGS = -all-static
+%C%_portio_LDADD =
+
+EXTRA_DIST += %D%/cp %D%/guests %D%/ops %D%/ops.py %D%/startup %D%/boot.pcap %D%/boot.sh
