@@ -160,6 +160,7 @@ static void test_made(void **state)
 	_cleanup_close_ int fd = make(f), other = -1;
 	_cleanup_free_ char *part = diskcopy_part(&f->c, NULL);
 
+	assert_true(fd >= 0);
 	holds("copy", 17 * MIB, "middle");
 	assert_int_equal(access(part, F_OK), -1);
 	/* many may read it */
@@ -228,6 +229,7 @@ static void test_other_image(void **state)
 	_cleanup_close_ int fd = make(f);
 
 	/* two images by one name, and the first is in use */
+	assert_true(fd >= 0);
 	put("b", "other", 0);
 	free(f->c.from);
 	assert_true(asprintf(&f->c.from, "%s/b", f->dir) > 0);
