@@ -79,6 +79,11 @@ static int check_path(const char *value, struct errmsg *err)
 	return 0;
 }
 
+static int check_save(const char *value, struct errmsg *err)
+{
+	return check_path(strcmp(value, ",full") == 0 ? "" : value, err);
+}
+
 const char *const option_log_levels[] = { "err", "warn", "info", "debug",
 					  NULL };
 
@@ -203,9 +208,9 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_RUNDIR] = { "rundir", "DIR",
 			 "where private overlays and copies go", "the site's",
 			 0, check_path, NULL },
-	[OPT_SAVE] = { "save", "PATH",
+	[OPT_SAVE] = { "save", "PATH[,full]",
 		       "keep the disk of a task that ended well", NULL,
-		       OPTF_RANKS | OPTF_LATER, check_path, NULL },
+		       OPTF_RANKS, check_save, NULL },
 	[OPT_INPUT] = { "input", "NAME|SQSH|DIR",
 			"read-only data, /input in the guest", NULL,
 			OPTF_RANKS | OPTF_TASKS | OPTF_ADDS | OPTF_LATER,

@@ -26,6 +26,7 @@ static const struct example examples[OPT_COUNT] = {
 			{ "", ",fmt=raw", "a,fmt=rawhide", "a,ctl=z", "a,b",
 			  "a,ctl=d", "a,ctl=cw", "a,colour=red" } },
 	[OPT_RUNDIR] = { { "/tmp", "%j" }, { "" } },
+	[OPT_SAVE] = { { "a", "/b/c-%t.qcow2,full", "a,b" }, { "", ",full" } },
 	[OPT_SCRATCH] = { { "1G", "4096" }, { "", "0", "50%", "big" } },
 	[OPT_CLOUD_INIT] = { { "auto", "none" }, { "", "/dir", "AUTO" } },
 	[OPT_KERNEL] = { { "/boot/vmlinuz" }, { "" } },
@@ -241,7 +242,7 @@ static void test_decode_damaged(void **state)
 	static const char *const bad[] = {
 		"image",       "image\n",    "=a\n",	    "teleport=a\n",
 		"image=%\n",   "image=%4\n", "image=%zz\n", "image=%00\n",
-		"image=a\n\n", "mem=lots\n", "save=a\n",    "IMAGE=a\n",
+		"image=a\n\n", "mem=lots\n", "install=a\n", "IMAGE=a\n",
 		"image=%+1\n",
 	};
 

@@ -67,6 +67,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qga_net.c %D%/qga_net.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
+	%D%/save.c %D%/save.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/service.c %D%/service.h \
 	%D%/session.c %D%/session.h %D%/session_impl.h \
@@ -119,6 +120,7 @@ UNIT_TESTS += \
 	%D%/test_qga \
 	%D%/test_qmp \
 	%D%/test_session \
+	%D%/test_save \
 	%D%/test_spec \
 	%D%/test_sshkey \
 	%D%/test_op_io \
@@ -186,6 +188,8 @@ UNIT_TESTS += \
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_save_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

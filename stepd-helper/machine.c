@@ -20,6 +20,7 @@
 #include "plan_disk.h"
 #include "qemu.h"
 #include "qmp.h"
+#include "save.h"
 #include "seed.h"
 #include "work.h"
 
@@ -41,7 +42,9 @@ struct machine {
 
 	struct work *copying; /* NULL: all copies are made */
 	machine_prepared_fn prepared;
-	bool started; /* has QEMU been? */
+	struct save *save;  /* NULL: nothing is to be */
+	bool started;	    /* has QEMU been? */
+	bool was_shut_down; /* by the guest */
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -169,6 +172,8 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 		m->ops.reset(m->arg);
 	else if (strcmp(name, "VSERPORT_CHANGE") == 0)
 		on_port(m, data);
+	else if (strcmp(name, "SHUTDOWN") == 0)
+		m->was_shut_down = json_is_true(json_object_get(data, "guest"));
 	else if (strcmp(name, "STOP") == 0)
 		set_paused(m, true);
 	else if (strcmp(name, "RESUME") == 0)
@@ -333,7 +338,10 @@ int machine_start(struct machine *m, int net_fd,
 			return r;
 		m->plan.fd[QEMU_FD_SEED] = r;
 	}
-	r = start_console(m, err);
+	if (m->save)
+		r = save_keep(m->save, m->plan.fd[QEMU_FD_DISK], err);
+	if (r == 0)
+		r = start_console(m, err);
 	if (r == 0)
 		r = start_qmp(m, err);
 	if (r == 0)
@@ -433,6 +441,21 @@ pid_t machine_pid(const struct machine *m)
 	return m->pid;
 }
 
+bool machine_saves(const struct machine *m)
+{
+	return m->save;
+}
+
+bool machine_was_shut_down(const struct machine *m)
+{
+	return m->was_shut_down;
+}
+
+int machine_save(struct machine *m, machine_saved_fn done, struct errmsg *err)
+{
+	return save_start(m->save, m->loop, done, m->arg, err);
+}
+
 void machine_powerdown(struct machine *m)
 {
 	qmp_send(m->qmp, "system_powerdown", NULL, NULL, NULL);
@@ -452,6 +475,7 @@ void machine_free(struct machine *m)
 	console_free(m->qemu_stderr);
 	pin_free(m->pin);
 	work_free(m->copying);
+	save_free(m->save);
 	plan_clean(&m->plan, m->started);
 	qemu_plan_done(&m->plan);
 	free(m->qemu);
@@ -500,6 +524,8 @@ static int plan(struct machine *m, struct errmsg *err)
 	r = plan_accel(m->task, m->spec, &m->plan, &m->why_not_kvm, err);
 	if (r == 0)
 		r = plan_prepare(m->task, m->spec, &m->plan, err);
+	if (r == 0)
+		r = save_new(m->task, m->spec, &m->plan, &m->save, err);
 	return r;
 }
 

@@ -76,6 +76,13 @@ int machine_qmp(struct machine *m, const char *command, json_t *args,
 bool machine_is_paused(const struct machine *m);
 pid_t machine_pid(const struct machine *m); /* 0: it does not run */
 
+/* Is its disk to be saved? Was it the guest that switched off? */
+bool machine_saves(const struct machine *m);
+bool machine_was_shut_down(const struct machine *m);
+/* QEMU has ended: save the disk. @done is called once, if this returns 0. */
+typedef void (*machine_saved_fn)(const char *error, void *arg);
+int machine_save(struct machine *m, machine_saved_fn done, struct errmsg *err);
+
 /* Press the power button. */
 void machine_powerdown(struct machine *m);
 /* Ask QEMU to end. False where it cannot be asked; it is killed then. */

@@ -52,12 +52,21 @@ static int make_overlay(const char *path, enum image_kind kind,
 	return *fd < 0 ? *fd : 0;
 }
 
+static int note_base(struct qemu_disk *d, const char *path,
+		     enum image_kind kind, struct errmsg *err)
+{
+	d->base_kind = kind;
+	return take_text(&d->base, path, err);
+}
+
 static int take_overlay(const struct image *im, struct qemu_plan *plan,
 			struct qemu_disk *d, struct errmsg *err)
 {
+	int r = note_base(d, im->path, im->kind, err);
+
 	d->format = image_format_name(IMAGE_QCOW2);
-	if (plan->spec->dry_run)
-		return 0;
+	if (r < 0 || plan->spec->dry_run)
+		return r;
 	return make_overlay(im->path, im->kind, plan,
 			    (unsigned int)(d - plan->disk), err);
 }
@@ -139,8 +148,11 @@ static int take_copy(const struct imagespec *spec, const struct image *im,
 							    : im->kind);
 	d->read_only = ctl & CTL_PROTECT;
 	d->lasts = c->own && !c->removed;
-	if (r == 0 && !plan->copy_overlay[n])
-		r = take_text(&d->path, c->to, err);
+	d->copied = true;
+	d->base_goes = c->removed;
+	if (r == 0)
+		r = plan->copy_overlay[n] ? note_base(d, c->to, c->kind, err)
+					  : take_text(&d->path, c->to, err);
 	if (r < 0 || plan->spec->dry_run)
 		return r;
 	return record(plan->task, c, err);
@@ -211,6 +223,7 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 		r = hold_image(spec, im, plan, err);
 	if (r == 0 && (spec->ctl & CTL_REMOVE))
 		r = note_removal(im, plan, err);
+	d->base_goes = spec->ctl & CTL_REMOVE;
 	if (r < 0)
 		return r;
 	if (spec->ctl & CTL_COPY)

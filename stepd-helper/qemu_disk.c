@@ -14,6 +14,7 @@ void qemu_disk_done(struct qemu_disk *d)
 	free(d->path);
 	free(d->drive);
 	free(d->serial);
+	free(d->base);
 	*d = (struct qemu_disk){ 0 };
 }
 

@@ -15,6 +15,10 @@ struct qemu_disk {
 	char *path;   /* owned; NULL: a descriptor, as fdset of its number */
 	char *drive;  /* owned; instead of all else: for -drive, as it is */
 	char *serial; /* owned; NULL: the node's name */
+	char *base;   /* owned; what its overlay is above; NULL: no overlay */
+	enum image_kind base_kind;
+	bool base_goes; /* is removed at the end */
+	bool copied;	/* it is, or is above, a copy of the image */
 	enum image_bus bus;
 	enum image_cache cache;
 	bool cdrom;

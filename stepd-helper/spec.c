@@ -390,6 +390,19 @@ static int resolve_images(const struct task *t, struct spec *s,
 	return r;
 }
 
+/* PATH or PATH,full */
+static int resolve_save(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int r = expanded_value(t, OPT_SAVE, NULL, &s->save, err);
+	char *comma = r == 0 && s->save ? strrchr(s->save, ',') : NULL;
+
+	s->save_full = comma && strcmp(comma, ",full") == 0;
+	if (s->save_full)
+		*comma = '\0';
+	return r;
+}
+
 static int resolve_qemu_args(const struct task *t, struct spec *s,
 			     struct errmsg *err)
 {
@@ -410,6 +423,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	_cleanup_free_ char *init = NULL;
 	int r = resolve_images(t, s, err);
 
+	if (r == 0)
+		r = resolve_save(t, s, err);
 	if (r == 0)
 		r = resolve_qemu_args(t, s, err);
 	if (r == 0)
@@ -481,6 +496,7 @@ void spec_done(struct spec *s)
 	strings_done(&s->scratch);
 	strings_done(&s->env);
 	free(s->rundir);
+	free(s->save);
 	free(s->kernel);
 	free(s->initrd);
 	free(s->append);

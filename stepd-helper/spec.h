@@ -24,6 +24,8 @@ struct spec {
 	struct strings images;	  /* the boot disk or bundle, then more disks */
 	struct strings qemu_args; /* for QEMU, as they are */
 	struct strings scratch;	  /* sizes of empty disks */
+	char *save;		  /* the first disk's new path; NULL: none */
+	bool save_full;
 	char *rundir;
 	bool cloud_init; /* auto: a seed for disks without our agent */
 	char *kernel, *initrd, *append; /* NULL where not given */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,47 @@ int together_check(const struct task *t, const struct spec *s,
 		for (uint32_t q = 0; q < t->ranks && r == 0; q++)
 			r = check_with(t, &mine, i, q, err);
 		free(mine.path);
+	}
+	return r;
+}
+
+/* -- saved disks ----------------------------------------------------------- */
+
+static int check_save_with(const struct task *t, const char *path,
+			   uint32_t rank, bool *same, struct errmsg *err)
+{
+	struct strings raw = { 0 };
+	_cleanup_free_ char *text = NULL;
+	int r = option_values(&t->options, OPT_SAVE, rank, &raw, err);
+	size_t n = strlen(path);
+
+	*same = false;
+	if (r == 0 && raw.n && is_known_here(t, rank, raw.v[0])) {
+		text = task_expand(t, rank, raw.v[0], err);
+		r = text ? 0 : -EINVAL;
+	}
+	if (text)
+		*same = strncmp(text, path, n) == 0 &&
+			(!text[n] || strcmp(text + n, ",full") == 0);
+	strings_done(&raw);
+	return r;
+}
+
+int together_check_save(const struct task *t, const char *path, const char *dir,
+			struct errmsg *err)
+{
+	bool alone = of_this_node(dir), same;
+	int r = 0;
+
+	for (uint32_t q = 0; q < t->ranks && r == 0; q++) {
+		if (q == t->rank || (alone && !rankset_has(&t->local_ranks, q)))
+			continue;
+		r = check_save_with(t, path, q, &same, err);
+		if (r == 0 && same)
+			r = errmsg_say(
+				err, -EEXIST,
+				"%s is where task %u's disk would go, too: put %%t into it, or give RANKS",
+				path, q);
 	}
 	return r;
 }

@@ -16,4 +16,8 @@
 int together_check(const struct task *t, const struct spec *s,
 		   struct errmsg *err);
 
+/* -EEXIST where another task's --vm-save names @path, which is in @dir, too. */
+int together_check_save(const struct task *t, const char *path, const char *dir,
+			struct errmsg *err);
+
 #endif

@@ -34,6 +34,10 @@ static const char *waiting_for(const struct vm *vm)
 		return command_reads_input(vm->command)
 			       ? "the end of standard input, which QEMU's guest agent takes as a whole (srun --input=none gives none)"
 			       : NULL;
+	case ENDING:
+		return vm->saving == SAVES_WAITS    ? "the guest to shut down"
+		       : vm->saving == SAVES_WRITES ? "its disk to be saved"
+						    : NULL;
 	default:
 		return NULL;
 	}

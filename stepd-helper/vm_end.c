@@ -66,7 +66,7 @@ void vm_lost(struct vm *vm, const char *why)
 
 static void stop_if_over(struct vm *vm)
 {
-	if (vm->state == ENDING && !machine_runs(vm->machine))
+	if (vm->state == ENDING && !machine_runs(vm->machine) && !vm->saving)
 		loop_stop(vm->loop, vm->status);
 }
 
@@ -83,16 +83,75 @@ void vm_on_force_timer(void *arg)
 		command_signal(vm->command, SIGKILL);
 }
 
-/* Nothing of the guest is kept, so it is not asked to shut down: QEMU is. */
+/* -- a disk that is saved -------------------------------------------------- */
+
+static void saved(struct vm *vm, const char *error)
+{
+	vm->saving = SAVES_NOT;
+	if (error) {
+		log_err("%s", error);
+		vm->status = EXIT_VM_FAILED;
+	}
+	stop_if_over(vm);
+}
+
+static void on_saved(const char *error, void *arg)
+{
+	saved(arg, error);
+}
+
+/* QEMU has ended. */
+static void save_disk(struct vm *vm)
+{
+	struct errmsg err;
+
+	vm->saving = SAVES_WRITES;
+	if (!machine_was_shut_down(vm->machine)) {
+		errmsg_say(
+			&err, 0,
+			"the disk is not saved: the guest did not shut down by itself within %u s (--vm-grace)",
+			vm->spec->grace_s);
+		saved(vm, err.text);
+	} else if (machine_save(vm->machine, on_saved, &err) < 0) {
+		saved(vm, err.text);
+	}
+}
+
+static void shut_down(struct vm *vm)
+{
+	if (guest_shutdown(machine_guest(vm->machine)) < 0)
+		machine_powerdown(vm->machine);
+	loop_timer_set(vm->force_timer, (int64_t)vm->spec->grace_s * 1000);
+}
+
+/* -- the end --------------------------------------------------------------- */
+
+static bool is_saved(const struct vm *vm, int status)
+{
+	if (!machine_saves(vm->machine))
+		return false;
+	if (status != 0 && status != EXIT_VM_FAILED &&
+	    status != EXIT_BOOT_TIMEOUT)
+		log_info("the disk is not saved: the status is %d, not 0",
+			 status);
+	return status == 0;
+}
+
+/* What is not kept need not be shut down by the guest: QEMU ends. */
 void vm_end(struct vm *vm, int status)
 {
 	if (vm->state == ENDING)
 		return;
 	vm->status = status;
 	loop_clock_go(); /* its end has to come in time, also while suspended */
+	vm->saving = is_saved(vm, status) ? SAVES_WAITS : SAVES_NOT;
 	vm_enter(vm, ENDING);
 	loop_timer_set(vm->boot_timer, -1);
-	if (machine_quit(vm->machine))
+	if (vm->saving && machine_runs(vm->machine))
+		shut_down(vm);
+	else if (vm->saving)
+		save_disk(vm);
+	else if (machine_quit(vm->machine))
 		loop_timer_set(vm->force_timer, QUIT_MS);
 	stop_if_over(vm);
 }
@@ -147,6 +206,8 @@ void vm_on_exited(int wstatus, void *arg)
 		vm_end(vm, vm->status);
 	else
 		exited_early(vm, wstatus);
+	if (vm->saving == SAVES_WAITS)
+		save_disk(vm);
 	stop_if_over(vm);
 }
 

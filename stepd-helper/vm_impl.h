@@ -21,6 +21,9 @@
 #include "vm.h"
 #include "wireup.h"
 
+/* Of a disk that is to be saved, in ENDING. */
+enum vm_saving { SAVES_NOT, SAVES_WAITS, SAVES_WRITES };
+
 enum vm_state { JOINING, BOOTING, READY, RUNNING, LINGERING, ENDING };
 
 struct vm {
@@ -43,7 +46,8 @@ struct vm {
 	struct service *service; /* NULL: not yet */
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
-	bool wants_boot; /* when the copies of its disks are there */
+	enum vm_saving saving; /* waits: for the guest to shut down */
+	bool wants_boot;       /* when the copies of its disks are there */
 	struct wireup *wireup;
 
 	struct machine *machine;

@@ -60,8 +60,7 @@ clean "nothing is left"
 
 mkdir run
 chown "$test_user" run
-head -c 3M /dev/urandom >>raw.img
-truncate -s 8M raw.img
+head -c 3M /dev/urandom | dd of=raw.img bs=1M seek=1 conv=notrunc iflag=fullblock status=none
 for i in 0 1; do disk raw d.img.$i; done
 chown "$test_user" d.img.?
 before=$(sums)
@@ -79,12 +78,12 @@ is "... no image was written" "$(sums)" "$before"
 is "... what was to stay is there, as written, and nothing else" \
 	"$(cd run && echo * && head -qc7 raw.img.*)" "raw.img.0 raw.img.1"$'\n'WRITTENWRITTEN
 is "... ctl=D has removed its images" "$(echo d.img.*)" 'd.img.*'
-ok "... a copy has the image's holes" test "$(du -k run/raw.img.0 | cut -f1)" -lt 4000
+ok "... a copy has the image's holes" test "$(du -k run/raw.img.0 | cut -f1)" -lt 4000 -a "$(du -k run/raw.img.0 | cut -f1)" -ge 3072
 rm -f run/*
 
 # in_use SERIAL: its guest runs, and its copies are there
 in_use() { [[ -s out && -e $(echo run/raw.img.*.0) ]]; }
-bg vrun -n1 "${copies[@]}" sh -c 'echo runs; exec sleep 1000' >out
+bg vrun -n1 -w n1 "${copies[@]}" sh -c 'echo runs; exec sleep 1000' >out
 step=$!
 ok "a guest runs on copies" wait_for 60 in_use
 for pid in $(mc vm node n1 pgrep -x vmstep-helper); do mc vm node n1 kill -9 "$pid"; done
@@ -94,12 +93,37 @@ is "... the copies are removed all the same, but for what was to stay" "$(ls -A 
 rm -f run/*
 
 mc vm node n1 mount -t tmpfs -o size=1m,mode=1777 none "$PWD/run"
-vrun -n1 --vm-rundir="$PWD/run" --vm-image=tiny --vm-image=raw.img,ctl=c hostname >out
+vrun -n1 -w n1 --vm-rundir="$PWD/run" --vm-image=tiny --vm-image=raw.img,ctl=c hostname >out
 is "no room for a copy: 125" $? 125
 like "... and says how much" "$(cat "$tmp/err")" \
 	'error: copy of .*/raw.img in .*/run/raw.img: it takes 3.0M, and there is room for 1M only'
 mc vm node n1 umount "$PWD/run"
 clean "nothing is left"
+
+# ---- saved disks ----
+
+mkdir kept
+chown "$test_user" kept
+write='printf "WRITTEN$SLURM_PROCID" | dd of=/dev/vda bs=512 conv=notrunc 2>/dev/null'
+vrun -n3 --vm-image=tiny --vm-image=raw.img --vm-image=./p.img \
+	--vm-save=0:kept/a.qcow2 --vm-save=1:kept/b.qcow2,full --vm-save=2:kept/c.qcow2 \
+	--vm-linger=none sh -c "$write; exit \$((SLURM_PROCID / 2 * 7))" >out
+is "two of three tasks end with 0: 7" $? 7
+is "... the disks of these are there when srun returns" "$(cd kept && echo *)" "a.qcow2 b.qcow2"
+like "... and it is said that the third is not" "$(cat "$tmp/err")" \
+	'vm\[2\]@n.: the disk is not saved: the status is 7'
+like "... one above the image, named from where it is" \
+	"$(qemu-img info kept/a.qcow2)" 'backing file: \.\./raw.img '
+nok "... one whole" grep -q raw.img <(qemu-img info kept/b.qcow2)
+for i in 0:a 1:b; do
+	qemu-img convert -O raw "kept/${i#*:}.qcow2" whole
+	is "... with what its guest wrote" "$(head -c8 whole)" "WRITTEN${i%:*}"
+	ok "... and the rest of the image" cmp -i 8 whole raw.img
+done
+is "... which belongs to the user" "$(stat -c %U kept/a.qcow2)" "$test_user"
+is "... no image was written" "$(sums)" "$before"
+vrun -n1 --vm-image=tiny --vm-image=kept/a.qcow2 head -c8 /dev/vda >out
+is "a guest boots with it" "$(<out)" WRITTEN0
 
 # ---- who writes to what ----
 
