@@ -234,7 +234,7 @@ bool keep_is_attached(const struct keep *k)
 const char *keep_data(const struct keep *k, size_t *ret_len)
 {
 	*ret_len = k->len;
-	return k->data + k->at;
+	return k->data ? k->data + k->at : "";
 }
 
 uint64_t keep_dropped(const struct keep *k)

@@ -56,7 +56,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/plan.c %D%/plan.h \
 	%D%/plan_disk.c %D%/plan_disk.h \
 	%D%/port.c %D%/port.h \
-	%D%/procs.c %D%/procs.h \
+	%D%/procs.c %D%/procs.h %D%/procs_impl.h \
+	%D%/procs_qga.c \
 	%D%/pump.c %D%/pump.h \
 	%D%/qcow2.c %D%/qcow2.h \
 	%D%/qemu.c %D%/qemu.h \
@@ -64,6 +65,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qga.c %D%/qga.h \
 	%D%/qga_exec.c %D%/qga_exec.h \
 	%D%/qga_file.c %D%/qga_file.h \
+	%D%/qga_line.c %D%/qga_line.h \
 	%D%/qga_net.c %D%/qga_net.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
@@ -118,6 +120,7 @@ UNIT_TESTS += \
 	%D%/test_port \
 	%D%/test_qemu \
 	%D%/test_qga \
+	%D%/test_qga_guest \
 	%D%/test_qmp \
 	%D%/test_session \
 	%D%/test_save \
@@ -184,6 +187,8 @@ UNIT_TESTS += \
 %C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qga_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qga_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_qga_guest_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_qga_guest_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

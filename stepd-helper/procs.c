@@ -6,65 +6,20 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "guest.h"
 #include "mux.h"
 #include "param.h"
-#include "qga_exec.h"
-
-/* Of output that is passed on; no more comes by QEMU's agent. */
-#define QGA_OUTPUT_MAX (8 << 20)
-
-struct waiter {
-	SLIST_ENTRY(waiter) next;
-	proc_ended_fn fn;
-	void *arg;
-};
-
-struct proc {
-	TAILQ_ENTRY(proc) next;
-	struct procs *procs;
-	json_int_t id, agents; /* our number, and the agent's */
-	json_int_t pid;
-	enum proc_state state;
-	char *label, *program;
-	bool pty;
-	int64_t begun_ms, ended_ms;
-
-	unsigned int chan; /* in and out; err is the next */
-	int in;		   /* stdin, until the program runs; -1: none */
-	bool open[3];	   /* streams that still flow; of 0 nobody waits */
-	struct keep *keep[3];
-	struct qga_exec *exec; /* by QEMU's agent; NULL: by ours */
-
-	bool exited;	/* proc.exit came */
-	bool telling;	/* who waits is being told */
-	bool released;	/* meanwhile */
-	json_t *result; /* its parameters */
-	proc_started_fn started;
-	void *arg;
-	SLIST_HEAD(, waiter) waiters;
-};
-
-struct procs {
-	struct loop *loop;
-	struct guest *guest;
-	TAILQ_HEAD(, proc) list; /* the oldest first */
-	unsigned int n_running, n_ended;
-	json_int_t last_id;
-	void (*watch)(struct proc *p, void *arg); /* NULL: nobody */
-	void *watch_arg;
-};
+#include "procs_impl.h"
 
 static bool is_over(const struct proc *p)
 {
 	return p->state == PROC_ENDED || p->state == PROC_LOST;
 }
 
-static void proc_free(struct proc *p)
+void procs_free_one(struct proc *p)
 {
 	struct waiter *w;
 
@@ -95,7 +50,7 @@ void procs_set_watch(struct procs *ps, void (*fn)(struct proc *p, void *arg),
 	ps->watch_arg = arg;
 }
 
-static void tell_watch(struct proc *p)
+void procs_tell_watch(struct proc *p)
 {
 	if (p->procs->watch)
 		p->procs->watch(p, p->procs->watch_arg);
@@ -125,7 +80,7 @@ static struct proc *oldest_ended(struct procs *ps)
 	return NULL;
 }
 
-static void end(struct proc *p, enum proc_state state)
+void procs_end(struct proc *p, enum proc_state state)
 {
 	struct procs *ps = p->procs;
 	struct waiter *w;
@@ -136,7 +91,7 @@ static void end(struct proc *p, enum proc_state state)
 	ps->n_running--;
 	ps->n_ended++;
 	p->telling = true;
-	tell_watch(p);
+	procs_tell_watch(p);
 	while ((w = SLIST_FIRST(&p->waiters))) {
 		SLIST_REMOVE_HEAD(&p->waiters, next);
 		w->fn(p, w->arg);
@@ -144,9 +99,9 @@ static void end(struct proc *p, enum proc_state state)
 	}
 	p->telling = false;
 	if (p->released)
-		proc_free(p);
+		procs_free_one(p);
 	while (ps->n_ended > PROCS_KEPT && oldest_ended(ps))
-		proc_free(oldest_ended(ps));
+		procs_free_one(oldest_ended(ps));
 }
 
 static bool flows(const struct proc *p, int which)
@@ -155,16 +110,16 @@ static bool flows(const struct proc *p, int which)
 	       (p->keep[which] && !keep_is_over(p->keep[which]));
 }
 
-static void end_if_over(struct proc *p)
+void procs_end_if_over(struct proc *p)
 {
 	if (p->exited && p->state == PROC_RUNNING && !flows(p, 1) &&
 	    !flows(p, 2))
-		end(p, PROC_ENDED);
+		procs_end(p, PROC_ENDED);
 }
 
-static void on_kept(void *arg)
+void procs_on_kept(void *arg)
 {
-	end_if_over(arg);
+	procs_end_if_over(arg);
 }
 
 static void on_output_done(unsigned int chan, int error, void *arg)
@@ -172,7 +127,7 @@ static void on_output_done(unsigned int chan, int error, void *arg)
 	struct proc *p = arg;
 
 	p->open[1 + chan - p->chan] = false;
-	end_if_over(p);
+	procs_end_if_over(p);
 }
 
 static void on_input_done(unsigned int chan, int error, void *arg)
@@ -224,7 +179,7 @@ void procs_on_exit(struct procs *ps, const json_t *params)
 	 * nobody waits for that */
 	if (json_is_true(json_object_get(params, "out_open")))
 		close_channels(p);
-	end_if_over(p);
+	procs_end_if_over(p);
 }
 
 /* One of our agent's; QEMU's has its own way to know. */
@@ -246,7 +201,7 @@ void procs_on_lost(struct procs *ps, const char *why)
 	TAILQ_FOREACH(p, &ps->list, next)
 	memset(p->open, 0, sizeof(p->open)); /* the mux's word */
 	while ((p = first_running(ps))) /* the end of one may free others */
-		end(p, p->exited ? PROC_ENDED : PROC_LOST);
+		procs_end(p, p->exited ? PROC_ENDED : PROC_LOST);
 }
 
 /* -- its start ------------------------------------------------------------- */
@@ -271,14 +226,14 @@ static void on_started(const struct rpc_reply *reply, void *arg)
 		p->pid = json_integer_value(
 			json_object_get(reply->result, "pid"));
 		send_input(p);
-		tell_watch(p);
+		procs_tell_watch(p);
 	}
 	if (p->started)
 		p->started(p, reply, p->arg);
 	if (reply->result)
 		return;
 	close_channels(p);
-	proc_free(p);
+	procs_free_one(p);
 }
 
 static int receive(struct proc *p, int which, int fd, size_t keep)
@@ -287,8 +242,8 @@ static int receive(struct proc *p, int which, int fd, size_t keep)
 	int r = 0;
 
 	if (fd < 0 && keep)
-		r = keep_new(p->procs->loop, keep, on_kept, p, &p->keep[which],
-			     &fd);
+		r = keep_new(p->procs->loop, keep, procs_on_kept, p,
+			     &p->keep[which], &fd);
 	if (r == 0 && fd < 0)
 		return 0;
 	if (r == 0)
@@ -320,76 +275,6 @@ static int open_streams(struct proc *p, struct proc_spec *spec)
 	return r;
 }
 
-/* -- by QEMU's agent ------------------------------------------------------- */
-
-static void on_exec_started(const struct rpc_reply *reply, void *arg)
-{
-	struct proc *p = arg;
-
-	if (reply->result) {
-		p->state = PROC_RUNNING;
-		p->pid = json_integer_value(
-			json_object_get(reply->result, "pid"));
-		tell_watch(p);
-	}
-	if (p->started)
-		p->started(p, reply, p->arg);
-	if (!reply->result)
-		proc_free(p);
-}
-
-static void on_exec_ended(const json_t *how, const struct qga_output out[2],
-			  const char *why, void *arg)
-{
-	struct proc *p = arg;
-
-	if (!how) {
-		end(p, PROC_LOST);
-		return;
-	}
-	p->result = json_deep_copy(how);
-	for (int i = 1; i < 3; i++)
-		if (p->keep[i])
-			keep_end(p->keep[i], out[i - 1].data, out[i - 1].len,
-				 out[i - 1].cut);
-	p->exited = true;
-	end_if_over(p);
-}
-
-static int keep_for_later(struct proc *p, int which, int fd, size_t keep)
-{
-	int r;
-
-	if (fd < 0 && !keep)
-		return 0;
-	r = keep_new(p->procs->loop, fd < 0 ? keep : QGA_OUTPUT_MAX, on_kept, p,
-		     &p->keep[which], NULL);
-	if (r == 0 && fd >= 0)
-		return keep_attach(p->keep[which], fd);
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-static int start_by_qga(struct proc *p, struct proc_spec *spec)
-{
-	static const struct qga_exec_ops ops = { on_exec_started,
-						 on_exec_ended };
-	int r = keep_for_later(p, 1, TAKE_FD(spec->fd[1]), spec->keep);
-
-	if (r == 0)
-		r = keep_for_later(p, 2, TAKE_FD(spec->fd[2]), spec->keep);
-	return r < 0 ? r
-		     : qga_exec_new(p->procs->loop, guest_qga(p->procs->guest),
-				    spec->params, TAKE_FD(spec->fd[0]), &ops, p,
-				    &p->exec);
-}
-
-bool proc_reads_input(const struct proc *p)
-{
-	return p->exec && qga_exec_reads(p->exec);
-}
-
 /* -------------------------------------------------------------------------- */
 
 static char *program_of(const json_t *params)
@@ -410,7 +295,7 @@ static int start(struct proc *p, struct proc_spec *spec)
 	if (!p->program || !p->label != !spec->label)
 		return -ENOMEM;
 	if (guest_uses_qga(g))
-		return start_by_qga(p, spec);
+		return procs_start_by_qga(p, spec);
 	p->chan = guest_take_channels(g, 2);
 	r = open_streams(p, spec);
 	if (r < 0)
@@ -439,7 +324,7 @@ int procs_start(struct procs *ps, struct proc_spec *spec, struct proc **ret)
 		r = start(p, spec);
 		if (r < 0) {
 			close_channels(p);
-			proc_free(p);
+			procs_free_one(p);
 		}
 	} else {
 		free(p);
@@ -625,7 +510,7 @@ int proc_release(struct proc *p)
 		return -EBUSY;
 	p->released = true;
 	if (!p->telling)
-		proc_free(p);
+		procs_free_one(p);
 	return 0;
 }
 
@@ -650,6 +535,6 @@ void procs_free(struct procs *ps)
 	if (!ps)
 		return;
 	while ((p = TAILQ_FIRST(&ps->list)))
-		proc_free(p);
+		procs_free_one(p);
 	free(ps);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "qga_line.h"
 
 #define MARK	      0xff /* is in no UTF-8, so in no JSON */
 #define PIECE	      65536
@@ -61,11 +62,8 @@ struct qga {
 	size_t out_at, out_len;
 	char sync_text[128];
 
-	char *in; /* a line that is not whole yet */
-	size_t in_len, in_room;
-	bool marked;		/* SYNC: the mark has come */
-	bool in_string, escape; /* where in the line */
-	size_t string_len;
+	struct qga_line in;
+	bool marked; /* SYNC: the mark has come */
 
 	char *version;
 	json_t *os;
@@ -253,14 +251,6 @@ static void go_on(struct qga *q)
 	send_more(q);
 }
 
-static void reset_line(struct qga *q)
-{
-	free(TAKE_PTR(q->in));
-	q->in_len = q->in_room = 0;
-	q->in_string = q->escape = false;
-	q->string_len = 0;
-}
-
 static void forget_requests(struct qga *q)
 {
 	struct request *r;
@@ -287,7 +277,7 @@ static void begin_sync(struct qga *q)
 	q->state = SYNC;
 	q->marked = false;
 	q->begun = false;
-	reset_line(q);
+	qga_line_reset(&q->in);
 	n = snprintf(
 		q->sync_text, sizeof(q->sync_text),
 		"%c{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":%lld}}\n",
@@ -409,10 +399,11 @@ static void on_synced(struct qga *q)
 
 static void on_line(struct qga *q)
 {
-	json_t *msg = json_loadb(q->in, q->in_len, 0, NULL);
+	json_t *msg = json_loadb(q->in.data, q->in.len, 0, NULL);
 	const json_t *ret = json_object_get(msg, "return");
 
-	reset_line(q); /* before more memory is taken for what it says */
+	qga_line_reset(
+		&q->in); /* before more memory is taken for what it says */
 	if (q->state != SYNC)
 		on_answer(q, msg);
 	else if (json_is_integer(ret) && json_integer_value(ret) == q->sync_id)
@@ -423,44 +414,6 @@ static void on_line(struct qga *q)
 }
 
 /* -- in -------------------------------------------------------------------- */
-
-static bool keep_byte(struct qga *q, char c)
-{
-	size_t room = q->in_room ? q->in_room * 2 : 4096;
-	char *more;
-
-	if (q->in_len == q->in_room) {
-		more = realloc(q->in, room);
-		if (!more)
-			return false;
-		q->in = more;
-		q->in_room = room;
-	}
-	q->in[q->in_len++] = c;
-	return true;
-}
-
-/* Is @c of a text that is too long? */
-static bool is_cut(struct qga *q, char c)
-{
-	bool was_escape = q->escape;
-
-	if (!q->in_string) {
-		q->in_string = c == '"';
-		q->string_len = 0;
-		return false;
-	}
-	q->escape = !was_escape && c == '\\';
-	if (c == '"' && !was_escape) {
-		q->in_string = false;
-		return false;
-	}
-	if (q->string_len == QGA_STRING_MAX)
-		return true;
-	/* a pair stays together */
-	q->string_len += was_escape || !q->escape;
-	return false;
-}
 
 static size_t answer_max(const struct qga *q)
 {
@@ -480,20 +433,18 @@ static void on_too_long(struct qga *q)
 static bool take_byte(struct qga *q, char c)
 {
 	if ((unsigned char)c == MARK) {
-		reset_line(q);
+		qga_line_reset(&q->in);
 		q->marked = true;
 		return true;
 	}
 	if (q->state == SYNC && !q->marked)
 		return true;
 	if (c == '\n') {
-		if (q->in_len)
+		if (q->in.len)
 			on_line(q);
 		return q->io && (q->state == SYNC || q->begun);
 	}
-	if (is_cut(q, c))
-		return true;
-	if (q->in_len < answer_max(q) && keep_byte(q, c))
+	if (qga_line_add(&q->in, c, answer_max(q), QGA_STRING_MAX))
 		return true;
 	on_too_long(q);
 	return false;
@@ -507,7 +458,7 @@ static void shut(struct qga *q, const char *why)
 	q->told_up = false;
 	q->sync_ms = 0;
 	q->out_at = q->out_len = 0;
-	reset_line(q);
+	qga_line_reset(&q->in);
 	loop_timer_set(q->timer, -1);
 	fail_all(q, why);
 	set_events(q);
@@ -629,7 +580,7 @@ void qga_free(struct qga *q)
 	forget_requests(q);
 	loop_io_free(q->io);
 	loop_timer_free(q->timer);
-	reset_line(q);
+	qga_line_reset(&q->in);
 	free(q->version);
 	json_decref(q->os);
 	close(q->fd);
