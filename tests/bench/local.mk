@@ -50,7 +50,9 @@ check_PROGRAMS += %D%/ports
 # What tests/bench/ops needs, in guests, too.
 check_PROGRAMS += %D%/portio
 %C%_portio_SOURCES = %D%/portio.c
-%C%_portio_LDFLAGS = -all-static
 %C%_portio_LDADD =
+if !SANITIZE
+%C%_portio_LDFLAGS = -all-static
+endif
 
 EXTRA_DIST += %D%/cp %D%/guests %D%/ops %D%/ops.py %D%/startup %D%/boot.pcap %D%/boot.sh
