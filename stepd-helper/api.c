@@ -149,6 +149,8 @@ static void become_raw(struct client *c)
 
 static void watch(struct client *c)
 {
+	uint32_t events = c->out ? EPOLLOUT : 0;
+
 	if (c->dead || c->pump)
 		return;
 	if (c->raw >= 0 && !c->out) {
@@ -157,9 +159,10 @@ static void watch(struct client *c)
 	}
 	if (c->ended && !c->out) /* is_over() may be true in a moment */
 		loop_timer_set(c->api->timer, 0);
-	loop_io_set(c->io, c->out		 ? EPOLLOUT
-			   : c->ended || c->hold ? 0
-						 : EPOLLIN);
+	/* who writes a lot before reading must not wait for us for ever */
+	if (!c->ended && !c->hold && c->out_len - c->out_at < API_BACKLOG)
+		events |= EPOLLIN;
+	loop_io_set(c->io, events);
 }
 
 static void flush(struct client *c)
@@ -419,7 +422,7 @@ static void on_client(uint32_t events, void *arg)
 		tell_room(c);
 		watch(c);
 	}
-	if (!c->dead && (events & EPOLLIN))
+	if (!c->dead && !c->pump && !c->hold && (events & EPOLLIN))
 		read_some(c);
 }
 

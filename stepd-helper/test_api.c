@@ -402,6 +402,22 @@ static void who_does_not_read_is_not_read_from(void **state)
 	assert_heard("xxx");
 }
 
+/* As a program does that sends all of its input before it looks at any output:
+ * it would wait for us, and we for it. */
+static void who_reads_later_is_read_from(void **state)
+{
+	hear();
+	for (int i = 0; i < 3; i++)
+		say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"large\",\"params\":{\"len\":100000}}\n");
+	run(5);
+	say("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"later\"}\n");
+	for (int waits = 0; !t.kept && waits < 1000; waits++)
+		run(1);
+	assert_non_null(t.kept);
+	for (int i = 0; i < 3; i++)
+		assert_heard("xxx");
+}
+
 static void too_long_an_answer_is_an_error(void **state)
 {
 	hear();
@@ -453,6 +469,7 @@ int main(void)
 		test(requests_that_wait_are_bounded),
 		test(who_has_sent_all_gets_all_answers),
 		test(who_does_not_read_is_not_read_from),
+		test(who_reads_later_is_read_from),
 		test(too_long_an_answer_is_an_error),
 		test(a_client_that_left_is_forgotten),
 		test(clients_are_bounded),
