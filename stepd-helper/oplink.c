@@ -3,6 +3,7 @@
 #include "oplink.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,7 +16,8 @@
 
 /* What is sent in a round of the loop leaves at its end, in few batches. */
 
-#define READS 16 /* a round */
+#define READS	16 /* a round */
+#define LAST_MS 500
 
 struct oplink {
 	struct loop *loop;
@@ -25,6 +27,7 @@ struct oplink {
 	uint64_t last_id;
 	struct opq q;
 	bool over;
+	bool used; /* something was to be sent */
 
 	int fd; /* -1: there is no vmstep-net now */
 	struct loop_io *io;
@@ -82,6 +85,31 @@ static void send_all(struct oplink *o)
 			return;
 		if (send_batch(o, o->held, o->held_len))
 			o->held_len = 0;
+	}
+}
+
+/* A socket with something to read in it takes what was written with it when it
+ * is closed, so vmstep-net closes first. It does not take long, unless it is
+ * stopped. */
+static void send_last(struct oplink *o)
+{
+	int64_t until = loop_now_ms() + LAST_MS, left;
+	struct pollfd p = { .fd = o->fd };
+	bool all = false, over = false;
+	ssize_t n;
+	char byte;
+
+	if (!o->used)
+		return;
+	while (!over && (left = until - loop_now_ms()) > 0) {
+		send_all(o);
+		if (!all && !o->held_len && !opq_has(&o->q))
+			all = shutdown(o->fd, SHUT_WR) == 0;
+		p.events = all ? POLLIN : POLLIN | POLLOUT;
+		if (poll(&p, 1, (int)left) <= 0 || !(p.revents & ~POLLOUT))
+			continue;
+		n = recv(o->fd, &byte, 1, MSG_DONTWAIT);
+		over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 	}
 }
 
@@ -143,6 +171,7 @@ int oplink_send(struct oplink *o, const struct rankset *to, const char *data,
 	r = opq_push(&o->q, m, to);
 	if (r == 0)
 		*id = ++o->last_id;
+	o->used = true;
 	opmsg_unref(m);
 	flush_soon(o);
 	return r;
@@ -156,6 +185,7 @@ static int on_message(struct opmsg *m, const struct rankset *to,
 	struct oplink *o = arg;
 	const struct opmsg_ended e = { m->src, m->id, o->rank, OPMSG_TAKEN };
 
+	o->used = true;
 	o->ops.message(m->src, (const char *)m->data, m->len, o->arg);
 	if (opq_push_end(&o->q, &e) < 0)
 		return errmsg_set(err, -ENOMEM, "answers to vmstep-net");
@@ -250,6 +280,7 @@ void oplink_free(struct oplink *o)
 		return;
 	if (o->fd >= 0) {
 		loop_io_free(o->io);
+		send_last(o); /* such as how the task has ended */
 		close(o->fd);
 	}
 	loop_timer_free(o->flush);

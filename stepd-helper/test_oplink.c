@@ -239,6 +239,23 @@ static void a_helper_that_is_gone_is_told_of(void **state)
 	end();
 }
 
+static bool the_other_has_two(void)
+{
+	return tasks[1].n_got == 2;
+}
+
+static void what_a_task_says_last_arrives(void **state)
+{
+	begin(2, 1);
+	put(0, "1", 1, 100);
+	RUN_UNTIL(all_have_ended);
+	put(0, "1", 2, LONG);
+	oplink_free(tasks[0].link);
+	tasks[0].link = NULL;
+	RUN_UNTIL(the_other_has_two);
+	end();
+}
+
 static void a_task_that_has_not_come_is_waited_for(void **state)
 {
 	step_start(&s, 2, 2, NULL);
@@ -496,6 +513,7 @@ int main(void)
 		cmocka_unit_test(one_node_needs_no_table),
 		cmocka_unit_test(what_cannot_be_sent_is_refused_at_once),
 		cmocka_unit_test(a_helper_that_is_gone_is_told_of),
+		cmocka_unit_test(what_a_task_says_last_arrives),
 		cmocka_unit_test(a_task_that_has_not_come_is_waited_for),
 		cmocka_unit_test(a_node_that_is_gone_is_told_of),
 		cmocka_unit_test(the_senders_vmstep_net_is_killed),
