@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "between.h"
+#include "connect.h"
 #include "console.h"
 #include "cp.h"
 #include "events.h"
@@ -70,7 +71,8 @@ const struct command commands[] = {
 	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
 	{ "log", "", "the logs of the step's helpers and networks", log_run,
 	  log_options },
-	{ "connect", "", "for programs", NULL, NULL },
+	{ "connect", "[FILE [ARG]...]", "Python with the step at hand",
+	  connect_run, connect_options, 0, ARGS_COMMAND },
 	{ "image", "info|resize|overlay|squash|seed", "images", NULL, NULL },
 	{ "config", "", "the settings in force", NULL, NULL },
 	{ "check", "", "is this node ready?", NULL, NULL },

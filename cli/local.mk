@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/conn.c %D%/conn.h \
 	%D%/console.c %D%/console.h \
 	%D%/console_here.c %D%/console_here.h \
+	%D%/connect.c %D%/connect.h \
 	%D%/copyhead.c %D%/copyhead.h \
 	%D%/copyhere.c %D%/copyhere.h \
 	%D%/copylocal.c %D%/copylocal.h \
@@ -37,6 +38,8 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/stats.c %D%/stats.h \
 	%D%/stats_text.c %D%/stats_text.h \
 	%D%/step.c %D%/step.h
+# where contrib/python is installed
+%C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"'
 %C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 cli_libs = %D%/libcli.la lib/librpc.la lib/libfiles.la lib/libprog.la \
 	lib/libcore.la $(JANSSON_LIBS) $(CRYPTO_LIBS) -lm

@@ -88,6 +88,13 @@ static void a_command_for_a_guest_keeps_its_words(void **state)
 	assert_int_equal(parse("op vm.state --json"), 0);
 	assert_true(inv.json);
 	assert_int_equal(inv.n_args, 1);
+	assert_int_equal(parse("connect --raw -r 2"), 0);
+	assert_true(inv.options[0] && !inv.options[1]);
+	assert_int_equal(inv.n_args, 0);
+	assert_int_equal(parse("connect --world=w x.py --raw"), 0);
+	assert_string_equal(inv.options[2], "w");
+	assert_int_equal(inv.n_args, 2);
+	assert_string_equal(inv.args[1], "--raw");
 }
 
 static void commands_to_come_are_refused_by_name(void **state)
