@@ -32,6 +32,8 @@ if HAVE_PYTHON
 SCRIPT_TESTS += $(srcdir)/%D%/python/tests/check
 endif
 
+dist_bin_SCRIPTS = %D%/xmlrpc/vmstep-xmlrpc
+
 # bash looks for a command's own file there.
 completiondir = $(datadir)/bash-completion/completions
 dist_completion_DATA = %D%/completion/vmstep

@@ -5,6 +5,7 @@ dist_man_MANS += \
 	%D%/vmstep.7 \
 	%D%/vmstep-api.7 \
 	%D%/vmstep-python.3 \
+	%D%/vmstep-xmlrpc.1 \
 	%D%/vmstep-options.7 \
 	%D%/vmstep-penvm.7 \
 	%D%/vmstep.conf.5 \

@@ -2,7 +2,7 @@
 check_PROGRAMS += %D%/print-tables
 %C%_print_tables_SOURCES = %D%/print-tables.c
 %C%_print_tables_LDADD = lib/libcore.la
-EXTRA_DIST += %D%/t0001-manpages.t
+EXTRA_DIST += %D%/t0001-manpages.t %D%/t0240-python.t
 
 EXTRA_DIST += %D%/unit # runs the unit tests for prove
 

@@ -203,6 +203,11 @@ for tool in minicluster mkimage; do
 	ok "$tool(1): each option of $tool --help" same "$tool.code" "$tool.page"
 done
 
+{ sed -nE 's/^ *(p\.add_argument\()?"(--?[a-z-]+)",.*/\2/p' \
+	"$top/contrib/xmlrpc/vmstep-xmlrpc"; echo "--help"; } | sort >xmlrpc.code
+tags vmstep-xmlrpc.1 '--?[a-z-]+' >xmlrpc.page
+ok "vmstep-xmlrpc(1): each option of contrib/xmlrpc/vmstep-xmlrpc" same xmlrpc.code xmlrpc.page
+
 # ---- the description of a task ----
 
 grep -oE '(desc_add\(&?w|describe_env\(sp, w), "[a-z_.]+"' "$top/spank/stepd.c" |
