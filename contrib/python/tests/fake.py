@@ -224,7 +224,7 @@ class FakeStep:
     def ask(
         self, client: Client, rank: int, method: str, p: Dict[str, Any]
     ) -> Any:
-        to = p.pop("to", None)
+        to = None if method == "file.rename" else p.pop("to", None)
         if to is None:
             return self.one(client, rank, method, p)
         if isinstance(to, int) or to.isdigit():

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import unittest
-from typing import Any
+from typing import Any, List
 
 import fake
 import vmstep
@@ -246,8 +246,42 @@ class Sessions(WithStep):
         self.assertEqual(s.kernel.do_it(x=1).result(10), {"did": {"x": 1}})
         with self.assertRaises(vmstep.NoSuchOp):
             s.kernel.no_such_op()
-        with self.assertRaises(vmstep.NotSupported):
-            s.kernel.machine_step_debug()
+
+    def test_a_session_of_the_tasks_is_asked_for_itself(self) -> None:
+        kept: List[Any] = []
+
+        def echo(_rank: int, p: Any) -> Any:
+            kept.append(p)
+            return {}
+
+        self.fake.ops["session.open"] = lambda _r, p: {"session": "s1"}
+        self.fake.ops["task.echo"] = echo
+        self.fake.ops["result.take"] = lambda _r, p: {
+            "results": [
+                {"opid": "1", "method": "a", "result": {"n": 1}},
+                {"opid": "2", "error": {"code": 10, "message": "none"}},
+            ]
+        }
+        s = self.step.machines[1].session(keep=True)
+        s.kernel.echo({"n": 1}).result(10)
+        self.assertEqual(kept, [{"session": "s1", "keep": True, "n": 1}])
+        one, two = s.take()
+        self.assertEqual(one.result(), {"n": 1})
+        with self.assertRaises(vmstep.NotFound):
+            two.result()
+
+    def test_a_to_of_the_ops_own_is_not_whom_it_is_for(self) -> None:
+        got: List[Any] = []
+
+        def rename(rank: int, p: Any) -> Any:
+            got.append((rank, p))
+            return {}
+
+        self.fake.ops["file.rename"] = rename
+        self.step.machines[1].op("file.rename", path="a", to="b")
+        self.step["0-1"].op("file.rename", path="a", to="b").check()
+        want = {"path": "a", "to": "b"}
+        self.assertEqual(got, [(r, want) for r in (1, 0, 1)])
 
     def test_sessions_know_nothing_of_each_other(self) -> None:
         m = self.step.machines[0]

@@ -30,6 +30,7 @@ _WAITING = frozenset(
         "file.put",
         "msg.recv",
         "msg.send",
+        "op.call",
         "proc.run",
         "proc.wait",
         "result.take",
@@ -62,6 +63,10 @@ def seconds(
     if method in _WAITING or ":" in method:
         return None
     return usual
+
+
+# Their "to" is a parameter of their own: the task itself has to be asked.
+OWN_TO = frozenset(("event.subscribe", "file.rename"))
 
 
 class Namespace:

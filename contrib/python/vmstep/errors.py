@@ -153,6 +153,10 @@ class OutOfRange(OpError):
     """E_RANGE"""
 
 
+class OpFailed(OpError):
+    """E_OP: an op of a kernel, or code.run's code, says no"""
+
+
 _BY_CODE: Dict[int, Type[OpError]] = {
     -32601: NoSuchOp,
     -32602: BadParams,
@@ -175,6 +179,7 @@ _BY_CODE: Dict[int, Type[OpError]] = {
     17: WrongVersion,
     18: QemuFailed,
     19: OutOfRange,
+    20: OpFailed,
 }
 
 

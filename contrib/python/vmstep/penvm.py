@@ -71,6 +71,7 @@ _SESSION = {"session-id": "session"}
 
 OPS: Dict[str, Row] = {
     # core
+    "connection-get-state": Row("op.list"),
     "echo": Row("task.echo"),
     "kernel-add": Row("kernel.add", ("kernel", "ops")),
     "kernel-copy": Row(
@@ -88,13 +89,20 @@ OPS: Dict[str, Row] = {
         "op.unregister", ("kernel", "old-op"), {"old-op": "op"}
     ),
     "log": Row("log.write", ("text",)),
+    "machine-disable-debug": Row("vm.resume"),
+    "machine-drop-connection": Row(
+        "op.cancel", ("connection-id",), {"connection-id": "session"}
+    ),
     "machine-drop-session": Row("session.close", ("session-id",), _SESSION),
+    "machine-enable-debug": Row("vm.pause"),
     "machine-get-features": Row("task.features"),
     "machine-get-state": Row("task.state"),
+    "machine-list-connections": Row("op.list"),
     "machine-list-kernels": Row("kernel.list"),
     "machine-list-sessions": Row("session.list"),
     "machine-shutdown": Row("vm.shutdown"),
     "machine-snapshot": Row("task.state"),
+    "machine-step-debug": Row("vm.state"),
     "session-drop-request": Row(
         "op.cancel", ("request-id",), {"request-id": "opid"}
     ),
@@ -114,9 +122,8 @@ OPS: Dict[str, Row] = {
     "session-terminate-request": Row(
         "op.cancel", ("request-id",), {"request-id": "opid"}
     ),
-    "session-use-kernel": Row(
-        "session.set", ("kernel", "session-id"), _SESSION
-    ),
+    # of this session's names without a kernel, when there is one of that name
+    "session-use-kernel": Row("kernel.get", ("kernel",)),
     "sleep": Row("sleep", ("seconds",)),
     # default
     "file-get-block": Row(
@@ -146,16 +153,6 @@ OPS: Dict[str, Row] = {
     "store-put": Row(
         "store.put", ("name", "data"), {"name": "key", "data": "value"}
     ),
-}
-
-# What has no equivalent, and why.
-NONE: Dict[str, str] = {
-    "connection-get-state": "connections are the task's own business",
-    "machine-list-connections": "connections are the task's own business",
-    "machine-drop-connection": "connections are the task's own business",
-    "machine-enable-debug": "there is no debugger of ops",
-    "machine-disable-debug": "there is no debugger of ops",
-    "machine-step-debug": "there is no debugger of ops",
 }
 
 

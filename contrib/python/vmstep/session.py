@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional
 
 from . import penvm
 from .calls import DEFAULT, Default, Timeout
-from .errors import NoSuchOp, NotSupported, NotValid, OpError, OpTimeout
+from .errors import (
+    Exists,
+    NoSuchOp,
+    NotValid,
+    OpError,
+    OpTimeout,
+    op_error,
+)
 from .payload import Payload
-from .wire import Call
+from .values import merge
+from .wire import Call, wait
 
 if TYPE_CHECKING:
     from .step import Machine
@@ -38,8 +46,6 @@ class Request:
 
     def result(self, timeout: Optional[float] = None) -> Any:
         """Its result; OpError where there is none."""
-        from .wire import wait
-
         return wait(self.call, timeout)
 
     def cancel(self) -> bool:
@@ -88,13 +94,34 @@ class Response:
         return f"<Response to {self.request!r}: {self.header['status']}>"
 
 
+class Kept:
+    """A result that a session of the task's has kept."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.opid = str(raw.get("opid", ""))
+        self.method = str(raw.get("method", ""))
+        self.error: Optional[OpError] = None
+        if isinstance(raw.get("error"), Mapping):
+            self.error = op_error(raw["error"], None, self.method)
+        self.payload = Payload(raw.get("result", raw.get("error")))
+
+    def result(self) -> Any:
+        """The op's result; an error is raised."""
+        if self.error:
+            raise self.error
+        return self.payload.value
+
+    def __repr__(self) -> str:
+        return f"<Kept {self.opid} {self.method}>"
+
+
 class Kernel:
     """The ops that a session may ask for, as methods: each sends a request,
     and returns it without waiting.
 
     The names are those of vmstep-api(7) with _ for its dots (vm_state), those
     of PENVM's kernels (machine_get_state), and those of the session's kernel
-    in the guest (vmstep-api(7), OP SETS).
+    in the guest (vmstep-kernel(5)).
     """
 
     def __init__(self, session: "Session") -> None:
@@ -132,8 +159,14 @@ class Session:
         machine: "Machine",
         name: Optional[str] = None,
         kernel: Optional[str] = None,
+        *,
+        keep: bool = False,
+        max_ops: Optional[int] = None,
     ) -> None:
         self.machine = machine
+        self.keep = keep
+        if keep:
+            name = self._open(name, max_ops)
         self.name = name or f"session-{next(_numbers)}"
         self.kernel_name = kernel
         self.kernel = Kernel(self)
@@ -141,6 +174,37 @@ class Session:
         self._lock = threading.Lock()
         self._last = 0
         self._waiting = 0  # requests whose responses nobody has taken
+
+    def _open(self, name: Optional[str], max_ops: Optional[int]) -> str:
+        params = merge({}, {"name": name, "max_ops": max_ops})
+        own = self.machine.own()
+        limit = self.machine.step.timeout
+        try:
+            opened = wait(own.request("session.open", params), limit)
+        except Exists:  # somebody's, to be taken from
+            return str(name)
+        return str(opened["session"])
+
+    def _ask(self, method: str, **params: Any) -> Any:
+        call = self.machine.own().request(
+            method, {"session": self.name, **params}
+        )
+        wait_s = max(params.get("wait_ms", 0), 0) / 1000
+        return wait(call, self.machine.step.timeout + wait_s)
+
+    def take(self, count: int = 0, timeout: float = 0) -> List[Kept]:
+        """Results that the task keeps, of this session's requests, whoever
+        asked: up to COUNT (0: all), the oldest first; they are kept no more.
+        Where there is none one is waited for: OpTimeout."""
+        got = self._ask(
+            "result.take", count=count, wait_ms=int(1000 * timeout)
+        )
+        return [Kept(r) for r in got["results"]]
+
+    def close(self) -> None:
+        """End it in the task, too: what is open is cancelled."""
+        if self.keep:
+            self._ask("session.close")
 
     def __repr__(self) -> str:
         return f"<Session {self.name} of {self.machine!r}>"
@@ -173,11 +237,10 @@ class Session:
         """The op and its parameters that kernel.NAME(...) means."""
         theirs = name.replace("_", "-")
         if theirs in penvm.OPS:
-            return penvm.translate(theirs, args, kwargs)
-        if theirs in penvm.NONE:
-            raise NotSupported(
-                f"{theirs}: {penvm.NONE[theirs]}", 7, "E_NOTSUP"
-            )
+            method, p = penvm.translate(theirs, args, kwargs)
+            if theirs == "session-use-kernel":
+                self.kernel_name = str(p["kernel"])
+            return method, p
         if len(args) > 1 or (args and not isinstance(args[0], Mapping)):
             raise NotValid(
                 f"{name}: parameters are named, or one dict: {name}(path=...)"
@@ -199,7 +262,13 @@ class Session:
             self._last += 1
             number = self._last
             self._waiting += 1
-        call = self.machine.request(method, p)
+        if self.keep:
+            own = self.machine.own()
+            call = own.request(
+                method, {"session": self.name, "keep": True, **p}
+            )
+        else:
+            call = self.machine.request(method, p)
         request = Request(number, method, p, call)
         call.add_done_callback(lambda _: self._answered(request))
         return request

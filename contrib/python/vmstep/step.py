@@ -16,7 +16,15 @@ from typing import (
 )
 
 from . import files
-from .calls import DEFAULT, HasOps, Results, Timeout, params_of, seconds
+from .calls import (
+    DEFAULT,
+    OWN_TO,
+    HasOps,
+    Results,
+    Timeout,
+    params_of,
+    seconds,
+)
 from .errors import (
     NotFound,
     NotValid,
@@ -238,6 +246,8 @@ class Machine(_Target):
     ) -> Call:
         """Ask, and do not wait: result() of what is returned does."""
         p = dict(params or {})
+        if "to" in p and method in OWN_TO:
+            return self.own().request(method, p)
         if "to" in p:
             return self.step.hub().request(method, p)
         direct = self.step.direct(self.rank)
@@ -272,12 +282,21 @@ class Machine(_Target):
         return connection
 
     def session(
-        self, name: Optional[str] = None, kernel: Optional[str] = None
+        self,
+        name: Optional[str] = None,
+        kernel: Optional[str] = None,
+        *,
+        keep: bool = False,
+        max_ops: Optional[int] = None,
     ) -> "Session":
-        """Requests of one user of the machine, and their answers."""
+        """Requests of one user of the machine, and their answers.
+
+        With KEEP it is a session of the task's (session.open), of MAX_OPS ops
+        at a time, which keeps its results also for others: Session.take().
+        """
         from .session import Session
 
-        return Session(self, name, kernel)
+        return Session(self, name, kernel, keep=keep, max_ops=max_ops)
 
     get_session = session  # as PENVM has it
 
@@ -436,6 +455,8 @@ class Group(_Target):
         """Of each: a task that fails is no exception, see Results.check()."""
         p = params_of(params, more)
         limit = seconds(method, p, timeout, self.step.timeout)
+        if method in OWN_TO:
+            return self._op_of_each(method, p, limit)
         try:
             answer = wait(self.request(method, p), limit)
         except OpError as e:
@@ -443,6 +464,18 @@ class Group(_Target):
                 raise
             return Results({self.ranks[0]: e})
         return self.results_of(answer, method)
+
+    def _op_of_each(
+        self, method: str, p: Dict[str, Any], limit: Optional[float]
+    ) -> Results:
+        out = Results()
+        calls = {m.rank: m.request(method, p) for m in self.machines}
+        for rank, call in calls.items():
+            try:
+                out[rank] = wait(call, limit)
+            except OpError as e:
+                out[rank] = e
+        return out
 
     def run(self, argv: Argv, **more: Any) -> Dict[int, Ended]:
         """Run a command in each, all at the same time, and take the output."""

@@ -238,7 +238,7 @@ class CodeWorker(Worker):
             params["args"] = list(task) if is_list else [task]
         if self.timeout is not None:
             params["timeout_ms"] = int(1000 * self.timeout)
-        return machine.op("code.run", params)["value"]
+        return machine.op("code.run", params)["return"]
 
 
 class Spawned:
