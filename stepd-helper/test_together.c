@@ -165,6 +165,42 @@ static void test_by_words(void **state)
 	refused(f, 1, "a.0, which task 0 writes to");
 }
 
+static void test_elided(void **state)
+{
+	struct fixture *f = *state;
+	char search[80];
+
+	/* one name with its suffix, one without, and ranks that begin alike */
+	snprintf(search, sizeof(search), "%s/x", f->dir);
+	f->t.image_path = search;
+	assert_int_equal(mkdir("x", 0700), 0);
+	touch("x/c.qcow2");
+	touch("a.10");
+	give(f, "0:c,ctl=w");
+	give(f, "1:c.qcow2,ctl=p");
+	refused(f, 0, "c.qcow2, which task 0 writes to");
+	refused(f, 1, "c.qcow2, which task 0 writes to");
+	optset_clear(&f->t.options, OPT_IMAGE);
+	give(f, "0:a.1,ctl=w");
+	give(f, "1:a.10,ctl=w");
+	assert_int_equal(check(f, 0), 0);
+	assert_int_equal(check(f, 1), 0);
+}
+
+static void test_many(void **state)
+{
+	struct fixture *f = *state;
+
+	/* none of the others' files is asked for */
+	f->t.ranks = 10000;
+	give(f, "a,ctl=wR");
+	assert_int_equal(check(f, 1), 0);
+	give(f, "9999:./a.1");
+	rankset_done(&f->t.local_ranks);
+	rankset_parse(&f->t.local_ranks, "0-", 2, NULL);
+	refused(f, 1, "a.1, which task 1 writes to (ctl=w), is task 9999's");
+}
+
 static void test_readers(void **state)
 {
 	struct fixture *f = *state;
@@ -226,6 +262,8 @@ int main(void)
 		TEST("so is one task that names it twice", test_twice),
 		TEST("disks by rank, or of other nodes, are not", test_apart),
 		TEST("words are replaced as for that task", test_by_words),
+		TEST("suffixes that are left out are seen", test_elided),
+		TEST("ten thousand tasks are looked at", test_many),
 		TEST("many may read", test_readers),
 		TEST("a file is held against others' writing", test_held),
 	};

@@ -34,10 +34,35 @@ static struct image_place place_of(const struct task *t, uint32_t rank)
 				     .rank = rank };
 }
 
+static const char *base_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Can @spec of task @rank lead to the file of @mine? For thousands of tasks no
+ * file system should be asked that: what goes by quite another name is for the
+ * locks of hold.h. A suffix may be left out, and a tail follows. */
+static bool can_be(const struct use *mine, const struct imagespec *spec,
+		   uint32_t job, uint32_t rank)
+{
+	const char *a = base_of(mine->path), *b = base_of(spec->name);
+	size_t n = strlen(b), len = strlen(a), m;
+	char tail[32];
+
+	imagespec_tail(spec->ctl & CTL_JOB, spec->ctl & CTL_RANK, job, rank,
+		       tail);
+	m = strlen(tail);
+	return len >= n + m && strncmp(a, b, n) == 0 &&
+	       strcmp(a + len - m, tail) == 0 && (len == n + m || a[n] == '.');
+}
+
 /* What value @text of --vm-image is to task @rank. A file that is not there
- * is missed elsewhere. */
+ * is missed elsewhere. @mine, if not NULL: is it this one? Others may be left
+ * without a path. */
 static int find_use(const struct task *t, uint32_t rank, const char *text,
-		    struct use *ret, struct errmsg *err)
+		    const struct use *mine, struct use *ret, struct errmsg *err)
 {
 	const struct image_place place = place_of(t, rank);
 	struct imagespec spec;
@@ -46,7 +71,7 @@ static int find_use(const struct task *t, uint32_t rank, const char *text,
 	*ret = (struct use){ .rank = rank };
 	if (r < 0)
 		return r;
-	if (spec.name) {
+	if (spec.name && (!mine || can_be(mine, &spec, t->job, rank))) {
 		ret->ctl = spec.ctl;
 		ret->path = image_look_up(&spec, &place);
 	}
@@ -134,7 +159,7 @@ static int check_with(const struct task *t, const struct use *mine,
 		    !is_known_here(t, rank, raw.v[i]))
 			continue;
 		text = task_expand(t, rank, raw.v[i], err);
-		r = text ? find_use(t, rank, text, &other, err) : -EINVAL;
+		r = text ? find_use(t, rank, text, mine, &other, err) : -EINVAL;
 		if (r == 0) {
 			r = check_pair(t, mine, &other, err);
 			free(other.path);
@@ -145,13 +170,18 @@ static int check_with(const struct task *t, const struct use *mine,
 }
 
 /* For most steps there is nothing to look at. */
-static bool any_ctl(const struct task *t)
+static bool any_alone(const struct task *t)
 {
 	const struct optvals *vals = &t->options.opt[OPT_IMAGE];
 
 	for (size_t i = 0; i < vals->n; i++)
-		if (strstr(vals->v[i], "ctl="))
-			return true;
+		for (const char *p = vals->v[i]; (p = strstr(p, "ctl="));) {
+			size_t n = strcspn(p, ",;");
+
+			if (memchr(p, 'w', n) || memchr(p, 'D', n))
+				return true;
+			p += n;
+		}
 	return false;
 }
 
@@ -160,15 +190,15 @@ int together_check(const struct task *t, const struct spec *s,
 {
 	int r = 0;
 
-	if (!any_ctl(t))
+	if (!any_alone(t))
 		return 0;
 	for (size_t i = 0; i < s->images.n && r == 0; i++) {
 		struct use mine;
 
-		r = find_use(t, t->rank, s->images.v[i], &mine, err);
+		r = find_use(t, t->rank, s->images.v[i], NULL, &mine, err);
 		if (r < 0)
 			return errmsg_prefix(err, r, "--vm-image");
-		for (uint32_t q = 0; q < t->ranks && r == 0; q++)
+		for (uint32_t q = 0; mine.path && q < t->ranks && r == 0; q++)
 			r = check_with(t, &mine, i, q, err);
 		free(mine.path);
 	}
