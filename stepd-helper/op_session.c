@@ -356,7 +356,7 @@ static void take(struct op_session *o, struct rpc_call *call,
 	s = get(o, call, params);
 	if (!s || try(call, s, opid, (size_t)count, !peek))
 		return;
-	if (opid && !session_op(o->sessions, opid))
+	if (opid && !session_has_op(o->sessions, opid))
 		rpc_failf(
 			call, RPC_E_NOENT,
 			"no result of '%.64s' is kept, and it is not on its way",

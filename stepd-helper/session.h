@@ -16,6 +16,7 @@
 #define VMSTEP_SESSION_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "op_event.h"
 #include "ops.h"
@@ -69,6 +70,7 @@ void session_forget_wait(struct session_wait *w);
 
 /* Those of @session (NULL: all), the oldest first. */
 json_t *session_ops(struct sessions *s, const struct session *session);
+bool session_has_op(const struct sessions *s, const char *opid);
 /* NULL: there is none of that id. */
 json_t *session_op(struct sessions *s, const char *opid);
 /* Its asker is answered E_CANCELLED, and so is who else waits for it. -ENOENT;

@@ -195,7 +195,7 @@ static void add(struct session *s, struct rpc_call *call, const char *id,
 
 /* -- the gate -------------------------------------------------------------- */
 
-static struct run *run_find(struct sessions *all, const char *id)
+static struct run *run_find(const struct sessions *all, const char *id)
 {
 	struct run *r;
 
@@ -435,6 +435,11 @@ json_t *session_ops(struct sessions *all, const struct session *session)
 	if (!session || r->session == session)
 		json_array_append_new(list, run_json(r));
 	return list;
+}
+
+bool session_has_op(const struct sessions *all, const char *opid)
+{
+	return run_find(all, opid);
 }
 
 json_t *session_op(struct sessions *all, const char *opid)
