@@ -15,6 +15,7 @@
 #include "kernel.h"
 #include "ops.h"
 #include "stats.h"
+#include "top.h"
 
 /* In the order of struct invocation's fields, as set_common() has them. */
 const struct cmd_option common_options[] = {
@@ -65,7 +66,7 @@ const struct command commands[] = {
 	  events_options, 0, 16 },
 	{ "stats", "", "what the step's network carries", stats_run,
 	  stats_options },
-	{ "top", "", "what VMs use", NULL, NULL },
+	{ "top", "", "what VMs use", top_run, top_options },
 	{ "capture", "", "capture packets", NULL, NULL },
 	{ "topo", "", "where VMs are", NULL, NULL },
 	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },

@@ -37,7 +37,10 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/srun.c %D%/srun.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/stats_text.c %D%/stats_text.h \
-	%D%/step.c %D%/step.h
+	%D%/step.c %D%/step.h \
+	%D%/top.c %D%/top.h \
+	%D%/top_here.c %D%/top_here.h \
+	%D%/top_text.c %D%/top_text.h
 # where contrib/python is installed
 %C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"'
 %C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)

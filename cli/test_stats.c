@@ -13,6 +13,7 @@
 #include "matrix.h"
 #include "source.h"
 #include "stats_text.h"
+#include "top_text.h"
 
 static struct gather *g;
 
@@ -361,6 +362,72 @@ static void foreign_ranks_are_left_out(void **state)
 	json_decref(step);
 }
 
+/* -- vmstep top ------------------------------------------------------------ */
+
+/* A task's sample: CPU time of its QEMU in ms, bytes its card has sent. */
+static json_t *sample(json_int_t ms, json_int_t cpu_ms, json_int_t sent)
+{
+	return json_pack(
+		"{s:I, s:{s:{s:{s:i, s:s, s:s, s:[{s:s}, {s:s}], s:{s:f}}, s:{s:{s:I, s:I, s:I}}}}, s:[{s:i, s:{s:I}, s:{s:I}}]}",
+		"ms", ms, "tasks", "7", "state", "rank", 7, "name", "vm7",
+		"node", "n\033", "procs", "state", "running", "state", "ended",
+		"beacon", "load", 0.5, "stats", "qemu", "utime_us",
+		cpu_ms * 600, "stime_us", cpu_ms * 400, "rss_bytes",
+		(json_int_t)5000000, "ports", "rank", 7, "in", "bytes", sent,
+		"out", "bytes", (json_int_t)0);
+}
+
+static double real_of(const json_t *o, const char *name)
+{
+	assert_true(json_is_number(json_object_get(o, name)));
+	return json_number_value(json_object_get(o, name));
+}
+
+static void top_has_rates_between_two_samples(void **state)
+{
+	json_t *a = sample(1000, 100, 50), *b = sample(3000, 1100, 4050);
+	json_t *first = top_figures(a, NULL), *then = top_figures(b, a);
+	json_t *back = top_figures(a, b);
+	const json_t *task = json_object_get(first, "7");
+
+	assert_null(json_object_get(task, "cpu_percent"));
+	assert_int_equal(json_integer_value(json_object_get(task, "procs")), 1);
+	task = json_object_get(then, "7");
+	assert_true(real_of(task, "cpu_percent") == 50);
+	assert_true(real_of(task, "sent_bytes_s") == 2000);
+	assert_true(real_of(task, "received_bytes_s") == 0);
+	/* a counter that began anew */
+	assert_null(
+		json_object_get(json_object_get(back, "7"), "sent_bytes_s"));
+	json_decref(a);
+	json_decref(b);
+	json_decref(first);
+	json_decref(then);
+	json_decref(back);
+}
+
+static void top_is_a_table_of_plain_text(void **state)
+{
+	json_t *a = sample(1000, 100, 50), *b = sample(3000, 1100, 4050);
+	json_t *then = top_figures(b, a);
+	json_t *list = json_pack("[O]", json_object_get(then, "7"));
+	char *out = NULL;
+	size_t size;
+	FILE *f = open_memstream(&out, &size);
+
+	top_print(f, list);
+	fclose(f);
+	assert_non_null(strstr(out, "%CPU"));
+	assert_non_null(strstr(out, "n\\x1b"));
+	assert_non_null(strstr(out, "  50.0"));
+	assert_non_null(strstr(out, "2.00k"));
+	free(out);
+	json_decref(a);
+	json_decref(b);
+	json_decref(then);
+	json_decref(list);
+}
+
 int main(void)
 {
 #define test(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -378,6 +445,8 @@ int main(void)
 		cmocka_unit_test(more_ranks_are_folded_and_nothing_is_lost),
 		cmocka_unit_test(a_silent_step_has_a_picture_too),
 		cmocka_unit_test(foreign_ranks_are_left_out),
+		cmocka_unit_test(top_has_rates_between_two_samples),
+		cmocka_unit_test(top_is_a_table_of_plain_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,6 +161,16 @@ like "... of the networks" "$(<log.out)" 'net@n1: '
 is "... in order of time" "$(cut -c1-23 log.out | sort -c 2>&1)" ""
 is "... -r: of these tasks only" "$(vms -r 1 log | grep -vc 'vm\[1\]@n2: ')" 0
 
+vms -r 1 exec sh -c "'while :; do :; done & sleep 100'" &
+busy=$!
+burns() { vms --json -r 1 top -d 1 >top.json && jq -e '.tasks[0].cpu_percent > 20' top.json; }
+ok "top: who computes" wait_for 30 burns
+is "... of whom it was asked for" "$(jq -c '[.tasks[] | [.rank, .node, .state, .cpus]]' top.json)" '[[1,"n2","running",1]]'
+is "... all of the table" \
+	"$(vms top -d 1 | awk '{ print $1, $2, $3, $4, $5 }' | paste -sd,)" \
+	"RANK NAME NODE VM AGENT,0 vm0 n1 running alive,1 vm1 n2 running alive"
+kill $busy
+
 # ---- its end ----
 
 vms poweroff
