@@ -14,6 +14,7 @@
 #include "exec.h"
 #include "kernel.h"
 #include "ops.h"
+#include "ssh.h"
 #include "stats.h"
 #include "top.h"
 
@@ -40,7 +41,8 @@ const struct command commands[] = {
 	{ "console", "", "a VM's serial console", console_run,
 	  console_options },
 	{ "display", "", "a VM's display", NULL, NULL },
-	{ "ssh", "", "log in to a VM", NULL, NULL },
+	{ "ssh", "[ARG]...", "log in to a VM", ssh_run, ssh_options, 0,
+	  ARGS_COMMAND },
 	{ "pause", "", "stop VMs", pause_run, NULL },
 	{ "resume", "", "let them go on", resume_run, NULL },
 	{ "shutdown", "", "have VMs shut down", shutdown_run,

@@ -103,7 +103,8 @@ int elsewhere_run(const struct elsewhere *e)
 				  .config = e->inv->config,
 				  .ranks = e->inv->ranks,
 				  .words = e->words,
-				  .how = e->how };
+				  .how = e->how,
+				  .unbuffered = e->unbuffered };
 	struct errmsg err;
 	int r = 0;
 

@@ -18,6 +18,7 @@ struct elsewhere {
 	bool here;	   /* on this node, without srun */
 	const char *nodes; /* NULL: all of the step's */
 	bool fold;	   /* its output */
+	bool unbuffered;   /* srun would pass its output by lines */
 };
 
 /* The nodes of the ranks that were asked for, *ret to be freed: srun's input

@@ -66,7 +66,7 @@ static void remote_words(const struct invocation *inv, struct words *w)
 /* By another vmstep, on @nodes (NULL: all of the step's), or (@here) on this
  * one. */
 static int run_other(const struct invocation *inv, const struct call_where *w,
-		     bool here, const char *nodes)
+		     bool here, const char *nodes, bool unbuffered)
 {
 	_cleanup_free_ struct words *words = calloc(1, sizeof(*words));
 	struct elsewhere conf = { .inv = inv, .where = w, .nodes = nodes };
@@ -77,6 +77,7 @@ static int run_other(const struct invocation *inv, const struct call_where *w,
 	conf.words = words->v;
 	conf.here = here;
 	conf.fold = inv->options[FOLD];
+	conf.unbuffered = unbuffered;
 	if (inv->options[TTY])
 		conf.how = "--pty";
 	else if (inv->options[INPUT])
@@ -103,7 +104,7 @@ static int run_here(const struct invocation *inv, const struct call_where *w,
 	return exec_here(&conf);
 }
 
-int exec_run(const struct invocation *inv)
+static int run(const struct invocation *inv, bool unbuffered)
 {
 	bool looks = inv->ranks || inv->options[TTY] || inv->options[INPUT];
 	_cleanup_free_ char *dir = NULL, *nodes = NULL;
@@ -120,11 +121,32 @@ int exec_run(const struct invocation *inv)
 	if (status == EXIT_DONE && looks && !inv->options[HERE])
 		status = elsewhere_find(inv, inv->options[TTY], &nodes);
 	if (status == EXIT_DONE && dir && inv->options[FOLD])
-		status = run_other(inv, &w, true, NULL);
+		status = run_other(inv, &w, true, NULL, unbuffered);
 	else if (status == EXIT_DONE && dir)
 		status = run_here(inv, &w, dir);
 	else if (status == EXIT_DONE && !inv->options[HERE])
-		status = run_other(inv, &w, false, nodes);
+		status = run_other(inv, &w, false, nodes, unbuffered);
 	call_where_done(&w);
 	return status;
+}
+
+int exec_run(const struct invocation *inv)
+{
+	return run(inv, false);
+}
+
+int exec_as(const struct invocation *inv, const char *user,
+	    const char *const *argv, int n)
+{
+	const struct invocation exec = {
+		.command = command_find("exec"),
+		.job = inv->job,
+		.ranks = inv->ranks,
+		.config = inv->config,
+		.options = { [INPUT] = "", [USER] = user },
+		.args = argv,
+		.n_args = n,
+	};
+
+	return run(&exec, true);
 }

@@ -11,6 +11,11 @@
 
 extern const struct cmd_option exec_options[];
 
+/* @argv of @n words in the one VM that @inv means, as @user, with our standard
+ * input and output as they are: no byte waits for the end of its line. */
+int exec_as(const struct invocation *inv, const char *user,
+	    const char *const *argv, int n);
+
 int exec_run(const struct invocation *inv);
 
 #endif

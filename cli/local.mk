@@ -35,6 +35,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
 	%D%/srun.c %D%/srun.h \
+	%D%/ssh.c %D%/ssh.h \
 	%D%/stats.c %D%/stats.h \
 	%D%/stats_text.c %D%/stats_text.h \
 	%D%/step.c %D%/step.h \

@@ -304,8 +304,12 @@ int source_start(const struct source_conf *conf, struct source **ret,
 		 struct errmsg *err)
 {
 	const struct srun_conf srun = {
-		conf->step,  conf->config, conf->ranks,
-		conf->nodes, conf->words,  conf->input ? "--input=all" : NULL
+		.step = conf->step,
+		.config = conf->config,
+		.ranks = conf->ranks,
+		.nodes = conf->nodes,
+		.words = conf->words,
+		.how = conf->input ? "--input=all" : NULL,
 	};
 	struct source *s = calloc(1, sizeof(*s));
 	_cleanup_free_ struct srun_args *args = calloc(1, sizeof(*args));

@@ -25,6 +25,8 @@ static void add_srun(struct srun_args *a, const struct srun_conf *conf)
 	add(a, "--cpus-per-task=1");
 	add(a, "--mpi=none");
 	add(a, conf->how ? conf->how : "--input=none");
+	if (conf->unbuffered)
+		add(a, "--unbuffered");
 	add(a, "--kill-on-bad-exit=0");
 	add(a, "--quiet");
 	add(a, "--job-name=vmstep");

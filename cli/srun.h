@@ -6,6 +6,7 @@
 #define VMSTEP_CLI_SRUN_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "errmsg.h"
@@ -18,6 +19,7 @@ struct srun_conf {
 	const char *nodes;  /* as Slurm writes them; NULL: this one, no srun */
 	/* What vmstep is to do there; NULL ends it. */
 	const char *const *words;
+	bool unbuffered; /* srun's --unbuffered: not by lines */
 	const char *how; /* an option of srun's for its input; NULL: none is
 			    read */
 };

@@ -14,6 +14,7 @@
 #include "figures.h"
 #include "relay.h"
 #include "slurm.h"
+#include "ssh.h"
 #include "step.h"
 
 static struct invocation inv;
@@ -311,6 +312,22 @@ static void an_escape_is_at_the_beginning_of_a_line(void **state)
 	assert_string_equal(typed("~.", ESCAPE_LEAVE), "");
 }
 
+static void words_for_sshs_proxy_stay_whole(void **state)
+{
+	char text[32];
+
+	assert_int_equal(ssh_quote("", text, sizeof(text)), 0);
+	assert_string_equal(text, "''");
+	assert_int_equal(ssh_quote("a b$c", text, sizeof(text)), 0);
+	assert_string_equal(text, "'a b$c'");
+	assert_int_equal(ssh_quote("it's 5%h", text, sizeof(text)), 0);
+	assert_string_equal(text, "'it'\\''s 5%%h'");
+	assert_int_equal(ssh_quote("'%'", text, sizeof(text)), 0);
+	assert_string_equal(text, "''\\''%%'\\'''");
+	assert_int_equal(ssh_quote("abc", text, 5), -E2BIG);
+	assert_int_equal(ssh_quote("abc", text, 6), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +346,7 @@ int main(void)
 			a_job_is_forgotten_but_for_slurms_configuration),
 		cmocka_unit_test(figures_take_five_columns),
 		cmocka_unit_test(an_escape_is_at_the_beginning_of_a_line),
+		cmocka_unit_test(words_for_sshs_proxy_stay_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

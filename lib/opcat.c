@@ -128,6 +128,7 @@ const struct op ops_table[] = {
 	{ "sys.fstrim", false, "",
 	  "tell disks what is free, by QEMU's guest agent" },
 	{ "sys.info", false, "", "the guest: system, memory, interfaces" },
+	{ "sys.ssh", false, "", "key, host key and user to log in with" },
 	{ "sys.thaw", false, "",
 	  "let file systems go on, by QEMU's guest agent" },
 	{ "sys.time.set", false, "ns", "set the guest's clock" },

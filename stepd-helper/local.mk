@@ -40,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_qga.c %D%/op_qga.h \
 	%D%/op_session.c %D%/op_session.h \
+	%D%/op_ssh.c %D%/op_ssh.h \
 	%D%/op_store.c %D%/op_store.h \
 	%D%/op_sync.c %D%/op_sync.h \
 	%D%/op_vm.c %D%/op_vm.h \

@@ -37,6 +37,8 @@ struct machine {
 	struct qemu_plan plan;
 	char *qemu; /* its path */
 	struct errmsg why_not_kvm;
+	uint8_t seed_key[NETCTL_KEY_LEN];
+	bool has_seed_key;
 	bool runs, paused; /* its CPUs, since they were first let go */
 	bool accepted;	   /* QEMU takes orders: its arguments were good */
 
@@ -337,6 +339,8 @@ int machine_start(struct machine *m, int net_fd,
 		if (r < 0)
 			return r;
 		m->plan.fd[QEMU_FD_SEED] = r;
+		memcpy(m->seed_key, key, sizeof(m->seed_key));
+		m->has_seed_key = true;
 	}
 	if (m->save)
 		r = save_keep(m->save, m->plan.fd[QEMU_FD_DISK], err);
@@ -479,6 +483,7 @@ void machine_free(struct machine *m)
 	plan_clean(&m->plan, m->started);
 	qemu_plan_done(&m->plan);
 	free(m->qemu);
+	explicit_bzero(m->seed_key, sizeof(m->seed_key));
 	free(m);
 }
 
@@ -487,6 +492,11 @@ void machine_free(struct machine *m)
 bool machine_wants_seed(const struct machine *m)
 {
 	return m->plan.seed;
+}
+
+const uint8_t *machine_seed_key(const struct machine *m)
+{
+	return m->has_seed_key ? m->seed_key : NULL;
 }
 
 bool machine_has_kernel(const struct machine *m)

@@ -46,6 +46,8 @@ void machine_free(struct machine *m);
 
 /* Does it want a seed for cloud-init, and with that the step's key? */
 bool machine_wants_seed(const struct machine *m);
+/* The step's key, as its guest's seed had it; NULL: it had none. */
+const uint8_t *machine_seed_key(const struct machine *m);
 /* Is a kernel booted directly, without firmware or boot loader? */
 bool machine_has_kernel(const struct machine *m);
 /* Print addresses and QEMU's command line to stdout. */

@@ -129,6 +129,8 @@ static void put_ssh(FILE *f, const struct sshkey *user,
 		   "  ed25519_private: |\n");
 	put_block(f, "    ", host->priv);
 	fprintf(f, "  ed25519_public: %s vmstep\n", host->pub);
+	/* the image's own user */
+	fprintf(f, "ssh_authorized_keys:\n  - %s vmstep\n", user->pub);
 	fprintf(f,
 		"users:\n"
 		"  - default\n"
@@ -149,16 +151,23 @@ static void put_ssh(FILE *f, const struct sshkey *user,
 		host->pub);
 }
 
+int seed_ssh_keys(const uint8_t key[NETCTL_KEY_LEN], struct sshkey *ret_user,
+		  struct sshkey *ret_host, struct errmsg *err)
+{
+	int r = sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh user", ret_user,
+			      err);
+
+	return r < 0 ? r
+		     : sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh host",
+				     ret_host, err);
+}
+
 static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
 			 const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err)
 {
 	struct sshkey user, host;
-	int r;
+	int r = seed_ssh_keys(key, &user, &host, err);
 
-	r = sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh user", &user, err);
-	if (r == 0)
-		r = sshkey_derive(key, NETCTL_KEY_LEN, "vmstep ssh host", &host,
-				  err);
 	if (r < 0)
 		return r;
 	fprintf(f,

@@ -14,11 +14,16 @@
 #include "errmsg.h"
 #include "netctl.h"
 #include "spec.h"
+#include "sshkey.h"
 #include "task.h"
 
 /* A read-only descriptor of the seed, or -errno. */
 int seed_make(const struct task *t, const struct spec *s,
 	      const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
+
+/* The pairs that @key makes: of who may log in, and of every guest. */
+int seed_ssh_keys(const uint8_t key[NETCTL_KEY_LEN], struct sshkey *ret_user,
+		  struct sshkey *ret_host, struct errmsg *err);
 
 /* The key of a step on one node, which no PMIx spreads: made by the first task
  * that asks, kept in the step's directory. */

@@ -23,6 +23,7 @@
 #include "op_proc.h"
 #include "op_qga.h"
 #include "op_session.h"
+#include "op_ssh.h"
 #include "op_store.h"
 #include "op_sync.h"
 #include "op_vm.h"
@@ -45,6 +46,7 @@ struct service {
 	struct op_plain *plain;
 	struct op_proc *proc;
 	struct op_qga *qga;
+	struct op_ssh *ssh;
 	struct op_vm *vm;
 	struct peers *peers;
 	struct op_msg *msg;
@@ -120,6 +122,8 @@ static int make_ops(struct service *s)
 	if (r == 0)
 		r = op_qga_new(c, s->ops, &s->qga);
 	if (r == 0)
+		r = op_ssh_new(c, s->ops, &s->ssh);
+	if (r == 0)
 		r = op_vm_new(c, s->ops, &s->vm);
 	if (r == 0)
 		r = make_peers(s);
@@ -185,6 +189,7 @@ void service_free(struct service *s)
 	op_msg_free(s->msg);
 	op_vm_free(s->vm);
 	op_qga_free(s->qga);
+	op_ssh_free(s->ssh);
 	op_proc_free(s->proc);
 	op_plain_free(s->plain);
 	op_kernel_free(s->kernel);

@@ -25,6 +25,7 @@
 #include "op_proc.h"
 #include "op_qga.h"
 #include "op_session.h"
+#include "op_ssh.h"
 #include "op_store.h"
 #include "op_sync.h"
 #include "op_vm.h"
@@ -40,7 +41,7 @@ static const struct rpc_method *const tables[] = {
 	op_kernel_methods,  op_msg_methods,   op_plain_methods,
 	op_proc_methods,    op_qga_methods,   op_session_methods,
 	op_store_methods,   op_sync_methods,  op_vm_methods,
-	op_world_methods,
+	op_ssh_methods,	    op_world_methods,
 };
 
 static bool has_method(const char *name)

@@ -2,12 +2,13 @@
 # An unmodified vendor-like cloud image. Four guests on two nodes, in one boot,
 # which is slow: three through our cloud-init seed, with ssh by name; the fourth
 # by a seed of the user's own, which leaves its address to Debian's DHCP client.
-# Names come from the step's DNS, and MPI runs over ssh between all of them.
+# Names come from the step's DNS, and MPI runs over ssh between all of them. One
+# more has no network, and is logged in to by vmstep ssh.
 . "$(dirname "$0")/vm.sh"
 
 image=$images/debian.qcow2
 [[ -e $image ]] || skip_all "$image is not there: contrib/mkimage debian"
-need genisoimage ssh-keygen
+need genisoimage ssh ssh-keygen
 vm_cluster 2
 before=$(sha256sum <"$image")
 
@@ -158,7 +159,7 @@ END
 # One more boots beside them, without a network.
 (cd "$tmp/home" && as_user vm srun -n1 --vm-image=debian --vm-net=none \
 	--vm-mem=800M --vm-boot-timeout=900 \
-	systemctl show -P Result systemd-networkd-wait-online) \
+	sh -c 'systemctl show -P Result systemd-networkd-wait-online; exec sleep 10000') \
 	>"$tmp/alone" 2>"$tmp/alone.err" &
 alone=$!
 vrun -N2 -n4 --vm-wait=agent --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
@@ -185,10 +186,25 @@ like "... and the name server" "$report" 'DNS=10\.255\.255\.254'
 like "names are resolved by it" "$report" 'vm0 is vm0: 10\.0\.0\.1'
 like "... with the domain, too" "$report" 'vm1\.step\.example is vm1\.step\.example: 10\.0\.0\.2'
 
-wait "$alone"
-is "--vm-net=none: the boot does not wait for a network in vain" \
-	"$(cat "$tmp/alone")" success
+ok "--vm-net=none: a guest boots" wait_for 300 test -s "$tmp/alone"
+is "... and does not wait for a network in vain" "$(cat "$tmp/alone")" success
 diag "$(cat "$tmp/alone.err")"
+job=$(as_user vm squeue -h -o %i)
+# From the login host; there is no other way to this guest.
+log_in() { vsh "$build/inst/bin/vmstep -j $job ssh $*" 2>"$tmp/ssh.err"; }
+is "vmstep ssh: a command, as root" "$(log_in "'id -un; uname -n'" | xargs)" "root vm0"
+diag "$(cat "$tmp/ssh.err")"
+is "... its host key is known, and is not learnt" \
+	"$(grep -ciE 'authenticity|permanently added' "$tmp/ssh.err")" 0
+head -c 300000 /dev/urandom >"$tmp/data"
+is "... as the image's own user, bytes are as they are" \
+	"$(log_in --user=debian "'id -un >&2; cat'" <"$tmp/data" | sha256sum)" \
+	"$(sha256sum <"$tmp/data")"
+like "... it is that" "$(cat "$tmp/ssh.err")" debian
+log_in "'exit 7'"
+is "... its status is the command's" $? 7
+as_user vm scancel "$job"
+wait "$alone"
 is "the image file is as it was" "$(sha256sum <"$image")" "$before"
 clean "nothing stays"
 done_testing

@@ -1,0 +1,283 @@
+#include <config.h>
+
+#include "ssh.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "cleanup.h"
+#include "exec.h"
+#include "log.h"
+
+enum { USER, PROXY };
+const struct cmd_option ssh_options[] = {
+	[USER] = { "--user", "NAME", "as this user of the guest" },
+	[PROXY] = { "--proxy", "HOSTKEY", "for ssh: an sshd in the guest" },
+	{ 0 },
+};
+
+#define EXIT_SSH 255 /* as ssh has it where it could not connect */
+
+/* -- in the guest ---------------------------------------------------------- */
+
+/* cloud-init comes to keys some time after the agent; until then the image's
+ * own host key may lie there. */
+static const char sshd[] =
+	"n=0\n"
+	"until grep -qsF -- \"$1\" /etc/ssh/ssh_host_ed25519_key.pub; do\n"
+	"  n=$((n + 1))\n"
+	"  if [ $n -gt 600 ]; then\n"
+	"    echo 'vmstep: cloud-init has not given this guest its host key' >&2\n"
+	"    exit 1\n"
+	"  fi\n"
+	"  sleep 0.2\n"
+	"done\n"
+	"PATH=$PATH:/usr/sbin:/usr/local/sbin\n"
+	"if ! sshd=$(command -v sshd); then\n"
+	"  echo 'vmstep: this guest has no sshd' >&2\n"
+	"  exit 1\n"
+	"fi\n"
+	"mkdir -p -m 755 /run/sshd\n"
+	"exec \"$sshd\" -i -o PermitRootLogin=prohibit-password\n";
+
+static int run_proxy(const struct invocation *inv)
+{
+	const char *const argv[] = { "/bin/sh", "-c", sshd, "vmstep",
+				     inv->options[PROXY] };
+
+	return exec_as(inv, "root", argv, ARRAY_SIZE(argv));
+}
+
+/* -- the connection -------------------------------------------------------- */
+
+int ssh_quote(const char *word, char *to, size_t size)
+{
+	size_t n = 0;
+
+	for (const char *p = word;; p++) {
+		const char *piece = p == word ? "'" : "";
+		char one[8];
+
+		if (*p == '\'')
+			snprintf(one, sizeof(one), "%s'\\''", piece);
+		else if (*p == '%')
+			snprintf(one, sizeof(one), "%s%%%%", piece);
+		else if (*p)
+			snprintf(one, sizeof(one), "%s%c", piece, *p);
+		else
+			snprintf(one, sizeof(one), "%s'", piece);
+		if (n + strlen(one) >= size)
+			return -E2BIG;
+		memcpy(to + n, one, strlen(one) + 1);
+		n += strlen(one);
+		if (!*p)
+			return 0;
+	}
+}
+
+/* @text in a file that is nowhere; ssh finds it by our /proc. */
+static int hide(const char *text, char path[64], struct errmsg *err)
+{
+	int fd = memfd_create("vmstep-ssh", MFD_CLOEXEC);
+	size_t len = strlen(text);
+
+	if (fd < 0 || fchmod(fd, 0600) < 0 ||
+	    write(fd, text, len) != (ssize_t)len)
+		return errmsg_set(err, -errno, "the step's key");
+	snprintf(path, 64, "/proc/%d/fd/%d", (int)getpid(), fd);
+	return fd;
+}
+
+struct login {
+	char *step, *rank; /* owned */
+	json_t *result;	   /* of sys.ssh; owned */
+	char key[64], hosts[64], proxy[PATH_MAX + 1024];
+};
+
+static const char *text_of(const struct login *l, const char *name)
+{
+	const char *text = json_string_value(json_object_get(l->result, name));
+
+	return text ? text : "";
+}
+
+static int add_word(char *to, size_t size, const char *word)
+{
+	size_t n = strlen(to);
+
+	if (n + 1 >= size)
+		return -E2BIG;
+	to[n++] = ' ';
+	return ssh_quote(word, to + n, size - n);
+}
+
+static int make_proxy(const struct invocation *inv, struct login *l,
+		      struct errmsg *err)
+{
+	const char *host = strchr(text_of(l, "host_key"), ' ');
+	char self[PATH_MAX] = "", option[PATH_MAX + 16];
+	const char *words[] = { "-j", l->step, "-r", l->rank, "ssh", NULL };
+	int r = 0;
+
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		return errmsg_set(err, -errno, "/proc/self/exe");
+	snprintf(l->proxy, sizeof(l->proxy), "ProxyCommand=");
+	r = add_word(l->proxy, sizeof(l->proxy), self);
+	for (size_t i = 0; words[i] && r == 0; i++)
+		r = add_word(l->proxy, sizeof(l->proxy), words[i]);
+	snprintf(option, sizeof(option), "--proxy=%s", host ? host + 1 : "?");
+	if (r == 0)
+		r = add_word(l->proxy, sizeof(l->proxy), option);
+	snprintf(option, sizeof(option), "--config=%s",
+		 inv->config ? inv->config : "");
+	if (r == 0 && inv->config)
+		r = add_word(l->proxy, sizeof(l->proxy), option);
+	return r < 0 ? errmsg_set(err, r, "ssh's ProxyCommand") : 0;
+}
+
+static int make_files(struct login *l, struct errmsg *err)
+{
+	char line[512];
+	int r = hide(text_of(l, "key"), l->key, err);
+
+	snprintf(line, sizeof(line), "%s %s\n", text_of(l, "name"),
+		 text_of(l, "host_key"));
+	return r < 0 ? r : hide(line, l->hosts, err);
+}
+
+static const char **make_argv(const struct invocation *inv,
+			      const struct login *l)
+{
+	static const char *const given[] = {
+		"GlobalKnownHostsFile=/dev/null",
+		"StrictHostKeyChecking=yes",
+		"UpdateHostKeys=no",
+		"IdentitiesOnly=yes",
+		"PreferredAuthentications=publickey",
+	};
+	const char **argv = calloc((size_t)inv->n_args + 32, sizeof(*argv));
+	static char hosts[96], alias[300], user[300];
+	size_t n = 0;
+
+	if (!argv)
+		return NULL;
+	snprintf(hosts, sizeof(hosts), "UserKnownHostsFile=%s", l->hosts);
+	snprintf(alias, sizeof(alias), "HostKeyAlias=%s", text_of(l, "name"));
+	snprintf(user, sizeof(user), "User=%s",
+		 inv->options[USER] ? inv->options[USER] : text_of(l, "user"));
+	argv[n++] = "ssh";
+	argv[n++] = "-i";
+	argv[n++] = l->key;
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+		argv[n++] = "-o";
+		argv[n++] = given[i];
+	}
+	argv[n++] = "-o";
+	argv[n++] = hosts;
+	argv[n++] = "-o";
+	argv[n++] = alias;
+	argv[n++] = "-o";
+	argv[n++] = user;
+	argv[n++] = "-o";
+	argv[n++] = l->proxy;
+	argv[n++] = text_of(l, "name");
+	for (int i = 0; i < inv->n_args; i++)
+		argv[n++] = inv->args[i];
+	return argv;
+}
+
+/* What it reads of ours is there as long as we are. */
+static int run(const char *const *argv)
+{
+	int wstatus = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		execvp(argv[0], (char *const *)(uintptr_t)argv);
+		dprintf(STDERR_FILENO, "vmstep: %s: %s\n", argv[0],
+			strerror(errno));
+		_exit(EXIT_SSH);
+	}
+	if (pid < 0) {
+		log_err("fork: %m");
+		return EXIT_SSH;
+	}
+	signal(SIGINT, SIG_IGN); /* it is ssh's */
+	signal(SIGQUIT, SIG_IGN);
+	while (waitpid(pid, &wstatus, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(wstatus) ? WEXITSTATUS(wstatus)
+				  : 128 + WTERMSIG(wstatus);
+}
+
+/* The one task that is meant. An EXIT_ status. */
+static int find(const struct invocation *inv, struct login *l)
+{
+	const struct call_conf conf = { inv, "sys.ssh", NULL, CALL_S };
+	json_t *answer = NULL, *results, *one;
+	int status = call_tasks(&conf, &answer);
+	const char *text;
+	void *at;
+
+	if (status != EXIT_DONE)
+		return status;
+	results = json_object_get(answer, "results");
+	at = json_object_iter(results);
+	one = json_object_iter_value(at);
+	text = json_string_value(
+		json_object_get(json_object_get(one, "error"), "message"));
+	if (json_object_size(results) != 1) {
+		log_err("ssh is for one VM: say which with -r");
+		status = EXIT_USAGE;
+	} else if (text) {
+		log_err("vm[%s]: %s", json_object_iter_key(at), text);
+		status = EXIT_FAILED;
+	} else {
+		l->result = json_incref(json_object_get(one, "result"));
+		l->rank = strdup(json_object_iter_key(at));
+		l->step = strdup(
+			json_string_value(json_object_get(answer, "step")));
+		if (!l->rank || !l->step)
+			status = EXIT_FAILED;
+	}
+	json_decref(answer);
+	return status;
+}
+
+int ssh_run(const struct invocation *inv)
+{
+	_cleanup_free_ const char **argv = NULL;
+	struct login l = { 0 };
+	struct errmsg err;
+	int status, r;
+
+	if (inv->options[PROXY])
+		return run_proxy(inv);
+	status = find(inv, &l);
+	if (status == EXIT_DONE) {
+		r = make_files(&l, &err);
+		if (r >= 0)
+			r = make_proxy(inv, &l, &err);
+		argv = r == 0 ? make_argv(inv, &l) : NULL;
+		if (r < 0)
+			log_err("%s", err.text);
+		status = argv ? run(argv) : EXIT_FAILED;
+	}
+	json_decref(l.result);
+	free(l.rank);
+	free(l.step);
+	return status;
+}

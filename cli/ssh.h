@@ -1,0 +1,22 @@
+/* ssh.h - vmstep ssh: log in to a guest without any port of its network
+ *
+ * OpenSSH's own client, which talks to an sshd that the guest's agent starts
+ * for this connection (ProxyCommand is `vmstep ssh --proxy`, an exec). Key and
+ * host key are the step's, by sys.ssh; they are in no file.
+ */
+#ifndef VMSTEP_CLI_SSH_H
+#define VMSTEP_CLI_SSH_H
+
+#include <stddef.h>
+
+#include "command.h"
+
+extern const struct cmd_option ssh_options[];
+
+int ssh_run(const struct invocation *inv);
+
+/* @word for the shell that runs ssh's ProxyCommand, at @to: in single
+ * quotes, and % twice. -E2BIG. For tests, too. */
+int ssh_quote(const char *word, char *to, size_t size);
+
+#endif
