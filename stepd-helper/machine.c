@@ -339,6 +339,7 @@ int machine_start(struct machine *m, int net_fd,
 		if (r < 0)
 			return r;
 		m->plan.fd[QEMU_FD_SEED] = r;
+		r = 0;
 		memcpy(m->seed_key, key, sizeof(m->seed_key));
 		m->has_seed_key = true;
 	}
