@@ -142,7 +142,7 @@ done
 
 # Command lines of README and HACKING begin with "$ " or "# ": the command is
 # a file of the tree, made by the build, or one that these may count on.
-others=' apt-get cd echo make man mkdir prove salloc sbatch srun '
+others=' apt-get cd echo make man mkdir prove salloc sbatch srun vmstep '
 for text in "$top/README.md" "$top/HACKING.md"; do
 	sed -n '/^```/,/^```/s/^[$#] //p' "$text"
 done | awk '{ print $1 }' | sort -u | while read -r cmd; do
