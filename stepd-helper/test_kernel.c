@@ -476,7 +476,7 @@ static void a_lost_agent_is_told(void **state)
 {
 	int id;
 
-	make_op("wait", "echo >$0.begun; sleep 1000");
+	make_op("wait", "echo >$0.begun; exec sleep 1000");
 	id = ask_only(&user_asks, "t:wait", "{}");
 	WAIT_FOR(one_runs());
 	kill(agent, SIGKILL);

@@ -165,8 +165,8 @@ fi
 
 # ---- the end ----
 
-bg mc a run sleep 1000; pid=$!
-wait_for 60 pgrep -f "^sleep 1000"
+bg mc a run sleep "1000.$$"; pid=$!
+wait_for 60 pgrep -f "^sleep 1000\.$$"
 ok "down succeeds" mc a down
 wait $pid 2>/dev/null
 is "... and ends what was run" $? 137
@@ -194,8 +194,8 @@ leaves_nothing()
 	mount -t tmpfs tmpfs /run
 	before=$(seen)
 	mc z up 3 || return 1
-	as_user z srun -N3 sleep 1000 2>/dev/null &
-	wait_for 60 pgrep -f '^/.*sleep 1000' || echo "srun did not begin"
+	as_user z srun -N3 sleep "1000.$$" 2>/dev/null &
+	wait_for 60 pgrep -f "^/.*sleep 1000\.$$" || echo "srun did not begin"
 	mc z down || return 1
 	wait
 	after=$(seen)
