@@ -2,6 +2,7 @@
 # Status, leftovers, memory and CPUs again where Slurm enforces them by cgroup,
 # and the memory limit is the step's.
 . "$(dirname "$0")/vm.sh"
+bind=cores
 
 vm_cluster 2 --cgroup --cpus real
 
