@@ -127,8 +127,8 @@ is "... and the user is answered as before" "$(ask task.state | jq .result.rank)
 mc vm node n1 chmod o-rw "$dir/$step_id/task.0.sock"
 mc vm node n1 chmod o-x "$dir/$step_id" "$dir"
 
-is "the command is told to end" \
-	"$(ask proc.run '{"argv":["touch","/tmp/end"],"timeout_ms":60000}' | jq -c .result.exit)" 0
+ask proc.run '{"argv":["touch","/tmp/end"]}' >/dev/null # the step may be over first
+ok "the command is told to end, and ends" wait_for 60 tap_not kill -0 $step
 ((tap_failed == 0)) || vsh "$vmstep -j $step_id poweroff" # or it would not
 wait $step
 is "the command's status" $? 7
