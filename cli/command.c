@@ -326,7 +326,7 @@ void command_help(FILE *f, const struct command *c)
 		fprintf(f, "%s\n\n", c->help);
 		option_help(f, c->options);
 	} else {
-		fputs("Looks at a running job step in virtual machines (vmstep(7)).\n\n",
+		fputs("Looks at, drives and talks to a job step in virtual machines (vmstep(7)).\n\n",
 		      f);
 		list_commands(f, true);
 		fputc('\n', f);
