@@ -10,6 +10,8 @@
 #include "cleanup.h"
 #include "value.h"
 
+#define OVERLAY_LEAST (16ull << 20) /* bytes */
+
 /* In the order of enum image_kind. */
 static const char *const formats[] = { "qcow2", "raw", "vmdk",
 				       "vdi",	"vpc", NULL };
@@ -117,6 +119,19 @@ static int parse_serial(struct imagespec *s, const char *value,
 	return s->serial ? 0 : errmsg_set(err, -ENOMEM, "image");
 }
 
+static int parse_overlay(struct imagespec *s, const char *value,
+			 struct errmsg *err)
+{
+	int r = value_size(value, &s->overlay_bytes, err);
+
+	if (r == 0 && s->overlay_bytes < OVERLAY_LEAST)
+		return errmsg_say(
+			err, -EINVAL,
+			"overlay=%s: too little for a file system: 16M is the least",
+			value);
+	return r < 0 ? errmsg_prefix(err, r, "overlay=") : 0;
+}
+
 static int parse_key(struct imagespec *s, const char *key, const char *value,
 		     struct errmsg *err)
 {
@@ -126,6 +141,8 @@ static int parse_key(struct imagespec *s, const char *key, const char *value,
 		return parse_ctl(s, value, err);
 	if (strcmp(key, "serial") == 0)
 		return parse_serial(s, value, err);
+	if (strcmp(key, "overlay") == 0)
+		return parse_overlay(s, value, err);
 	if (strcmp(key, "readonly") == 0)
 		return parse_flag(s, CTL_PROTECT, key, value, err);
 	if (strcmp(key, "snapshot") == 0)
@@ -152,7 +169,7 @@ static int parse_key(struct imagespec *s, const char *key, const char *value,
 	}
 	return errmsg_say(
 		err, -EINVAL,
-		"there is no key '%s': use ctl, fmt, if, media, serial, cache, readonly or snapshot; a comma in a name is written twice",
+		"there is no key '%s': use ctl, fmt, if, media, serial, cache, overlay, readonly or snapshot; a comma in a name is written twice",
 		key);
 }
 

@@ -21,6 +21,7 @@ enum image_kind {
 	IMAGE_VDI,
 	IMAGE_VPC,
 	IMAGE_BUNDLE,
+	IMAGE_DIR, /* a root file system that is no disk yet */
 };
 
 /* ctl= and mvpctl=, a letter each. */
@@ -56,6 +57,7 @@ struct imagespec {
 	enum image_cache cache; /* cache= */
 	bool cdrom;		/* media= */
 	char *serial;		/* owned; NULL: not said */
+	uint64_t overlay_bytes; /* of a root file system; 0: in memory */
 };
 
 /* Parse @text. On failure @ret is empty. */

@@ -23,6 +23,11 @@ const struct site_key site_keys[] = {
 	{ "rundir", SITE_PATH, AT(rundir), "/tmp",
 	  "directory for overlays; they have no name there and vanish with QEMU",
 	  false },
+	{ "kernel", SITE_PATH, AT(kernel), "",
+	  "kernel that root file systems boot with: SquashFS, directories",
+	  false },
+	{ "initrd", SITE_PATH, AT(initrd), "",
+	  "initial RAM disk for it, as contrib/mkimage tiny makes one", false },
 	{ "qemu", SITE_PROGRAM, AT(qemu), "qemu-system-x86_64",
 	  "QEMU, a path or a name looked up in PATH", false },
 	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
@@ -66,8 +71,6 @@ const struct site_key site_keys[] = {
 	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
 	  "seconds to end in order; as default_grace", false },
 	{ "data_path", SITE_TEXT, 0, NULL, "", true },
-	{ "kernel", SITE_PATH, 0, NULL, "", true },
-	{ "initrd", SITE_PATH, 0, NULL, "", true },
 	{ "allow_outbound", SITE_BOOL, 0, NULL, "", true },
 	{ "allow_publish", SITE_TEXT, 0, NULL, "", true },
 	{ "allow_mounts", SITE_TEXT, 0, NULL, "", true },
@@ -157,6 +160,8 @@ static int set_key(struct site *s, const struct site_key *key,
 	case SITE_LINK:
 		return set_link((char **)(void *)at, value, err);
 	case SITE_PATH:
+		if (!*value && key->dflt && !*key->dflt)
+			return set_text((char **)(void *)at, value, err);
 		return set_path((char **)(void *)at, value, err);
 	case SITE_PROGRAM:
 		return set_program((char **)(void *)at, value, err);

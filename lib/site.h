@@ -18,9 +18,11 @@
 #define SITE_WORKERS_MAX 16 /* that vmstep-net can have */
 
 struct site {
-	char *runtime_dir;    /* sockets and small files of running steps */
-	char *image_path;     /* directories, separated by ':' */
-	char *rundir;	      /* overlays */
+	char *runtime_dir; /* sockets and small files of running steps */
+	char *image_path;  /* directories, separated by ':' */
+	char *rundir;	   /* overlays */
+	char *kernel;	   /* what root file systems boot with; "" none */
+	char *initrd;
 	char *qemu;	      /* a name looked up in PATH, or a path */
 	char *allow_users;    /* names, separated by commas or spaces; "" all */
 	char *allow_groups;   /* the same; one of both must hold */
@@ -41,7 +43,7 @@ struct site {
 
 enum site_kind {
 	SITE_TEXT,
-	SITE_PATH,    /* absolute */
+	SITE_PATH,    /* absolute, or empty where its default is */
 	SITE_PROGRAM, /* the same, or a name for PATH */
 	SITE_SEARCH,  /* absolute paths with ':' between them */
 	SITE_SIZE,

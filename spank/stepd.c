@@ -300,6 +300,8 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.runtime_dir", "%s", s->runtime_dir);
 	desc_add(w, "site.image_path", "%s", s->image_path);
 	desc_add(w, "site.rundir", "%s", s->rundir);
+	desc_add(w, "site.kernel", "%s", s->kernel);
+	desc_add(w, "site.initrd", "%s", s->initrd);
 	desc_add(w, "site.qemu", "%s", s->qemu);
 	desc_add(w, "site.allow_tcg", "%s", s->allow_tcg ? "yes" : "no");
 	desc_add(w, "site.allow_qmp", "%s", s->allow_qmp ? "yes" : "no");

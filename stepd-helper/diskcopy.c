@@ -22,6 +22,7 @@
 #include "log.h"
 #include "loop.h"
 #include "qcow2.h"
+#include "rootfs.h"
 #include "value.h"
 
 #define POLL_MS	     50
@@ -114,6 +115,8 @@ static bool is_of_image(int fd, const struct diskcopy *c)
 {
 	struct stat a, b;
 
+	if (c->squash)
+		return true;
 	return fstat(fd, &a) == 0 && stat(c->from, &b) == 0 &&
 	       a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
 	       a.st_mtim.tv_nsec == b.st_mtim.tv_nsec && a.st_size == b.st_size;
@@ -211,22 +214,39 @@ static int make_absolute(const struct diskcopy *c, const char *part,
 }
 
 /* Pages of one that stays are on the disk before it has its name. */
-static int finish(const struct diskcopy *c, int from, int fd, const char *part,
+static int finish(const struct diskcopy *c, int fd, const char *part,
 		  struct errmsg *err)
+{
+	if (is_used(c))
+		return in_use(c, err);
+	if ((!c->removed && fsync(fd) < 0) || rename(part, c->to) < 0)
+		return errmsg_set(err, -errno, "%s", c->to);
+	return c->own ? 0 : filelock(fd, false);
+}
+
+/* By these a copy is known to be of its image. */
+static int take_times(const struct diskcopy *c, int from, int fd,
+		      struct errmsg *err)
 {
 	struct timespec times[2];
 	struct stat st;
 
-	if (is_used(c))
-		return in_use(c, err);
 	if (fstat(from, &st) < 0)
 		return errmsg_set(err, -errno, "%s", c->from);
 	times[0] = st.st_atim;
 	times[1] = st.st_mtim;
-	if (futimens(fd, times) < 0 || (!c->removed && fsync(fd) < 0) ||
-	    rename(part, c->to) < 0)
-		return errmsg_set(err, -errno, "%s", c->to);
-	return c->own ? 0 : filelock(fd, false);
+	return futimens(fd, times) < 0 ? errmsg_set(err, -errno, "%s", c->to)
+				       : 0;
+}
+
+static int make_squash(const struct diskcopy *c, int fd, const char *part,
+		       struct errmsg *err)
+{
+	int r;
+
+	log_debug("making the SquashFS %s of %s", c->to, c->from);
+	r = rootfs_squash(c->from, part, err);
+	return r < 0 ? r : finish(c, fd, part, err);
 }
 
 /* @fd is @part's, and locked. */
@@ -235,10 +255,13 @@ static int make(const struct diskcopy *c, int fd, const char *part,
 {
 	struct saying s = { c, loop_now_ms() + SAY_AFTER_MS };
 	struct stat st;
-	_cleanup_close_ int from = chain_open(c->from, &st, err);
+	_cleanup_close_ int from =
+		c->squash ? -1 : chain_open(c->from, &st, err);
 	uint64_t resume;
 	int r;
 
+	if (c->squash)
+		return make_squash(c, fd, part, err);
 	if (from < 0)
 		return from;
 	r = filelock(from, false);
@@ -255,7 +278,9 @@ static int make(const struct diskcopy *c, int fd, const char *part,
 		return errmsg_prefix(err, r, "copy of %s in %s", c->from,
 				     c->to);
 	r = make_absolute(c, part, qemu, err);
-	return r < 0 ? r : finish(c, from, fd, part, err);
+	if (r == 0)
+		r = take_times(c, from, fd, err);
+	return r < 0 ? r : finish(c, fd, part, err);
 }
 
 /* The copy's descriptor; 0: someone else is at it */
@@ -270,7 +295,8 @@ static int try_make(const struct diskcopy *c, const char *part,
 		return fd;
 	r = filelock(fd, true);
 	if (r == -EBUSY) {
-		if (fstat(fd, &st) == 0 && stat(c->from, &image) == 0)
+		if (!c->squash && fstat(fd, &st) == 0 &&
+		    stat(c->from, &image) == 0)
 			say(s, "waiting for the task that copies",
 			    (uint64_t)st.st_size, (uint64_t)image.st_size);
 		return 0;

@@ -8,6 +8,8 @@
  * A copy that many read is taken as it is where it was made of this image
  * (size and time are the image's) and is to stay, or where someone reads it. A
  * copy that one VM writes to is taken as that VM left it, if it was to stay.
+ *
+ * A directory's copy is a SquashFS, made in the same way.
  */
 #ifndef VMSTEP_DISKCOPY_H
 #define VMSTEP_DISKCOPY_H
@@ -23,6 +25,9 @@ struct diskcopy {
 	enum image_kind kind;
 	bool own;     /* its VM writes to it; else many may read it */
 	bool removed; /* at the end */
+	/* @from is a directory, the copy a SquashFS of it; what the tree is
+	 * like is in the name @to (rootfs.h), so there is one for each state */
+	bool squash;
 };
 
 void diskcopy_done(struct diskcopy *c);

@@ -11,6 +11,7 @@
 
 #include "chain.h"
 #include "cleanup.h"
+#include "rootfs.h"
 #include "value.h"
 
 static bool has_suffix(const char *text, const char *suffix)
@@ -129,11 +130,6 @@ static int load_bundle(struct image *im, const char *allow, struct errmsg *err)
 		return errmsg_set(err, -ENOMEM, "bundle");
 	}
 	f = fopen(conf, "re");
-	if (!f && errno == ENOENT)
-		return errmsg_say(
-			err, -ENOTSUP,
-			"%s is a directory without vm.conf: root file systems are not in this version yet",
-			im->path);
 	if (!f)
 		return errmsg_set(err, -errno, "%s", conf);
 	while (getline(&line, &size, f) >= 0) {
@@ -208,13 +204,17 @@ static int know_disk(struct image *im, const struct imagespec *spec,
 		     const char *allow, struct errmsg *err)
 {
 	const char *given = spec->name;
+	int r;
 
 	im->kind = spec->format;
-	if (!im->kind && named(im, given, ".sqsh"))
-		return errmsg_say(
-			err, -ENOTSUP,
-			"%s: SquashFS roots are not in this version yet",
-			im->path);
+	if (!im->kind &&
+	    (named(im, given, ".sqsh") || named(im, given, ".squashfs"))) {
+		im->kind = IMAGE_RAW;
+		im->root = true;
+		r = rootfs_check_squash(im->path, err);
+		if (r < 0)
+			return r;
+	}
 	if (!im->kind && (named(im, given, ".raw") || named(im, given, ".img")))
 		im->kind = IMAGE_RAW;
 	if (!im->kind)
@@ -254,6 +254,31 @@ static int know_bundle(struct image *im, const struct imagespec *spec,
 	return load_bundle(im, allow, err);
 }
 
+static int know_dir(struct image *im, const struct imagespec *spec,
+		    const char *allow, struct errmsg *err)
+{
+	_cleanup_free_ char *conf = NULL;
+	int r;
+
+	if (asprintf(&conf, "%s/vm.conf", im->path) < 0) {
+		conf = NULL;
+		return errmsg_set(err, -ENOMEM, "%s", im->path);
+	}
+	if (access(conf, F_OK) == 0 || errno != ENOENT)
+		return know_bundle(im, spec, allow, err);
+	im->kind = IMAGE_DIR;
+	im->root = true;
+	r = chain_allowed(im->path, allow, err);
+	if (r == 0)
+		r = rootfs_check_dir(im->path, err);
+	if (r == 0 && ((spec->ctl & ~(unsigned int)CTL_COPY) || spec->format))
+		return errmsg_say(
+			err, -EINVAL,
+			"%s is a directory: of ctl= and fmt= only ctl=c goes with a root file system that is none yet",
+			im->path);
+	return r;
+}
+
 char *image_look_up(const struct imagespec *spec,
 		    const struct image_place *place)
 {
@@ -283,7 +308,7 @@ int image_find(const struct imagespec *spec, const struct image_place *place,
 		r = errmsg_set(err, -errno, "%s", ret->path);
 	if (r == 0)
 		r = S_ISDIR(st.st_mode)
-			    ? know_bundle(ret, spec, place->allow, err)
+			    ? know_dir(ret, spec, place->allow, err)
 			    : know_disk(ret, spec, place->allow, err);
 	if (r < 0)
 		image_done(ret);

@@ -1,8 +1,9 @@
 /* image.h - what --vm-image names: find it, and know what it is
  *
  * Kinds: a disk (qcow2 by its header; another format only where it is said to
- * be, raw also by a name that ends in .raw or .img, and then never probed), or
- * a bundle (directory with vm.conf: kernel, initrd, command line, disks).
+ * be, raw also by a name that ends in .raw or .img, and then never probed), a
+ * bundle (directory with vm.conf: kernel, initrd, command line, disks), or a
+ * root file system (SquashFS by a name that ends in .sqsh, or a directory).
  *
  * The header of a disk can name other files. They are followed here, before
  * QEMU sees them (chain.h).
@@ -21,6 +22,7 @@ struct image {
 	enum image_kind kind;
 	char *path;	      /* absolute */
 	struct strings files; /* of a disk: it and all below it */
+	bool root; /* a root file system: IMAGE_RAW of SquashFS, or IMAGE_DIR */
 	/* of a bundle; absolute paths, NULL where vm.conf has none */
 	char *kernel, *initrd, *append;
 	struct imagespec *disks; /* named by paths */

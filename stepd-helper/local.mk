@@ -56,6 +56,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
 	%D%/plan_disk.c %D%/plan_disk.h \
+	%D%/plan_root.c %D%/plan_root.h \
 	%D%/port.c %D%/port.h \
 	%D%/procs.c %D%/procs.h %D%/procs_impl.h \
 	%D%/procs_qga.c \
@@ -70,6 +71,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qga_net.c %D%/qga_net.h \
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
+	%D%/rootfs.c %D%/rootfs.h \
 	%D%/save.c %D%/save.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/service.c %D%/service.h \
@@ -123,6 +125,7 @@ UNIT_TESTS += \
 	%D%/test_qga \
 	%D%/test_qga_guest \
 	%D%/test_qmp \
+	%D%/test_rootfs \
 	%D%/test_session \
 	%D%/test_save \
 	%D%/test_spec \
@@ -192,6 +195,8 @@ UNIT_TESTS += \
 %C%_test_qga_guest_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qmp_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_rootfs_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_rootfs_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

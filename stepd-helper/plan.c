@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "image.h"
 #include "plan_disk.h"
+#include "plan_root.h"
 #include "together.h"
 #include "value.h"
 
@@ -56,6 +57,17 @@ static int take_bundle(const struct spec *s, const struct image *im,
 	return r;
 }
 
+/* A SquashFS that is not booted is a disk to read. */
+static int take_disk(const struct imagespec *spec, const struct image *im,
+		     struct qemu_plan *plan, struct errmsg *err)
+{
+	struct imagespec read_only = *spec; /* borrows all of it */
+
+	if (im->root && !(spec->ctl & CTL_WRITE))
+		read_only.ctl |= CTL_PROTECT;
+	return plan_disk(&read_only, im, plan, err);
+}
+
 static int take_found(const struct task *t, const struct spec *s, size_t i,
 		      const struct imagespec *spec, struct qemu_plan *plan,
 		      struct errmsg *err)
@@ -69,17 +81,25 @@ static int take_found(const struct task *t, const struct spec *s, size_t i,
 
 	if (r < 0)
 		return errmsg_prefix(err, r, "--vm-image");
-	if (im.kind == IMAGE_BUNDLE && i > 0)
+	if ((im.kind == IMAGE_BUNDLE || im.kind == IMAGE_DIR) && i > 0)
 		r = errmsg_say(
 			err, -EINVAL,
-			"--vm-image: %s is a bundle: it can be the first image of a task only",
+			"--vm-image: %s is a %s: it can be the first image of a task only",
+			im.path, im.kind == IMAGE_DIR ? "directory" : "bundle");
+	else if (spec->overlay_bytes && (!im.root || i > 0))
+		r = errmsg_say(
+			err, -EINVAL,
+			"--vm-image: %s: overlay= is for the first image, and a root file system",
 			im.path);
 	else if (im.kind == IMAGE_BUNDLE)
 		r = take_bundle(s, &im, &place, plan, err);
+	else if (im.root && i == 0)
+		r = plan_root(spec, &im, plan, err);
 	else
-		r = plan_disk(spec, &im, plan, err);
+		r = take_disk(spec, &im, plan, err);
 	if (i == 0)
-		plan->seed = s->cloud_init && im.kind != IMAGE_BUNDLE;
+		plan->seed =
+			s->cloud_init && im.kind != IMAGE_BUNDLE && !im.root;
 	image_done(&im);
 	return r;
 }
@@ -127,7 +147,7 @@ static int take_kernel(const struct task *t, const struct spec *s,
 		r = readable(t, s->kernel, "--vm-kernel", err);
 		if (r == 0)
 			r = take_text(&plan->kernel, s->kernel, err);
-		if (r == 0)
+		if (r == 0 && !plan->root)
 			r = take_text(&plan->append, "console=ttyS0", err);
 		free(plan->initrd);
 		plan->initrd = NULL;

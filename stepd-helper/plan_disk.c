@@ -12,6 +12,7 @@
 #include "disk.h"
 #include "log.h"
 #include "made.h"
+#include "rootfs.h"
 #include "value.h"
 
 /* NULL with @err where there are too many. */
@@ -158,6 +159,44 @@ static int take_copy(const struct imagespec *spec, const struct image *im,
 	return record(plan->task, c, err);
 }
 
+/* The tasks of a node share it, and with c in ctl= it stays for other steps. */
+static int take_squash(const struct imagespec *spec, const struct image *im,
+		       struct qemu_plan *plan, struct qemu_disk *d,
+		       struct errmsg *err)
+{
+	_cleanup_free_ char *dir = realpath(plan->spec->rundir, NULL);
+	unsigned int n = plan->n_copies++;
+	struct diskcopy *c = &plan->copy[n];
+	uint64_t fingerprint;
+	int r = dir ? 0
+		    : errmsg_set(err, -errno, "run directory %s",
+				 plan->spec->rundir);
+
+	*c = (struct diskcopy){ .kind = IMAGE_RAW,
+				.removed = !(spec->ctl & CTL_COPY),
+				.squash = true };
+	plan->copy_disk[n] = (unsigned int)(d - plan->disk);
+	plan->copy_overlay[n] = false;
+	if (r == 0)
+		r = take_text(&c->from, im->path, err);
+	if (r == 0)
+		r = rootfs_fingerprint(im->path, &fingerprint, err);
+	if (r == 0 &&
+	    asprintf(&c->to, "%s%s.%016llx.sqsh", dir, strrchr(im->path, '/'),
+		     (unsigned long long)fingerprint) < 0) {
+		c->to = NULL;
+		r = errmsg_set(err, -ENOMEM, "%s", im->path);
+	}
+	d->format = image_format_name(IMAGE_RAW);
+	d->read_only = true;
+	d->copied = true;
+	if (r == 0)
+		r = take_text(&d->path, c->to, err);
+	if (r < 0 || plan->spec->dry_run)
+		return r;
+	return record(plan->task, c, err);
+}
+
 int plan_copied(struct qemu_plan *plan, const int *fds, struct errmsg *err)
 {
 	int r = 0;
@@ -219,6 +258,8 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 	d->cdrom = spec->cdrom;
 	if (spec->serial)
 		r = take_text(&d->serial, spec->serial, err);
+	if (r == 0 && im->kind == IMAGE_DIR)
+		return take_squash(spec, im, plan, d, err);
 	if (r == 0)
 		r = hold_image(spec, im, plan, err);
 	if (r == 0 && (spec->ctl & CTL_REMOVE))
@@ -233,30 +274,40 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 	return take_overlay(im, plan, d, err);
 }
 
-static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)
+int plan_empty(const char *serial, uint64_t bytes, struct qemu_plan *plan,
+	       struct errmsg *err)
 {
 	struct qemu_disk *d = new_disk(plan, err);
-	char serial[24];
-	uint64_t bytes;
+	char size[16];
 	int *fd, r;
 
 	if (!d)
 		return -E2BIG;
-	snprintf(serial, sizeof(serial), "scratch%u", i);
 	d->format = image_format_name(IMAGE_RAW);
 	r = take_text(&d->serial, serial, err);
-	if (r == 0)
-		r = value_size(plan->spec->scratch.v[i], &bytes, err);
 	if (r < 0 || plan->spec->dry_run)
 		return r;
 	fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];
 	*fd = disk_anonymous(plan->spec->rundir, err);
 	if (*fd < 0)
-		return errmsg_prefix(err, *fd, "--vm-scratch");
+		return *fd;
+	value_size_text(bytes, size);
 	if (ftruncate(*fd, (off_t)bytes) < 0)
-		return errmsg_set(err, -errno, "%s bytes in %s",
-				  plan->spec->scratch.v[i], plan->spec->rundir);
+		return errmsg_set(err, -errno, "%s in %s", size,
+				  plan->spec->rundir);
 	return 0;
+}
+
+static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)
+{
+	char serial[24];
+	uint64_t bytes;
+	int r = value_size(plan->spec->scratch.v[i], &bytes, err);
+
+	snprintf(serial, sizeof(serial), "scratch%u", i);
+	if (r == 0)
+		r = plan_empty(serial, bytes, plan, err);
+	return r < 0 ? errmsg_prefix(err, r, "--vm-scratch") : 0;
 }
 
 int plan_scratch(struct qemu_plan *plan, struct errmsg *err)

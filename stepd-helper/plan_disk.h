@@ -19,6 +19,9 @@ int plan_disk(const struct imagespec *spec, const struct image *im,
 int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
 	       struct errmsg *err);
 
+/* Add an empty disk, which is thrown away. */
+int plan_empty(const char *serial, uint64_t bytes, struct qemu_plan *plan,
+	       struct errmsg *err);
 /* Add the empty disks of plan->spec->scratch, named scratch0 and up. */
 int plan_scratch(struct qemu_plan *plan, struct errmsg *err);
 

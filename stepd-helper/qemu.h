@@ -55,6 +55,7 @@ struct qemu_plan {
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
 	bool seed;		  /* a cloud-init seed comes along */
+	bool root;		  /* a root file system boots (plan_root.h) */
 	int fd[QEMU_FD_COUNT];	  /* owned; QEMU's ends */
 };
 

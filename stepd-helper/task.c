@@ -126,6 +126,8 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "argv0", &t->argv0 },
 		{ "site.image_path", &t->image_path },
 		{ "site.rundir", &t->rundir },
+		{ "site.kernel", &t->kernel },
+		{ "site.initrd", &t->initrd },
 		{ "site.qemu", &t->qemu },
 		{ "site.net_device", &t->net_device },
 		{ "site.net_port_range", &t->net_port_range },

@@ -346,9 +346,9 @@ static void test_bad_files(void **state)
 	refused(f, "./fifo", -EINVAL, "not a regular file");
 	refused(f, "/dev/null", -EINVAL, "not a regular file");
 	write_text(f, "root.sqsh", "hsqs");
-	refused(f, "./root.sqsh", -ENOTSUP, "SquashFS");
+	refused(f, "./root.sqsh", -EINVAL, "no SquashFS header");
 	mkdir(at(f, "dir"), 0700);
-	refused(f, "./dir", -ENOTSUP, "directory without vm.conf");
+	refused(f, "./dir", -EINVAL, "directory without vm.conf");
 }
 
 static void test_unreadable(void **state)

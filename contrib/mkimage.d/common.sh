@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # some are read by the kinds
 # common.sh - arguments, messages, temporary files, apt and the cache
 #
-# Sets for the kinds: KIND OUT AGENT KERNEL_PACKAGE PACKAGES SIZE SUITE (from
+# Sets for the kinds: KIND FROM OUT AGENT KERNEL_PACKAGE PACKAGES SIZE SUITE (from
 # the arguments), WORK (a directory of ours that goes when we go), LOG (in it)
 # and SOURCES (apt source lines, one each).
 
@@ -21,29 +21,31 @@ parse_args()
 	KIND=$1
 	shift
 	case $KIND in
-	tiny|debian) ;;
-	*) usage_error "$KIND: no such kind of image; say tiny or debian" ;;
+	tiny|root|debian) ;;
+	*) usage_error "$KIND: no such kind of image; say tiny, root or debian" ;;
 	esac
 
-	OUT='' AGENT='' PACKAGES='' MIRROR='' PROXY='' NO_CACHE='' CACHE='' SUITE=''
+	FROM='' OUT='' AGENT='' PACKAGES='' MIRROR='' PROXY='' NO_CACHE='' CACHE='' SUITE=''
 	KERNEL_PACKAGE=linux-image-cloud-amd64
 	SIZE=3G
 	WORKDIR=${TMPDIR:-/var/tmp}
 
 	while [[ $# -gt 0 ]]; do
 		case $KIND:$1 in
+		*:--workdir)		set_value WORKDIR "$@" ;;
+		root:-*) usage_error "$1: no such option for root; see mkimage --help" ;;
 		*:--no-cache)		NO_CACHE=y; shift; continue ;;
 		*:--packages)		set_value PACKAGES "$@" ;;
 		*:--suite)		set_value SUITE "$@" ;;
 		*:--mirror)		set_value MIRROR "$@" ;;
 		*:--proxy)		set_value PROXY "$@" ;;
-		*:--workdir)		set_value WORKDIR "$@" ;;
 		*:--cache)		set_value CACHE "$@" ;;
 		tiny:--agent)		set_value AGENT "$@" ;;
 		tiny:--kernel-package)	set_value KERNEL_PACKAGE "$@" ;;
 		debian:--size)		set_value SIZE "$@" ;;
 		*:-*) usage_error "$1: no such option for $KIND; see mkimage --help" ;;
 		*)
+			[[ $KIND != root || -z $OUT || -n $FROM ]] || FROM=$OUT OUT=''
 			[[ -z $OUT ]] || usage_error "$1: one output is enough, and $OUT is it"
 			[[ -n $1 ]] || usage_error "the output's name is empty; give a path"
 			OUT=$1

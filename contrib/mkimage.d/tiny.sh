@@ -203,6 +203,7 @@ tiny_root()
 	cp -r -- "$MKIMAGE_D"/tiny/etc/. "$1/etc"
 	ln -s /proc/self/mounts "$1/etc/mtab"
 	chmod 755 "$1/etc/rc"
+	install -m 755 -- "$MKIMAGE_D"/tiny/sbin/* "$1/sbin"
 	chmod 600 "$1/etc/shadow"
 	chmod 700 "$1/root"
 	chmod 1777 "$1/tmp" "$1/var/tmp"
