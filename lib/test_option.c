@@ -33,6 +33,7 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_INITRD] = { { "initrd.img" }, { "" } },
 	[OPT_APPEND] = { { "quiet", "", "a=1,2;3:4 % @" }, { NULL } },
 	[OPT_QEMU_ARG] = { { "-device", "a,b" }, { "" } },
+	[OPT_FIRMWARE] = { { "bios", "uefi" }, { "", "efi", "UEFI" } },
 	[OPT_CPUS] = { { "1", "4096" },
 		       { "", "0", "4097", "2.5", "-1", "all" } },
 	[OPT_IO_CPUS] = { { "0", "1", "4096" },

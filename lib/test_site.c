@@ -153,8 +153,8 @@ static void test_bad_defaults(void **state)
 	refused(f, "default_ = red\n", -EINVAL, "unknown key 'default_'");
 	refused(f, "default_image = a\n", -EINVAL, "every step");
 	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
-	refused(f, "default_firmware = uefi\n", -ENOTSUP,
-		"default_firmware: this option is not in this version");
+	refused(f, "default_numa = flat\n", -ENOTSUP,
+		"default_numa: this option is not in this version");
 }
 
 static void test_later(void **state)

@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/disk.c %D%/disk.h \
 	%D%/feed.c %D%/feed.h \
 	%D%/diskcopy.c %D%/diskcopy.h \
+	%D%/firmware.c %D%/firmware.h \
 	%D%/foreign.c %D%/foreign.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hold.c %D%/hold.h \
@@ -108,6 +109,7 @@ UNIT_TESTS += \
 	%D%/test_event \
 	%D%/test_console \
 	%D%/test_diskcopy \
+	%D%/test_firmware \
 	%D%/test_guest \
 	%D%/test_image \
 	%D%/test_kernel \
@@ -146,6 +148,8 @@ UNIT_TESTS += \
 %C%_test_console_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_event_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_event_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_firmware_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_firmware_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_guest_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_guest_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the agent of this build.

@@ -171,6 +171,28 @@ static int take_kernel(const struct task *t, const struct spec *s,
 	return take_text(&plan->append, both, err);
 }
 
+static int take_firmware(const struct task *t, const struct spec *s,
+			 struct qemu_plan *plan, struct errmsg *err)
+{
+	int r;
+
+	if (s->firmware != FIRMWARE_UEFI)
+		return 0;
+	if (plan->kernel)
+		return errmsg_say(
+			err, -EINVAL,
+			"--vm-firmware=uefi boots a disk, and here %s is booted directly: leave it out",
+			plan->kernel);
+	r = firmware_find(FIRMWARE_DIRS, s->machine, &plan->firmware, err);
+	if (r < 0 || s->dry_run)
+		return r;
+	r = firmware_vars(&plan->firmware, t->step_dir, err);
+	if (r < 0)
+		return errmsg_prefix(err, r, "--vm-firmware");
+	plan->fd[QEMU_FD_VARS] = r;
+	return 0;
+}
+
 int plan_prepare(const struct task *t, const struct spec *s,
 		 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -183,9 +205,9 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = take_image(t, s, i, plan, err);
 	if (r == 0)
 		r = plan_scratch(plan, err);
-	if (r < 0)
-		return r;
-	return take_kernel(t, s, plan, err);
+	if (r == 0)
+		r = take_kernel(t, s, plan, err);
+	return r < 0 ? r : take_firmware(t, s, plan, err);
 }
 
 int plan_accel(const struct task *t, const struct spec *s,

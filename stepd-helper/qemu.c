@@ -49,6 +49,7 @@ void qemu_plan_done(struct qemu_plan *p)
 			close(p->copy_fd[i]);
 	}
 	strings_done(&p->to_remove);
+	firmware_done(&p->firmware);
 	hold_done(&p->hold);
 	qemu_plan_init(p);
 }
@@ -110,6 +111,30 @@ static void memory_args(struct args *a, const struct spec *s)
 	args_add(a, "memory-backend-memfd,id=mem,size=%lluM,share=on", mib);
 }
 
+/* Its variables are this machine's own. */
+static void firmware_args(struct args *a, const struct qemu_plan *p)
+{
+	const struct firmware *f = &p->firmware;
+	_cleanup_free_ char *code = f->code ? args_quoted(f->code) : NULL;
+
+	if (!f->code)
+		return;
+	if (!code)
+		a->error = -ENOMEM;
+	args_add(a, "-blockdev");
+	args_add(
+		a,
+		"driver=%s,node-name=fwcode,read-only=on,file.driver=file,file.filename=%s",
+		f->code_format, code ? code : "");
+	args_add(a, "-add-fd");
+	args_add(a, "fd=%d,set=%d", FIRST_FD + QEMU_FD_VARS, QEMU_FD_VARS);
+	args_add(a, "-blockdev");
+	args_add(
+		a,
+		"driver=%s,node-name=fwvars,file.driver=file,file.filename=/dev/fdset/%d",
+		f->vars_format, QEMU_FD_VARS);
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -124,8 +149,10 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 		a, "-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	args_add(a, "-machine");
-	args_add(a, "%s%s", s->machine,
-		 s->net == NET_VHOST_USER ? ",memory-backend=mem" : "");
+	args_add(a, "%s%s%s", s->machine,
+		 s->net == NET_VHOST_USER ? ",memory-backend=mem" : "",
+		 p->firmware.code ? ",pflash0=fwcode,pflash1=fwvars" : "");
+	firmware_args(a, p);
 	/* a translation cache of its own default size (1 GiB) would not fit
 	 * into what the site keeps back for QEMU */
 	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");

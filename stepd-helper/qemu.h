@@ -13,6 +13,7 @@
 
 #include "diskcopy.h"
 #include "errmsg.h"
+#include "firmware.h"
 #include "hold.h"
 #include "option.h"
 #include "qemu_disk.h"
@@ -36,6 +37,7 @@ enum qemu_fd {
 	QEMU_FD_DISK, /* and up */
 	/* where --vm-exec lets QEMU's agent run commands */
 	QEMU_FD_QGA = QEMU_FD_DISK + QEMU_DISKS_MAX,
+	QEMU_FD_VARS, /* of the firmware */
 	QEMU_FD_COUNT,
 };
 
@@ -55,6 +57,7 @@ struct qemu_plan {
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
 	bool seed;		  /* a cloud-init seed comes along */
+	struct firmware firmware; /* no code: QEMU's BIOS */
 	bool root;		  /* a root file system boots (plan_root.h) */
 	int fd[QEMU_FD_COUNT];	  /* owned; QEMU's ends */
 };

@@ -448,6 +448,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 		r = one_value(t, OPT_MACHINE, option_defs[OPT_MACHINE].dflt,
 			      &s->machine, err);
 	if (r == 0)
+		r = word_value(t, OPT_FIRMWARE, &s->firmware, err);
+	if (r == 0)
 		r = word_value(t, OPT_BIND, &s->bind, err);
 	if (r == 0)
 		s->cloud_init = strcmp(init, "auto") == 0;

@@ -15,6 +15,7 @@
 #include "task.h"
 
 enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+enum spec_firmware { FIRMWARE_BIOS, FIRMWARE_UEFI };
 enum spec_bind { BIND_CORES, BIND_NONE };
 enum spec_net { NET_VHOST_USER, NET_STREAM, NET_DGRAM, NET_NONE };
 enum spec_exec { EXEC_AUTO, EXEC_AGENT, EXEC_QGA, EXEC_NONE };
@@ -35,6 +36,7 @@ struct spec {
 	int accel; /* enum spec_accel */
 	char *cpu; /* NULL: by accelerator */
 	char *machine;
+	int firmware;	      /* enum spec_firmware */
 	int bind;	      /* enum spec_bind */
 	unsigned int io_cpus; /* of the task's, besides those of cpus */
 	int net;	      /* enum spec_net */

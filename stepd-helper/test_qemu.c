@@ -158,6 +158,24 @@ static void test_ports(void **state)
 	assert_int_equal(mentions(f, "qga"), 0);
 }
 
+static void test_firmware(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(mentions(f, "fwcode"), 0);
+	f->p.firmware.code = strdup("/a,b");
+	f->p.firmware.code_format = strdup("raw");
+	f->p.firmware.vars_format = strdup("raw");
+	make(f);
+	assert_option(f, "-machine", "q35,pflash0=fwcode,pflash1=fwvars");
+	assert_option(
+		f, "-blockdev",
+		"driver=raw,node-name=fwcode,read-only=on,file.driver=file,file.filename=/a,,b");
+	assert_int_equal(mentions(f, "node-name=fwvars"), 1);
+	assert_int_equal(mentions(f, "fwvars,read-only"), 0);
+}
+
 static void test_accel(void **state)
 {
 	struct fixture *f = *state;
@@ -497,6 +515,8 @@ int main(void)
 		     test_machine),
 		TEST("ports for our agent, and for QEMU's where it may be asked",
 		     test_ports),
+		TEST("UEFI: its code to read, its variables to write",
+		     test_firmware),
 		TEST("KVM or TCG, and the CPU model that goes with it",
 		     test_accel),
 		TEST("a comma in a host name stays in it", test_comma),
