@@ -23,7 +23,7 @@ need_root()
 packages_build=(
 	gcc make autoconf automake libtool pkg-config libc6-dev git
 	ca-certificates libslurm-dev libpmix-dev libjansson-dev libhwloc-dev
-	libssl-dev libarchive-dev libcmocka-dev libucx-dev
+	libssl-dev libarchive-dev libyaml-dev libcmocka-dev libucx-dev
 )
 packages_run=(
 	slurmctld slurmd slurm-client munge libpmix-dev iproute2 util-linux perl

@@ -173,16 +173,6 @@ static int check_qemu_arg(const char *value, struct errmsg *err)
 	return 0;
 }
 
-static int check_cloud_init(const char *value, struct errmsg *err)
-{
-	if (strcmp(value, "auto") == 0 || strcmp(value, "none") == 0)
-		return 0;
-	return errmsg_say(
-		err, -ENOTSUP,
-		"'%s': a directory or file of your own is not in this version yet: say auto or none",
-		value);
-}
-
 /* -- the table ------------------------------------------------------------- */
 
 /* A word with '!' before it is in the contract, but not in this version. */
@@ -229,9 +219,9 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_SCRATCH] = { "scratch", "SIZE", "an empty disk, thrown away", NULL,
 			  OPTF_RANKS | OPTF_TASKS | OPTF_ADDS, check_size,
 			  NULL },
-	[OPT_CLOUD_INIT] = { "cloud-init", "auto|none",
+	[OPT_CLOUD_INIT] = { "cloud-init", "auto|none|DIR|FILE",
 			     "configure a cloud image through a NoCloud seed",
-			     "auto", OPTF_RANKS, check_cloud_init, NULL },
+			     "auto", OPTF_RANKS, check_path, NULL },
 	[OPT_KERNEL] = { "kernel", "PATH", "boot this kernel directly", NULL, 0,
 			 check_path, NULL },
 	[OPT_INITRD] = { "initrd", "PATH", "initial RAM disk for --vm-kernel",

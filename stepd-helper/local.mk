@@ -75,6 +75,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/rootfs.c %D%/rootfs.h \
 	%D%/save.c %D%/save.h \
 	%D%/seed.c %D%/seed.h \
+	%D%/seed_user.c %D%/seed_user.h \
 	%D%/service.c %D%/service.h \
 	%D%/session.c %D%/session.h %D%/session_impl.h \
 	%D%/session_run.c \
@@ -88,16 +89,19 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/summary.c %D%/summary.h \
 	%D%/task.c %D%/task.h \
 	%D%/together.c %D%/together.h \
+	%D%/userdata.c %D%/userdata.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
 	%D%/wireup.c %D%/wireup.h \
 	%D%/work.c %D%/work.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
-	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS)
+	$(JANSSON_CFLAGS) $(HWLOC_CFLAGS) $(CRYPTO_CFLAGS) $(ARCHIVE_CFLAGS) \
+	$(YAML_CFLAGS)
 helper_libs = %D%/libhelper.la lib/libfiles.la lib/librpc.la lib/libprog.la \
 	lib/libcore.la $(PMIX_LIBS) \
-	$(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS) -lpthread
+	$(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) $(ARCHIVE_LIBS) $(YAML_LIBS) \
+	-lpthread
 
 %C%_vmstep_helper_SOURCES = %D%/vmstep-helper.c
 %C%_vmstep_helper_LDADD = $(helper_libs)
@@ -128,6 +132,7 @@ UNIT_TESTS += \
 	%D%/test_qga_guest \
 	%D%/test_qmp \
 	%D%/test_rootfs \
+	%D%/test_seed \
 	%D%/test_session \
 	%D%/test_save \
 	%D%/test_spec \
@@ -201,6 +206,9 @@ UNIT_TESTS += \
 %C%_test_qmp_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_rootfs_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_rootfs_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_seed_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \
+	$(ARCHIVE_CFLAGS)
+%C%_test_seed_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -334,8 +334,8 @@ int machine_start(struct machine *m, int net_fd,
 
 	m->plan.fd[QEMU_FD_NET] = net_fd;
 	say_accel(m);
-	if (m->plan.seed) {
-		r = seed_make(m->task, m->spec, key, err);
+	if (machine_wants_seed(m)) {
+		r = seed_make(m->task, m->spec, &m->plan.seed_user, key, err);
 		if (r < 0)
 			return r;
 		m->plan.fd[QEMU_FD_SEED] = r;
@@ -492,7 +492,7 @@ void machine_free(struct machine *m)
 
 bool machine_wants_seed(const struct machine *m)
 {
-	return m->plan.seed;
+	return m->plan.seed && !m->plan.seed_is_file;
 }
 
 const uint8_t *machine_seed_key(const struct machine *m)

@@ -44,7 +44,7 @@ int machine_new(struct loop *l, const struct task *t, const struct spec *s,
 /* Kills what still runs. NULL is fine. */
 void machine_free(struct machine *m);
 
-/* Does it want a seed for cloud-init, and with that the step's key? */
+/* Does it want a seed of ours for cloud-init, and with that the step's key? */
 bool machine_wants_seed(const struct machine *m);
 /* The step's key, as its guest's seed had it; NULL: it had none. */
 const uint8_t *machine_seed_key(const struct machine *m);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "accel.h"
@@ -99,7 +100,8 @@ static int take_found(const struct task *t, const struct spec *s, size_t i,
 		r = take_disk(spec, &im, plan, err);
 	if (i == 0)
 		plan->seed =
-			s->cloud_init && im.kind != IMAGE_BUNDLE && !im.root;
+			s->cloud_from ||
+			(s->cloud_init && im.kind != IMAGE_BUNDLE && !im.root);
 	image_done(&im);
 	return r;
 }
@@ -171,6 +173,30 @@ static int take_kernel(const struct task *t, const struct spec *s,
 	return take_text(&plan->append, both, err);
 }
 
+/* A seed of the user's own: an image that is one, or what is to be in it. */
+static int take_seed(const struct spec *s, struct qemu_plan *plan,
+		     struct errmsg *err)
+{
+	struct stat st;
+	int r;
+
+	if (!s->cloud_from)
+		return 0;
+	if (stat(s->cloud_from, &st) < 0)
+		return errmsg_set(err, -errno, "--vm-cloud-init=%s",
+				  s->cloud_from);
+	plan->seed_is_file = !S_ISDIR(st.st_mode);
+	if (!plan->seed_is_file)
+		r = seed_user_load(s->cloud_from, &plan->seed_user, err);
+	else
+		r = chain_open(s->cloud_from, &st, err);
+	if (r < 0)
+		return errmsg_prefix(err, r, "--vm-cloud-init");
+	if (plan->seed_is_file)
+		plan->fd[QEMU_FD_SEED] = r;
+	return 0;
+}
+
 static int take_firmware(const struct task *t, const struct spec *s,
 			 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -205,6 +231,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = take_image(t, s, i, plan, err);
 	if (r == 0)
 		r = plan_scratch(plan, err);
+	if (r == 0)
+		r = take_seed(s, plan, err);
 	if (r == 0)
 		r = take_kernel(t, s, plan, err);
 	return r < 0 ? r : take_firmware(t, s, plan, err);

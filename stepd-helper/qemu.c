@@ -50,6 +50,7 @@ void qemu_plan_done(struct qemu_plan *p)
 	}
 	strings_done(&p->to_remove);
 	firmware_done(&p->firmware);
+	seed_user_done(&p->seed_user);
 	hold_done(&p->hold);
 	qemu_plan_init(p);
 }
@@ -139,6 +140,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
 	_cleanup_free_ char *name = args_quoted(s->hostname);
+	char uuid[TASK_UUID];
 
 	args_add(a, "-name");
 	/* names threads too ("CPU 0/KVM"), for whoever looks at top -H */
@@ -163,6 +165,8 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	args_add2(a, "-display", "none");
 	args_add2(a, "-vga", "none");
 	args_add2(a, "-rtc", "base=utc");
+	task_uuid(p->task, uuid);
+	args_add2(a, "-uuid", uuid);
 	args_add2(a, "-object", "rng-random,id=rng0,filename=/dev/urandom");
 	args_add2(a, "-device", "virtio-rng-pci,rng=rng0");
 }

@@ -17,6 +17,7 @@
 #include "hold.h"
 #include "option.h"
 #include "qemu_disk.h"
+#include "seed_user.h"
 #include "spec.h"
 #include "task.h"
 
@@ -56,10 +57,12 @@ struct qemu_plan {
 	unsigned int n_copies;
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
-	bool seed;		  /* a cloud-init seed comes along */
-	struct firmware firmware; /* no code: QEMU's BIOS */
-	bool root;		  /* a root file system boots (plan_root.h) */
-	int fd[QEMU_FD_COUNT];	  /* owned; QEMU's ends */
+	bool seed;		  /* a cloud-init seed comes along: */
+	bool seed_is_file;	  /* the user's, as it is, in its descriptor; */
+	struct seed_user seed_user; /* or with this in it; no dir: none */
+	struct firmware firmware;   /* no code: QEMU's BIOS */
+	bool root;		    /* a root file system boots (plan_root.h) */
+	int fd[QEMU_FD_COUNT];	    /* owned; QEMU's ends */
 };
 
 void qemu_plan_init(struct qemu_plan *p);

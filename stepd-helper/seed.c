@@ -17,6 +17,7 @@
 #include "disk.h"
 #include "hosts.h"
 #include "sshkey.h"
+#include "userdata.h"
 
 #define AGENT_PATH PKGLIBEXECDIR "/vmstep-agent"
 
@@ -33,12 +34,21 @@ static void put_block(FILE *f, const char *indent, const char *text)
 	}
 }
 
+/* For user-data of the user's, which may be a template. */
+static void put_facts(FILE *f, const struct task *t, const struct spec *s)
+{
+	fprintf(f, "local-hostname: %s\n", s->hostname);
+	fprintf(f, "vmstep_rank: %u\n", t->rank);
+	fprintf(f, "vmstep_ranks: %u\n", t->ranks);
+	fprintf(f, "vmstep_step: %s\n", t->step);
+}
+
+/* Another instance-id for each VM: cloud-init then does its work even where the
+ * image has booted before. */
 static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
 {
-	/* another instance-id for each VM: cloud-init then does its work
-	 * even where the image has booted before */
 	fprintf(f, "instance-id: vmstep-%s-%u\n", t->step, t->rank);
-	fprintf(f, "local-hostname: %s\n", s->hostname);
+	put_facts(f, t, s);
 }
 
 /* Without a network there is a card all the same (qemu.c), with no address but
@@ -92,13 +102,33 @@ static bool seed_has_agent(const struct spec *s)
 	return s->exec == EXEC_AUTO || s->exec == EXEC_AGENT;
 }
 
+/* An image that has booted before has the machine id of then; one that has not
+ * has made its own by now. */
+static void put_machine_id(FILE *f, const struct task *t)
+{
+	char id[TASK_MACHINE_ID];
+
+	task_machine_id(t, id);
+	fprintf(f,
+		"bootcmd:\n"
+		"  - - sh\n"
+		"    - -c\n"
+		"    - |\n"
+		"      made=$(stat -c %%Y /etc/machine-id) || exit 0\n"
+		"      boot=$(sed -n 's/^btime //p' /proc/stat)\n"
+		"      [ -s /etc/machine-id ] && [ $made -lt $boot ] || exit 0\n"
+		"      echo %s >/etc/machine-id\n"
+		"      [ ! -f /var/lib/dbus/machine-id ] || [ -L /var/lib/dbus/machine-id ] ||\n"
+		"        cp /etc/machine-id /var/lib/dbus/machine-id\n",
+		id);
+}
+
 /* The agent is on the seed itself. It is started as soon as cloud-init runs
  * commands at all, long before the system is up. */
-static void put_bootcmd(FILE *f)
+static void put_agent_start(FILE *f)
 {
 	/* a tmpfs of its own: Debian's /run is noexec */
-	fputs("bootcmd:\n"
-	      "  - - sh\n"
+	fputs("  - - sh\n"
 	      "    - -c\n"
 	      "    - |\n"
 	      "      set -e\n"
@@ -177,8 +207,9 @@ static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
 		s->hostname);
 	if (*s->domain)
 		fprintf(f, "fqdn: %s.%s\n", s->hostname, s->domain);
+	put_machine_id(f, t);
 	if (seed_has_agent(s))
-		put_bootcmd(f);
+		put_agent_start(f);
 	put_ssh(f, &user, &host);
 	put_hosts(f, t, s);
 	explicit_bzero(&user, sizeof(user));
@@ -223,6 +254,13 @@ static int meta_data(FILE *f, const struct task *t, const struct spec *s,
 	return 0;
 }
 
+static int facts(FILE *f, const struct task *t, const struct spec *s,
+		 const uint8_t *key, struct errmsg *err)
+{
+	put_facts(f, t, s);
+	return 0;
+}
+
 static int network_config(FILE *f, const struct task *t, const struct spec *s,
 			  const uint8_t *key, struct errmsg *err)
 {
@@ -230,36 +268,102 @@ static int network_config(FILE *f, const struct task *t, const struct spec *s,
 	return 0;
 }
 
-static int put_texts(struct archive *a, const struct task *t,
-		     const struct spec *s, const uint8_t *key,
-		     struct errmsg *err)
+static int merged_user_data(FILE *f, const struct task *t, const struct spec *s,
+			    const uint8_t *key, struct errmsg *err)
 {
-	static const struct {
-		const char *name;
-		text_fn fn;
-	} files[] = {
-		{ "meta-data", meta_data },
-		{ "network-config", network_config },
-		{ "user-data", put_user_data },
+	int r = put_user_data(f, t, s, key, err);
+
+	fputs(USERDATA_MERGE_HOW, f);
+	return r;
+}
+
+/* What @fn writes; to be freed. */
+static int text_of(text_fn fn, const struct task *t, const struct spec *s,
+		   const uint8_t *key, char **ret, struct errmsg *err)
+{
+	size_t size;
+	FILE *f = open_memstream(ret, &size);
+	int r;
+
+	if (!f)
+		return errmsg_set(err, -ENOMEM, "cloud-init seed");
+	r = fn(f, t, s, key, err);
+	if (fclose(f) != 0 && r == 0)
+		r = errmsg_set(err, -ENOMEM, "cloud-init seed");
+	return r;
+}
+
+/* With what the user has of it: a network-config or vendor-data of the user's
+ * stands alone. */
+static int make_text(enum seed_text which, const struct task *t,
+		     const struct spec *s, const struct seed_user *user,
+		     const uint8_t *key, char **ret, struct errmsg *err)
+{
+	static const text_fn ours[SEED_TEXTS] = {
+		[SEED_META_DATA] = meta_data,
+		[SEED_NETWORK_CONFIG] = network_config,
+		[SEED_USER_DATA] = put_user_data,
 	};
+	const char *theirs = user->text[which];
+	_cleanup_free_ char *own = NULL;
+	char tail[160];
+	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+	if (!theirs)
+		return ours[which] ? text_of(ours[which], t, s, key, ret, err)
+				   : 0;
+	if (which == SEED_NETWORK_CONFIG || which == SEED_VENDOR_DATA) {
+		*ret = strdup(theirs);
+		return *ret ? 0 : errmsg_set(err, -ENOMEM, "cloud-init seed");
+	}
+	r = text_of(which == SEED_META_DATA ? facts : merged_user_data, t, s,
+		    key, &own, err);
+	if (r < 0)
+		return r;
+	if (which == SEED_META_DATA) {
+		snprintf(tail, sizeof(tail), "-%s-%u", t->step, t->rank);
+		return userdata_merge_meta(theirs, user->len[which], tail, own,
+					   ret, err);
+	}
+	*ret = userdata_merge(theirs, user->len[which], own);
+	return *ret ? 0 : errmsg_set(err, -ENOMEM, "cloud-init seed");
+}
+
+static int put_texts(struct archive *a, const struct task *t,
+		     const struct spec *s, const struct seed_user *user,
+		     const uint8_t *key, struct errmsg *err)
+{
+	for (int i = 0; i < SEED_TEXTS; i++) {
 		_cleanup_free_ char *text = NULL;
-		size_t size;
-		FILE *f = open_memstream(&text, &size);
-		int r;
+		int r = make_text((enum seed_text)i, t, s, user, key, &text,
+				  err);
 
-		if (!f)
-			return errmsg_set(err, -ENOMEM, "cloud-init seed");
-		r = files[i].fn(f, t, s, key, err);
-		if (fclose(f) != 0 && r == 0)
-			r = errmsg_set(err, -ENOMEM, "cloud-init seed");
-		if (r == 0)
-			r = put_file(a, files[i].name, 0600, text, size, err);
+		if (r == 0 && text)
+			r = put_file(a, seed_text_names[i], 0600, text,
+				     strlen(text), err);
+		if (text)
+			explicit_bzero(text, strlen(text)); /* has a key */
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+static int put_users_files(struct archive *a, const struct seed_user *user,
+			   struct errmsg *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < user->files.n && r == 0; i++) {
+		_cleanup_free_ char *bytes = NULL;
+		size_t size;
+
+		r = seed_user_read(user, user->files.v[i], &bytes, &size, err);
+		if (r == 0)
+			r = put_file(a, user->files.v[i], 0755, bytes, size,
+				     err);
+	}
+	return r;
 }
 
 static int put_agent(struct archive *a, struct errmsg *err)
@@ -281,7 +385,8 @@ static int put_agent(struct archive *a, struct errmsg *err)
 }
 
 static int write_iso(int fd, const struct task *t, const struct spec *s,
-		     const uint8_t *key, struct errmsg *err)
+		     const struct seed_user *user, const uint8_t *key,
+		     struct errmsg *err)
 {
 	struct archive *a = archive_write_new();
 	int r = 0;
@@ -295,7 +400,9 @@ static int write_iso(int fd, const struct task *t, const struct spec *s,
 	    archive_write_open_fd(a, fd) != ARCHIVE_OK)
 		r = archive_error(a, err);
 	if (r == 0)
-		r = put_texts(a, t, s, key, err);
+		r = put_texts(a, t, s, user, key, err);
+	if (r == 0)
+		r = put_users_files(a, user, err);
 	if (r == 0)
 		r = seed_has_agent(s) ? put_agent(a, err) : 0;
 	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
@@ -305,7 +412,8 @@ static int write_iso(int fd, const struct task *t, const struct spec *s,
 }
 
 int seed_make(const struct task *t, const struct spec *s,
-	      const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err)
+	      const struct seed_user *user, const uint8_t key[NETCTL_KEY_LEN],
+	      struct errmsg *err)
 {
 	_cleanup_close_ int fd = disk_anonymous(t->step_dir, err);
 	char path[64];
@@ -313,7 +421,7 @@ int seed_make(const struct task *t, const struct spec *s,
 
 	if (fd < 0)
 		return errmsg_prefix(err, fd, "cloud-init seed");
-	r = write_iso(fd, t, s, key, err);
+	r = write_iso(fd, t, s, user, key, err);
 	if (r < 0)
 		return r;
 	/* QEMU looks for a descriptor that is read-only, as the disk is */

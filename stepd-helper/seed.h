@@ -13,13 +13,16 @@
 
 #include "errmsg.h"
 #include "netctl.h"
+#include "seed_user.h"
 #include "spec.h"
 #include "sshkey.h"
 #include "task.h"
 
-/* A read-only descriptor of the seed, or -errno. */
+/* A read-only descriptor of the seed, or -errno. What @user has goes into it,
+ * merged with ours; @user->dir may be NULL for nothing. */
 int seed_make(const struct task *t, const struct spec *s,
-	      const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
+	      const struct seed_user *user, const uint8_t key[NETCTL_KEY_LEN],
+	      struct errmsg *err);
 
 /* The pairs that @key makes: of who may log in, and of every guest. */
 int seed_ssh_keys(const uint8_t key[NETCTL_KEY_LEN], struct sshkey *ret_user,

@@ -417,10 +417,23 @@ static int resolve_qemu_args(const struct task *t, struct spec *s,
 	return r;
 }
 
+static int resolve_cloud_init(const struct task *t, struct spec *s,
+			      struct errmsg *err)
+{
+	_cleanup_free_ char *word = NULL;
+	int r = one_value(t, OPT_CLOUD_INIT, "auto", &word, err);
+
+	if (r < 0)
+		return r;
+	s->cloud_init = strcmp(word, "none") != 0;
+	if (!s->cloud_init || strcmp(word, "auto") == 0)
+		return 0;
+	return expanded_value(t, OPT_CLOUD_INIT, NULL, &s->cloud_from, err);
+}
+
 static int resolve_machine(const struct task *t, struct spec *s,
 			   struct errmsg *err)
 {
-	_cleanup_free_ char *init = NULL;
 	int r = resolve_images(t, s, err);
 
 	if (r == 0)
@@ -433,7 +446,7 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	if (r == 0)
 		r = expanded_value(t, OPT_RUNDIR, t->rundir, &s->rundir, err);
 	if (r == 0)
-		r = one_value(t, OPT_CLOUD_INIT, "auto", &init, err);
+		r = resolve_cloud_init(t, s, err);
 	if (r == 0)
 		r = expanded_value(t, OPT_KERNEL, NULL, &s->kernel, err);
 	if (r == 0)
@@ -451,8 +464,6 @@ static int resolve_machine(const struct task *t, struct spec *s,
 		r = word_value(t, OPT_FIRMWARE, &s->firmware, err);
 	if (r == 0)
 		r = word_value(t, OPT_BIND, &s->bind, err);
-	if (r == 0)
-		s->cloud_init = strcmp(init, "auto") == 0;
 	return r;
 }
 
@@ -498,6 +509,7 @@ void spec_done(struct spec *s)
 	strings_done(&s->scratch);
 	strings_done(&s->env);
 	free(s->rundir);
+	free(s->cloud_from);
 	free(s->save);
 	free(s->kernel);
 	free(s->initrd);

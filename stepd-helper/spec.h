@@ -28,7 +28,8 @@ struct spec {
 	char *save;		  /* the first disk's new path; NULL: none */
 	bool save_full;
 	char *rundir;
-	bool cloud_init; /* auto: a seed for disks without our agent */
+	bool cloud_init;  /* a seed for disks without our agent, */
+	char *cloud_from; /* or of this directory or file; NULL: no such */
 	char *kernel, *initrd, *append; /* NULL where not given */
 	unsigned int cpus;
 	uint64_t mem_bytes;

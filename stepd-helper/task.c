@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "digest.h"
 #include "value.h"
 
 static int get_text(const struct desc *d, const char *key, const char **ret,
@@ -252,6 +253,35 @@ void task_done(struct task *t)
 	rankset_done(&t->local_ranks);
 	desc_free(t->desc);
 	*t = (struct task){ 0 };
+}
+
+/* As a random UUID looks (RFC 4122, 4.4): 122 bits of a sum that has in it
+ * what no other VM of the site has. */
+void task_machine_id(const struct task *t, char ret[TASK_MACHINE_ID])
+{
+	const char *cluster = getenv("SLURM_CLUSTER_NAME");
+	const char *job_start = getenv("SLURM_JOB_START_TIME");
+	char text[512], sum[DIGEST_TEXT];
+	struct digest d;
+
+	snprintf(text, sizeof(text), "vmstep\n%s\n%s\n%s\n%u",
+		 cluster ? cluster : "", job_start ? job_start : "", t->step,
+		 t->rank);
+	digest_init(&d, DIGEST_SHA256);
+	digest_add(&d, text, strlen(text));
+	digest_text(&d, sum);
+	sum[12] = '4';
+	sum[16] = "89ab"[sum[16] & 3];
+	snprintf(ret, TASK_MACHINE_ID, "%.32s", sum);
+}
+
+void task_uuid(const struct task *t, char ret[TASK_UUID])
+{
+	char id[TASK_MACHINE_ID];
+
+	task_machine_id(t, id);
+	snprintf(ret, TASK_UUID, "%.8s-%.4s-%.4s-%.4s-%.12s", id, id + 8,
+		 id + 12, id + 16, id + 20);
 }
 
 char *task_expand(const struct task *t, uint32_t rank, const char *text,

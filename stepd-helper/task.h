@@ -32,7 +32,7 @@ struct task {
 	struct rankset local_ranks;		/* of this node */
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *kernel, *initrd; /* of root file systems; "" none */
-	const char *allow_images; /* directories with ':' between; "" all */
+	const char *allow_images;    /* directories with ':' between; "" all */
 	const char *net_device, *net_port_range, *net_link;
 	uint32_t lost_after_s, beacon_interval_s;
 	uint32_t net_workers;
@@ -44,6 +44,13 @@ struct task {
  * are; where the plugin refused the step, they are the plugin's. */
 int task_load(struct task *t, struct errmsg *err);
 void task_done(struct task *t);
+
+/* What tells this VM from all others, the same whenever it is asked: as a UUID,
+ * and as systemd's machine id. */
+#define TASK_UUID	37
+#define TASK_MACHINE_ID 33
+void task_uuid(const struct task *t, char ret[TASK_UUID]);
+void task_machine_id(const struct task *t, char ret[TASK_MACHINE_ID]);
 
 /* Expand %t %n %N %j %J %s %u and %% in @text for @rank of the step; with
  * TASK_ANY_RANK a %t stays as it is. To be freed; NULL with @err where another

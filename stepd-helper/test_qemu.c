@@ -29,6 +29,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->t.rank = 0x1234;
+	f->t.step = "1.0";
 	f->s.cpus = 2;
 	f->s.mem_bytes = 512ull << 20;
 	f->s.machine = (char *)(uintptr_t) "q35";

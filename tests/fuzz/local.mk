@@ -23,6 +23,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_segment \
 	%D%/fuzz_stream \
 	%D%/fuzz_tar \
+	%D%/fuzz_userdata \
 	%D%/fuzz_vhost
 fuzz_ldflags = -fsanitize=fuzzer
 fuzz_cflags = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
@@ -86,6 +87,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = $(fuzz_net)
+%C%_fuzz_userdata_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_userdata_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_userdata_LDADD = $(helper_libs)
 %C%_fuzz_tar_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_tar_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_tar_LDADD = lib/libfiles.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
@@ -109,7 +113,7 @@ EXTRA_DIST += \
 	%D%/fuzz_netstats.c %D%/fuzz_ophead.c %D%/fuzz_opvalue.c \
 	%D%/fuzz_ops.c %D%/fuzz_qga.c \
 	%D%/fuzz_relay.c %D%/fuzz_rpc.c \
-	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c \
+	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c %D%/fuzz_userdata.c \
 	%D%/fuzz_ucx.c %D%/fuzz_vhost.c \
 	%D%/mesh_node.c %D%/mesh_node.h
 endif
