@@ -12,6 +12,7 @@
 #include "cp.h"
 #include "events.h"
 #include "exec.h"
+#include "image.h"
 #include "kernel.h"
 #include "ops.h"
 #include "ssh.h"
@@ -76,7 +77,8 @@ const struct command commands[] = {
 	  log_options },
 	{ "connect", "[FILE [ARG]...]", "Python with the step at hand",
 	  connect_run, connect_options, 0, ARGS_COMMAND },
-	{ "image", "info|resize|overlay|squash|seed", "images", NULL, NULL },
+	{ "image", "info|resize|overlay|squash|seed",
+	  "look at images, and make them", image_run, image_options, 2, 3 },
 	{ "config", "", "the settings in force", NULL, NULL },
 	{ "check", "", "is this node ready?", NULL, NULL },
 	{ 0 },

@@ -26,6 +26,9 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/figures.c %D%/figures.h \
 	%D%/gather.c %D%/gather.h \
 	%D%/here.c %D%/here.h \
+	%D%/image.c %D%/image.h \
+	%D%/image_info.c %D%/image_info.h \
+	%D%/image_seed.c %D%/image_seed.h \
 	%D%/kernel.c %D%/kernel.h \
 	%D%/matrix.c %D%/matrix.h \
 	%D%/netlog.c %D%/netlog.h \
@@ -43,9 +46,11 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/top_here.c %D%/top_here.h \
 	%D%/top_text.c %D%/top_text.h
 # where contrib/python is installed
-%C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"'
+%C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"' \
+	-I$(srcdir)/stepd-helper
 %C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
-cli_libs = %D%/libcli.la lib/librpc.la lib/libfiles.la lib/libprog.la \
+# of the helper: what knows images
+cli_libs = %D%/libcli.la stepd-helper/libhelper.la lib/librpc.la lib/libfiles.la lib/libprog.la \
 	lib/libcore.la $(JANSSON_LIBS) $(CRYPTO_LIBS) -lm
 
 %C%_vmstep_SOURCES = %D%/vmstep.c

@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
 	%D%/rankset.c %D%/rankset.h \
+	%D%/relpath.c %D%/relpath.h \
 	%D%/site.c %D%/site.h \
 	%D%/value.c %D%/value.h
 

@@ -17,6 +17,7 @@
 #include "disk.h"
 #include "made.h"
 #include "newfile.h"
+#include "relpath.h"
 #include "together.h"
 #include "work.h"
 
@@ -37,27 +38,6 @@ struct save {
 };
 
 /* -- before the boot ------------------------------------------------------- */
-
-char *save_relative(const char *dir, const char *target)
-{
-	size_t same = 0, ups = 0, i;
-	char *ret, *p;
-
-	for (i = 0; dir[i] && dir[i] == target[i]; i++)
-		if (dir[i] == '/')
-			same = i + 1;
-	if (!dir[i] && target[i] == '/')
-		same = i + 1;
-	for (i = same; same && i < strlen(dir); i++)
-		ups += i == same || dir[i] == '/';
-	ret = malloc(3 * ups + strlen(target) + 1);
-	if (!ret)
-		return NULL;
-	for (p = ret; ups; ups--)
-		p = stpcpy(p, "../");
-	strcpy(p, target + same);
-	return ret;
-}
 
 static int find_place(struct save *sv, struct errmsg *err)
 {
@@ -201,7 +181,7 @@ static int write_whole(const struct save *sv, const char *temp,
 static int write_overlay(const struct save *sv, int to, const char *temp,
 			 struct errmsg *err)
 {
-	_cleanup_free_ char *below = save_relative(sv->dir, sv->base);
+	_cleanup_free_ char *below = relpath(sv->dir, sv->base);
 	const char *args[] = {
 		"rebase",	 "-q", "-u",  "-f", "qcow2", "-F",
 		sv->base_format, "-b", below, temp, NULL

@@ -35,8 +35,4 @@ int save_start(struct save *sv, struct loop *l, save_done_fn done, void *arg,
 	       struct errmsg *err);
 void save_free(struct save *sv); /* NULL is fine */
 
-/* The path to @target from directory @dir, both absolute and without links, as
- * in "../images/a"; to be freed, NULL without memory. */
-char *save_relative(const char *dir, const char *target);
-
 #endif

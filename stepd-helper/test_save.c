@@ -14,6 +14,7 @@
 
 #include "cleanup.h"
 #include "disk.h"
+#include "relpath.h"
 #include "save.h"
 
 struct fixture {
@@ -163,8 +164,7 @@ static void test_relative(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		_cleanup_free_ char *got =
-			save_relative(paths[i][0], paths[i][1]);
+		_cleanup_free_ char *got = relpath(paths[i][0], paths[i][1]);
 
 		assert_string_equal(got, paths[i][2]);
 	}
