@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/agent.h \
 	%D%/account.c %D%/account.h \
 	%D%/command.c %D%/command.h \
+	%D%/fam.c %D%/fam.h \
 	%D%/file.c %D%/file.h \
 	%D%/filecopy.c %D%/filecopy.h \
 	%D%/filelist.c %D%/filelist.h \
@@ -49,6 +50,7 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_account \
 	%D%/test_agent \
+	%D%/test_fam \
 	%D%/test_file \
 	%D%/test_hostsfile \
 	%D%/test_kernel \
@@ -62,6 +64,8 @@ AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_agent_SOURCES = %D%/test_agent.c %D%/test_host.c %D%/test_host.h
 %C%_test_agent_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_agent_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_fam_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_fam_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_file_SOURCES = %D%/test_file.c %D%/test_host.c %D%/test_host.h
 %C%_test_file_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_file_LDADD = $(AGENT_TEST_LIBS)

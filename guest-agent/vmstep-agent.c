@@ -22,6 +22,7 @@
 
 #include "agent.h"
 #include "cleanup.h"
+#include "fam.h"
 #include "job.h"
 #include "kernel.h"
 #include "log.h"
@@ -223,6 +224,15 @@ static void open_opsock(const struct options *o, struct agent *a)
 		log_warn("vmop does not work here: %s", err.text);
 }
 
+/* Of a guest, not where a test has it at a port of its own. */
+static void link_fam(const struct options *o)
+{
+	int r = o->port ? 0 : fam_link(FAM_DEVICES, FAM_PATH);
+
+	if (r < 0)
+		log_warn(FAM_PATH ": %s", strerror(-r));
+}
+
 static int serve(const struct options *o, struct errmsg *err)
 {
 	struct session *session = NULL;
@@ -278,6 +288,7 @@ int main(int argc, char **argv)
 	open_log(&o);
 	go_into_background(&o);
 	protect();
+	link_fam(&o);
 
 	if (serve(&o, &err) < 0) {
 		log_err("%s", err.text);

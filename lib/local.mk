@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
 	%D%/filelock.c %D%/filelock.h \
+	%D%/famspec.c %D%/famspec.h \
 	%D%/imagespec.c %D%/imagespec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
@@ -54,6 +55,7 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_addr \
 	%D%/test_desc \
+	%D%/test_famspec \
 	%D%/test_files \
 	%D%/test_imagespec \
 	%D%/test_log \
@@ -67,6 +69,8 @@ UNIT_TESTS += \
 	%D%/test_site \
 	%D%/test_usage \
 	%D%/test_value
+%C%_test_famspec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_famspec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)

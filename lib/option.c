@@ -10,6 +10,7 @@
 
 #include "addr.h"
 #include "cleanup.h"
+#include "famspec.h"
 #include "imagespec.h"
 #include "rankset.h"
 #include "value.h"
@@ -166,6 +167,15 @@ static int check_image(const char *value, struct errmsg *err)
 	return r < 0 ? errmsg_prefix(err, r, "'%s'", value) : 0;
 }
 
+static int check_fam(const char *value, struct errmsg *err)
+{
+	struct famspec spec;
+	int r = famspec_parse(value, &spec, err);
+
+	famspec_done(&spec);
+	return r;
+}
+
 static int check_qemu_arg(const char *value, struct errmsg *err)
 {
 	if (!*value)
@@ -259,8 +269,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 			    "back guest memory with huge pages", "off",
 			    OPTF_FLAGARG | OPTF_LATER, check_size, NULL },
 	[OPT_FAM] = { "fam", "SIZE[,file=PATH]",
-		      "memory shared by the step's VMs of a node", "off",
-		      OPTF_LATER, NULL, NULL },
+		      "memory shared by the step's VMs of a node", "off", 0,
+		      check_fam, NULL },
 	[OPT_DISPLAY] = { "display", "vnc|none", "a display on a unix socket",
 			  "none", OPTF_LATER, NULL, words_display },
 	[OPT_QEMU] = { "qemu", "BIN", "QEMU to use", "the site's", OPTF_LATER,

@@ -32,6 +32,8 @@ const struct site_key site_keys[] = {
 	  "QEMU, a path or a name looked up in PATH", false },
 	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
 	  "memory of each task kept back for QEMU itself", false },
+	{ "max_fam", SITE_SIZE, AT(max_fam), "1024T",
+	  "the most that --vm-fam may ask for on a node", false },
 	{ "allow_users", SITE_TEXT, AT(allow_users), "",
 	  "users who may run VMs; empty: all", false },
 	{ "allow_groups", SITE_TEXT, AT(allow_groups), "",
@@ -76,7 +78,6 @@ const struct site_key site_keys[] = {
 	{ "allow_mounts", SITE_TEXT, 0, NULL, "", true },
 	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
-	{ "max_fam", SITE_SIZE, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
 

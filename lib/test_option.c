@@ -45,6 +45,8 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_CPU] = { { "host", "max", "qemu64,+vmx" }, { "" } },
 	[OPT_MACHINE] = { { "q35", "pc-q35-7.2" }, { "" } },
 	[OPT_BIND] = { { "cores", "none" }, { "", "numa", "!numa" } },
+	[OPT_FAM] = { { "1M", "1G,file=/dev/shm/a,b" },
+		      { "", "0", "3G", "512K", "1G,size=2", "1G,file=" } },
 	[OPT_NET] = { { "vhost-user", "stream", "dgram", "none" },
 		      { "", "!dgram", "tap" } },
 	[OPT_NET_CIDR] = { { "10.0.0.0/8", "192.168.0.0/24" },

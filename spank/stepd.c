@@ -310,6 +310,7 @@ static void describe_site(struct desc_writer *w)
 		 s->allow_qemu_args ? "yes" : "no");
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);
+	desc_add(w, "site.max_fam", "%llu", (unsigned long long)s->max_fam);
 	desc_add(w, "site.net_device", "%s", s->net_device);
 	desc_add(w, "site.net_port_range", "%s", s->net_port_range);
 	desc_add(w, "site.net_link", "%s", s->net_link);

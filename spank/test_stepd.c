@@ -79,7 +79,7 @@ static void test_bad_config(void **state)
 	cluster_conf(t->c, "default_mem = lots\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "default_mem: 'lots' is not a size");
-	cluster_conf(t->c, "max_fam = 5G\n");
+	cluster_conf(t->c, "max_vms_per_node = 5\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "not in this version");
 	t->c->plugin_args = LIST("config=relative");
@@ -284,7 +284,7 @@ static void test_description(void **state)
 
 	cluster_conf(
 		t->c,
-		"mem_reserve = 128M\nallow_tcg = no\nimage_path = /i:/j\n");
+		"mem_reserve = 128M\nmax_fam = 1G\nallow_tcg = no\nimage_path = /i:/j\n");
 	run_step(t,
 		 LIST("srun", "-n4", "--vm-image=a", "--vm-image=0:b",
 		      "hostname", "-f"),
@@ -312,6 +312,8 @@ static void test_description(void **state)
 	assert_string_equal(played_desc(&t->run, 1, "node"), "node00");
 	assert_string_equal(played_desc(&t->run, 1, "site.mem_reserve"),
 			    "134217728");
+	assert_string_equal(played_desc(&t->run, 1, "site.max_fam"),
+			    "1073741824");
 	assert_string_equal(played_desc(&t->run, 1, "site.allow_tcg"), "no");
 	assert_string_equal(played_desc(&t->run, 1, "site.image_path"),
 			    "/i:/j");

@@ -14,6 +14,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/copyfile.c %D%/copyfile.h \
 	%D%/console.c %D%/console.h \
 	%D%/disk.c %D%/disk.h \
+	%D%/fam.c %D%/fam.h \
 	%D%/feed.c %D%/feed.h \
 	%D%/diskcopy.c %D%/diskcopy.h \
 	%D%/firmware.c %D%/firmware.h \
@@ -114,6 +115,7 @@ UNIT_TESTS += \
 	%D%/test_console \
 	%D%/test_diskcopy \
 	%D%/test_firmware \
+	%D%/test_fam \
 	%D%/test_guest \
 	%D%/test_image \
 	%D%/test_kernel \
@@ -160,6 +162,8 @@ UNIT_TESTS += \
 # With the agent of this build.
 %C%_test_kernel_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_fam_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_fam_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_diskcopy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_diskcopy_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -12,6 +12,7 @@
 #include "accel.h"
 #include "chain.h"
 #include "cleanup.h"
+#include "fam.h"
 #include "image.h"
 #include "plan_disk.h"
 #include "plan_root.h"
@@ -219,6 +220,18 @@ static int take_firmware(const struct task *t, const struct spec *s,
 	return 0;
 }
 
+static int take_fam(const struct task *t, const struct spec *s,
+		    struct qemu_plan *plan, struct errmsg *err)
+{
+	int fd;
+
+	if (!s->fam.bytes || s->dry_run)
+		return 0;
+	fd = fam_open(t, s, err);
+	plan->fd[QEMU_FD_FAM] = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
+}
+
 int plan_prepare(const struct task *t, const struct spec *s,
 		 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -231,6 +244,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = take_image(t, s, i, plan, err);
 	if (r == 0)
 		r = plan_scratch(plan, err);
+	if (r == 0)
+		r = take_fam(t, s, plan, err);
 	if (r == 0)
 		r = take_seed(s, plan, err);
 	if (r == 0)

@@ -85,14 +85,16 @@ char *qemu_find(const char *name, struct errmsg *err)
 
 /* -- arguments ------------------------------------------------------------- */
 
-/* For one CPU TCG leaves memory barriers out of its code, also where another
- * process reads the same memory. That there might be a second cures it. */
+/* For one CPU TCG leaves memory barriers and locks out of its code, also where
+ * another process has the same memory. That there might be a second cures it.
+ */
 static void smp_args(struct args *a, const struct qemu_plan *p)
 {
 	unsigned int cpus = p->spec->cpus;
 
 	args_add(a, "-smp");
-	if (p->spec->net == NET_VHOST_USER && !p->kvm && cpus == 1)
+	if ((p->spec->net == NET_VHOST_USER || p->spec->fam.bytes) && !p->kvm &&
+	    cpus == 1)
 		args_add(a, "1,maxcpus=2,sockets=1,cores=2,threads=1");
 	else
 		args_add(a, "%u,sockets=1,cores=%u,threads=1", cpus, cpus);
@@ -136,6 +138,19 @@ static void firmware_args(struct args *a, const struct qemu_plan *p)
 		f->vars_format, QEMU_FD_VARS);
 }
 
+/* At the place that programs for it know, before other devices get places. */
+static void fam_args(struct args *a, const struct spec *s)
+{
+	if (!s->fam.bytes)
+		return;
+	args_add(a, "-object");
+	args_add(
+		a,
+		"memory-backend-file,id=fam,mem-path=/proc/self/fd/%d,size=%lluM,share=on",
+		FIRST_FD + QEMU_FD_FAM, (unsigned long long)s->fam.bytes >> 20);
+	args_add2(a, "-device", "ivshmem-plain,memdev=fam,bus=pcie.0,addr=0x4");
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -167,6 +182,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	args_add2(a, "-rtc", "base=utc");
 	task_uuid(p->task, uuid);
 	args_add2(a, "-uuid", uuid);
+	fam_args(a, s);
 	args_add2(a, "-object", "rng-random,id=rng0,filename=/dev/urandom");
 	args_add2(a, "-device", "virtio-rng-pci,rng=rng0");
 }

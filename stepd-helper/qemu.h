@@ -39,6 +39,7 @@ enum qemu_fd {
 	/* where --vm-exec lets QEMU's agent run commands */
 	QEMU_FD_QGA = QEMU_FD_DISK + QEMU_DISKS_MAX,
 	QEMU_FD_VARS, /* of the firmware */
+	QEMU_FD_FAM,
 	QEMU_FD_COUNT,
 };
 

@@ -133,43 +133,97 @@ static int resolve_cpus(const struct task *t, struct spec *s,
 	return r;
 }
 
-/* The most that the task's VM may be given, in *ret. */
-static int most_mem(const struct task *t, uint64_t *ret, struct errmsg *err)
+/* One window a node: it must not differ by task. */
+static int resolve_fam(const struct task *t, struct spec *s, struct errmsg *err)
 {
+	_cleanup_free_ char *text = NULL;
+	char want[16], most[16], *path;
+	int r = one_value(t, OPT_FAM, NULL, &text, err);
+
+	if (r < 0 || !text)
+		return r;
+	r = famspec_parse(text, &s->fam, err);
+	if (r < 0)
+		return errmsg_prefix(err, r, "--vm-fam");
+	if (s->fam.bytes > t->max_fam) {
+		value_size_text(s->fam.bytes, want);
+		value_size_text(t->max_fam, most);
+		return errmsg_say(
+			err, -EPERM,
+			"--vm-fam=%s: the site allows %s on a node (max_fam)",
+			want, most);
+	}
+	if (!s->fam.file)
+		return 0;
+	path = task_expand(t, TASK_ANY_RANK, s->fam.file, err);
+	if (path && strstr(path, "%t"))
+		r = errmsg_say(err, -EINVAL,
+			       "%s: the VMs of a node share it: leave %%t out",
+			       s->fam.file);
+	if (!path || r < 0) {
+		free(path);
+		return errmsg_prefix(err, -EINVAL, "--vm-fam: file");
+	}
+	free(s->fam.file);
+	s->fam.file = path;
+	return 0;
+}
+
+/* What a task keeps back of its memory: for QEMU, and its share of the step's
+ * own fabric-attached memory. */
+static uint64_t kept_back(const struct task *t, const struct spec *s)
+{
+	uint64_t fam = s->fam.file ? 0 : s->fam.bytes;
+
+	return t->mem_reserve + (fam + t->local_tasks - 1) / t->local_tasks;
+}
+
+static const char *keeper(const struct spec *s)
+{
+	return s->fam.bytes && !s->fam.file
+		       ? "the site for QEMU and --vm-fam for its share keep"
+		       : "the site keeps";
+}
+
+/* The most that the task's VM may be given, in *ret. */
+static int most_mem(const struct task *t, const struct spec *s, uint64_t *ret,
+		    struct errmsg *err)
+{
+	uint64_t kept = kept_back(t, s);
 	char have[16], reserve[16], least[16];
 
 	*ret = t->node_mem_bytes ? t->node_mem_bytes : UINT64_MAX;
 	if (!t->mem_bytes)
 		return 0;
-	*ret = t->mem_bytes - t->mem_reserve;
-	if (t->mem_bytes >= t->mem_reserve + OPTION_MEM_LEAST)
+	*ret = t->mem_bytes - kept;
+	if (t->mem_bytes >= kept + OPTION_MEM_LEAST)
 		return 0;
 	value_size_text(t->mem_bytes, have);
-	value_size_text(t->mem_reserve, reserve);
-	value_size_text(t->mem_reserve + OPTION_MEM_LEAST, least);
+	value_size_text(kept, reserve);
+	value_size_text(kept + OPTION_MEM_LEAST, least);
 	return errmsg_say(
 		err, -ERANGE,
-		"the task has %s of memory on %s, too little for a VM and the %s the site keeps back for QEMU: give each task %s or more by --mem or --mem-per-cpu",
-		have, t->node, reserve, least);
+		"the task has %s of memory on %s, too little for a VM and the %s that %s back: give each task %s or more by --mem or --mem-per-cpu",
+		have, t->node, reserve, keeper(s), least);
 }
 
-static int too_much_mem(const struct task *t, uint64_t asked, uint64_t most,
-			struct errmsg *err)
+static int too_much_mem(const struct task *t, const struct spec *s,
+			uint64_t most, struct errmsg *err)
 {
 	char have[16], reserve[16], want[16], can[16];
 
-	value_size_text(asked, want);
+	value_size_text(s->mem_bytes, want);
 	value_size_text(most, can);
 	if (!t->mem_bytes)
 		return errmsg_say(err, -ERANGE,
 				  "--vm-mem=%s: %s has %s; ask for less", want,
 				  t->node, can);
 	value_size_text(t->mem_bytes, have);
-	value_size_text(t->mem_reserve, reserve);
+	value_size_text(kept_back(t, s), reserve);
 	return errmsg_say(
 		err, -ERANGE,
-		"--vm-mem=%s: the task has %s on %s and the site keeps %s back for QEMU; ask for %s or less, or give the step more by --mem",
-		want, have, t->node, reserve, can);
+		"--vm-mem=%s: the task has %s on %s, of which %s %s back; ask for %s or less, or give the step more by --mem",
+		want, have, t->node, keeper(s), reserve, can);
 }
 
 static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
@@ -181,7 +235,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 	int r = one_value(t, OPT_MEM, NULL, &text, err);
 
 	if (r == 0)
-		r = most_mem(t, &most, err);
+		r = most_mem(t, s, &most, err);
 	if (r < 0)
 		return r;
 	s->mem_given = text != NULL;
@@ -191,7 +245,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 		if (r < 0)
 			return errmsg_prefix(err, r, "--vm-mem");
 		if (s->mem_bytes > most)
-			return too_much_mem(t, s->mem_bytes, most, err);
+			return too_much_mem(t, s, most, err);
 	}
 	value_size_text(s->mem_bytes, want);
 	if (s->mem_bytes < OPTION_MEM_LEAST)
@@ -476,6 +530,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_cpus(t, ret, err);
 	if (r == 0)
+		r = resolve_fam(t, ret, err);
+	if (r == 0)
 		r = resolve_mem(t, ret, err);
 	if (r == 0)
 		r = resolve_net(t, ret, err);
@@ -508,6 +564,7 @@ void spec_done(struct spec *s)
 	strings_done(&s->qemu_args);
 	strings_done(&s->scratch);
 	strings_done(&s->env);
+	famspec_done(&s->fam);
 	free(s->rundir);
 	free(s->cloud_from);
 	free(s->save);

@@ -11,6 +11,7 @@
 
 #include "addr.h"
 #include "errmsg.h"
+#include "famspec.h"
 #include "option.h"
 #include "task.h"
 
@@ -34,8 +35,9 @@ struct spec {
 	unsigned int cpus;
 	uint64_t mem_bytes;
 	bool mem_given;
-	int accel; /* enum spec_accel */
-	char *cpu; /* NULL: by accelerator */
+	struct famspec fam; /* no bytes: none */
+	int accel;	    /* enum spec_accel */
+	char *cpu;	    /* NULL: by accelerator */
 	char *machine;
 	int firmware;	      /* enum spec_firmware */
 	int bind;	      /* enum spec_bind */

@@ -89,6 +89,9 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		r = get_number(t->desc, "site.mem_reserve", UINT64_MAX >> 1,
 			       &t->mem_reserve, err);
 	if (r == 0)
+		r = get_number(t->desc, "site.max_fam", UINT64_MAX >> 1,
+			       &t->max_fam, err);
+	if (r == 0)
 		r = get_number(t->desc, "step_mem_mib", UINT64_MAX >> 1, &mib,
 			       err);
 	if (r < 0)

@@ -38,6 +38,7 @@ struct task {
 	uint32_t net_workers;
 	bool allow_tcg, allow_qmp, allow_qemu_args, net_encrypt;
 	uint64_t mem_reserve;
+	uint64_t max_fam;
 };
 
 /* From the inherited descriptor. The words of @err are for the user as they

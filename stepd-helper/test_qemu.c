@@ -279,6 +279,36 @@ static void test_vhost_user_tcg(void **state)
 	assert_int_equal(mentions(f, "vectors="), 0);
 }
 
+static void test_fam(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_int_equal(mentions(f, "ivshmem"), 0);
+	f->s.net = NET_STREAM;
+	f->s.cpus = 1;
+	f->s.fam.bytes = 1ull << 30;
+	make(f);
+	assert_int_equal(mentions(f, "size=1024M,share=on"), 1);
+	assert_int_equal(
+		mentions(f,
+			 "memory-backend-file,id=fam,mem-path=/proc/self/fd/"),
+		1);
+	assert_option(f, "-device",
+		      "ivshmem-plain,memdev=fam,bus=pcie.0,addr=0x4");
+	/* before any device that is given the next free place */
+	for (size_t i = 0; i < f->args.n; i++) {
+		if (strncmp(f->args.v[i], "ivshmem", 7) == 0)
+			break;
+		assert_null(strstr(f->args.v[i], "-pci"));
+	}
+	/* atomics of one CPU are atomic for others, too */
+	assert_option(f, "-smp", "1,maxcpus=2,sockets=1,cores=2,threads=1");
+	f->p.kvm = true;
+	make(f);
+	assert_option(f, "-smp", "1,sockets=1,cores=1,threads=1");
+}
+
 static void test_disks(void **state)
 {
 	struct fixture *f = *state;
@@ -526,6 +556,8 @@ int main(void)
 		TEST("a vhost-user card: shared memory, a queue a CPU up to 8",
 		     test_vhost_user),
 		TEST("... and what it takes without KVM", test_vhost_user_tcg),
+		TEST("fabric-attached memory has its place, and is atomic",
+		     test_fam),
 		TEST("overlays are qcow2, the seed is raw and read-only",
 		     test_disks),
 		TEST("a disk says its bus, cache, serial and medium",

@@ -49,6 +49,7 @@ static int setup(void **state)
 		.net_link = "tcp",
 		.allow_tcg = true,
 		.mem_reserve = 256 * MIB,
+		.max_fam = 4 * GIB,
 	};
 	*state = f;
 	return optset_add(&f->t.options, OPT_IMAGE, "debian", "--vm-image",
@@ -159,6 +160,32 @@ static void test_too_much_memory(void **state)
 	refused(f, -ERANGE, "--vm-mem=9T: node07 has 4G; ask for less");
 	give(f, OPT_MEM, "4G");
 	resolve(f);
+}
+
+static void test_fabric_attached_memory(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_FAM, "1G"); /* half of it from each task of the node */
+	resolve(f);
+	assert_true(f->s.fam.bytes == GIB);
+	assert_null(f->s.fam.file);
+	assert_true(f->s.mem_bytes == 2 * GIB - 256 * MIB - GIB / 2);
+	give(f, OPT_MEM, "1500M");
+	refused(f, -ERANGE,
+		"the site for QEMU and --vm-fam for its share keep 768M back; ask for 1.2G or less");
+	optset_clear(&f->t.options, OPT_MEM);
+	give(f, OPT_FAM, "4G");
+	refused(f, -ERANGE,
+		"too little for a VM and the 2.2G that the site for QEMU and --vm-fam");
+	give(f, OPT_FAM, "4G,file=/dev/shm/%u.%N");
+	resolve(f);
+	assert_string_equal(f->s.fam.file, "/dev/shm/alice.node07");
+	assert_true(f->s.mem_bytes == 2 * GIB - 256 * MIB);
+	f->t.max_fam = GIB;
+	refused(f, -EPERM, "--vm-fam=4G: the site allows 1G on a node");
+	give(f, OPT_FAM, "1G,file=x.%t");
+	refused(f, -EINVAL, "x.%t: the VMs of a node share it: leave %t out");
 }
 
 static void test_small_network(void **state)
@@ -434,6 +461,8 @@ int main(void)
 		     test_vm_gets_the_other_cpus),
 		TEST("so is more memory, or too little of it",
 		     test_too_much_memory),
+		TEST("memory that the VMs of a node share is of the tasks' own",
+		     test_fabric_attached_memory),
 		TEST("a network too small for the step is refused",
 		     test_small_network),
 		TEST("names that are none, or all guests', are refused",
