@@ -17,6 +17,7 @@ dist_man_MANS += \
 
 # minicluster and mkimage are run from the tree, so their pages stay here, too.
 EXTRA_DIST += \
+	%D%/tutorials/fam.md \
 	README.md HACKING.md LICENSE \
 	%D%/minicluster.1 %D%/mkimage.1 \
 	%D%/description.md %D%/agent-port.md %D%/net.md

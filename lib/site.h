@@ -27,7 +27,7 @@ struct site {
 	char *allow_users;    /* names, separated by commas or spaces; "" all */
 	char *allow_groups;   /* the same; one of both must hold */
 	bool allow_tcg;	      /* may guests run without KVM? */
-	uint64_t max_fam; /* bytes a node */
+	uint64_t max_fam;     /* bytes a node */
 	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */

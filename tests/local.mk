@@ -21,4 +21,5 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0250-vmop.t \
 	%D%/t0260-qga.t %D%/t0310-images.t \
 	%D%/t0330-roots.t \
-	%D%/t0350-fam.t %D%/fam.c
+	%D%/t0350-fam.t %D%/fam.c \
+	%D%/t0500-tutorials.t %D%/tutorial

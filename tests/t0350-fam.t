@@ -11,7 +11,7 @@ get='cat >/tmp/fam && chmod 755 /tmp/fam'
 steps() { mc vm node "$1" find "$runtime" -mindepth 2 -maxdepth 2; }
 
 # Four guests on two nodes, so two windows.
-vrun -N2 -n4 --vm-image=tiny --vm-fam=64M --label sh -c "$get
+vrun -N2 --ntasks-per-node=2 --vm-image=tiny --vm-fam=64M --label sh -c "$get
 	/tmp/fam add 2 5000000
 	[ \$SLURM_LOCALID = 1 ] || /tmp/fam hello
 	ls -l /dev/vmstep-fam | sed 's/.*-> //'" <"$tmp/fam" >"$tmp/out"
@@ -48,16 +48,16 @@ wait "$step"
 clean "nothing stays"
 
 # A file of the user's stays, and is there for the next step.
-file=/dev/shm/fabric_em.$$
-trap 'rm -f "$file"; tap_at_exit' EXIT
-vrun -N1 -n1 --vm-image=tiny --vm-fam=8M,file=$file \
+file=/dev/shm/fabric_em # the cluster has its own /dev/shm
+on_node() { mc vm node n1 "$@"; }
+vrun -w n1 -n1 --vm-image=tiny --vm-fam=8M,file=$file \
 	sh -c "$get; /tmp/fam hello" <"$tmp/fam"
 is "a file is made where there is none" $? 0
-is "... of the size, and the user's" "$(stat -c '%s %U' $file)" \
+is "... of the size, and the user's" "$(on_node stat -c '%s %U' $file)" \
 	"8388608 $test_user"
-like "... and has what was written" "$(head -c 10 $file)" 'Linux vm0'
+like "... and has what was written" "$(on_node head -c 10 $file)" 'Linux vm0'
 is "the next step finds it there" \
-	"$(vrun -N1 -n1 --vm-image=tiny --vm-fam=8M,file=$file \
+	"$(vrun -w n1 -n1 --vm-image=tiny --vm-fam=8M,file=$file \
 		sh -c "$get; /tmp/fam read" <"$tmp/fam" | cut -d' ' -f1,2)" \
 	'Linux vm0'
 
@@ -65,7 +65,7 @@ refused()
 {
 	local what=$1 words=$2
 	shift 2
-	vrun -n1 --vm-image=tiny "$@" true
+	vrun -w n1 -n1 --vm-image=tiny "$@" true
 	is "$what: refused" $? "$status"
 	like "... by words" "$(cat "$tmp/err")" "$words"
 }
