@@ -607,12 +607,19 @@ static void test_reader_gone(void **state)
 static void test_daemon(void **state)
 {
 	struct fixture *f = *state;
+	char script[200], go[100];
 	struct run r;
 
-	start_shell(f, &r, "(sleep 1; echo late) & echo done");
+	snprintf(go, sizeof(go), "%s/go", f->dir);
+	snprintf(
+		script, sizeof(script),
+		"(until rmdir %s; do sleep 0.05; done 2>&-; echo late) & echo done",
+		go);
+	start_shell(f, &r, script);
 	run_wait(&r);
 	assert_true(out_open(&r));
 	assert_string_equal(text_of(r.out_file), "done\n");
+	assert_int_equal(mkdir(go, 0700), 0);
 	WAIT_FOR(f, r.out_done && r.err_done); /* it flows on to its end */
 	assert_string_equal(text_of(r.out_file), "done\nlate\n");
 	run_close(&r);
