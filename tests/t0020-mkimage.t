@@ -67,7 +67,7 @@ gone() { ! kill -0 "$qemu"; }
 # ---- refusals
 
 like "an unknown kind is refused" "$(refused huge out/x.vm)" \
-	'huge: no such kind .* tiny or debian.*status 2'
+	'huge: no such kind .* tiny, root or debian.*status 2'
 like "no output is refused" "$(refused tiny)" 'tiny: where to.*status 2'
 like "a bundle not named .vm is refused" "$(refused tiny out/x)" 'x\.vm.*status 2'
 like "an option of the other kind is refused" \

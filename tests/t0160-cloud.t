@@ -3,12 +3,14 @@
 # which is slow: three through our cloud-init seed, with ssh by name; the fourth
 # by a seed of the user's own, which leaves its address to Debian's DHCP client.
 # Names come from the step's DNS, and MPI runs over ssh between all of them. One
-# more has no network, and is logged in to by vmstep ssh.
+# more has no network, and is logged in to by vmstep ssh; it is a raw disk that
+# UEFI boots, has the machine id of another, and a cloud-init directory of the
+# user's. Task 2's disk is a chain of three overlays.
 . "$(dirname "$0")/vm.sh"
 
 image=$images/debian.qcow2
 [[ -e $image ]] || skip_all "$image is not there: contrib/mkimage debian"
-need genisoimage ssh ssh-keygen
+need genisoimage ssh ssh-keygen debugfs sfdisk
 vm_cluster 2
 before=$(sha256sum <"$image")
 
@@ -54,6 +56,43 @@ cat >"$seed/user-data" <<-END
 END
 genisoimage -quiet -V cidata -r -J -o "$tmp/home/seed.img" "$seed"
 chmod 644 "$tmp/home/seed.img"
+
+# ---- the disks: a chain, and a raw one that has booted before ----
+
+for i in 1 2 3; do
+	below=chain$((i - 1)).qcow2
+	((i > 1)) || below=$image
+	qemu-img create -q -f qcow2 -F qcow2 -b "$below" "$tmp/home/chain$i.qcow2"
+done
+qemu-img convert -f qcow2 -O raw "$image" "$tmp/home/raw.img"
+start=$(sfdisk -J "$tmp/home/raw.img" | jq '.partitiontable.partitions[-1].start')
+old_id=0123456789abcdef0123456789abcdef
+echo $old_id >"$tmp/machine-id"
+PATH=$PATH:/sbin:/usr/sbin debugfs -w -f - "$tmp/home/raw.img?offset=$((start * 512))" >"$tmp/debugfs" 2>&1 <<-END
+	rm /etc/machine-id
+	write $tmp/machine-id /etc/machine-id
+	sif /etc/machine-id mtime @1577836800
+END
+chmod 644 "$tmp"/home/{chain?.qcow2,raw.img}
+
+# ---- a directory of the user's ----
+
+ok "vmstep image seed makes a directory for cloud-init" \
+	vsh "HOME=$tmp/home $build/inst/bin/vmstep image seed $tmp/home/own"
+cat >"$tmp/home/own/user-data" <<-'END'
+	## template: jinja
+	#cloud-config
+	bootcmd:
+	  - echo "bootcmd of rank {{ ds.meta_data.vmstep_rank }}" >/run/own
+	write_files:
+	  - path: /root/written
+	    content: "by write_files of {{ v1.instance_id }}"
+	users:
+	  - default
+	  - {name: ann, gecos: "the user's own"}
+END
+echo 'echo from the seed' >"$tmp/home/own/script.sh"
+raw_before=$(sha256sum <"$tmp/home/raw.img")
 
 # ---- what rank 0 does ----
 
@@ -157,14 +196,18 @@ main </dev/null # ssh reads on
 END
 
 # One more boots beside them, without a network.
-(cd "$tmp/home" && as_user vm srun -n1 --vm-image=debian --vm-net=none \
-	--vm-mem=800M --vm-boot-timeout=900 \
-	sh -c 'systemctl show -P Result systemd-networkd-wait-online; exec sleep 10000') \
+(cd "$tmp/home" && as_user vm srun -n1 --vm-image=raw.img --vm-net=none \
+	--vm-firmware=uefi --vm-cloud-init=own --vm-mem=800M --vm-boot-timeout=900 \
+	sh -c 'systemctl show -P Result systemd-networkd-wait-online
+		{ ls /sys/firmware; cat /etc/machine-id /sys/class/dmi/id/product_uuid
+		cloud-init status --wait; cat /run/own /root/written; id ann
+		mount -t iso9660 -o ro LABEL=cidata /mnt && sh /mnt/script.sh; } 2>&1 | sed "s/^/says: /"
+		exec sleep 10000') \
 	>"$tmp/alone" 2>"$tmp/alone.err" &
 alone=$!
 vrun -N2 -n4 --vm-wait=agent --vm-run=head --vm-mem=800M --vm-boot-timeout=900 \
 	--vm-domain=step.example \
-	--vm-image=debian --vm-image=3:seed.img,fmt=raw --vm-cloud-init=3:none \
+	--vm-image='0-1,3:debian' --vm-image=2:chain3.qcow2 --vm-image=3:seed.img,fmt=raw --vm-cloud-init=3:none \
 	--vm-console='console-%t' bash -s <"$tmp/script" >"$tmp/out"
 status=$?
 is "four guests on two nodes: status 0" $status 0
@@ -187,8 +230,19 @@ like "names are resolved by it" "$report" 'vm0 is vm0: 10\.0\.0\.1'
 like "... with the domain, too" "$report" 'vm1\.step\.example is vm1\.step\.example: 10\.0\.0\.2'
 
 ok "--vm-net=none: a guest boots" wait_for 300 test -s "$tmp/alone"
-is "... and does not wait for a network in vain" "$(cat "$tmp/alone")" success
+is "... and does not wait for a network in vain" "$(head -n 1 "$tmp/alone")" success
+said() { grep -q '^says: from the seed' "$tmp/alone"; }
+ok "... a raw disk, with a cloud-init directory of the user's" wait_for 300 said
 diag "$(cat "$tmp/alone.err")"
+says=$(sed -n 's/^says: //p' "$tmp/alone")
+like "UEFI has booted it" "$says" '(^|[[:space:]])efi[[:space:]]'
+uuid=$(grep -E '^[0-9a-f]{8}-' <<<"$says")
+is "its machine id is its UUID, and not the image's" \
+	"$(grep -E '^[0-9a-f]{32}$' <<<"$says")" "${uuid//-/}"
+like "the user's bootcmd ran, as a template" "$says" 'bootcmd of rank 0'
+like "so did write_files, with our own" "$says" 'by write_files of own-[0-9.]+-0'
+like "... and users" "$says" 'uid=[0-9]+\(ann\)'
+is "the raw disk is as it was" "$(sha256sum <"$tmp/home/raw.img")" "$raw_before"
 job=$(as_user vm squeue -h -o %i)
 # From the login host; there is no other way to this guest.
 log_in() { vsh "$build/inst/bin/vmstep -j $job ssh $*" 2>"$tmp/ssh.err"; }
