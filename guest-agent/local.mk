@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/filecopy.c %D%/filecopy.h \
 	%D%/filelist.c %D%/filelist.h \
 	%D%/fileremove.c %D%/fileremove.h \
+	%D%/fsmount.c %D%/fsmount.h \
 	%D%/hostsfile.c %D%/hostsfile.h \
 	%D%/job.c %D%/job.h \
 	%D%/kernel.c %D%/kernel.h \
@@ -29,6 +30,7 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/spawn.c %D%/spawn.h \
 	%D%/start.c %D%/start.h \
 	%D%/sysinfo.c %D%/sysinfo.h \
+	%D%/useradd.c %D%/useradd.h \
 	%D%/vmop.c %D%/vmop.h
 %C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 agent_libs = %D%/libagent.la lib/librpc.la lib/libfiles.la lib/libprog.la \
@@ -56,6 +58,7 @@ UNIT_TESTS += \
 	%D%/test_kernel \
 	%D%/test_resolvconf \
 	%D%/test_rpc \
+	%D%/test_useradd \
 	%D%/test_vmop
 AGENT_TEST_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CMOCKA_CFLAGS)
 AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
@@ -76,6 +79,8 @@ AGENT_TEST_LIBS = $(agent_libs) $(JANSSON_LIBS) $(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_resolvconf_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_hostsfile_CFLAGS = $(AGENT_TEST_CFLAGS)
 %C%_test_hostsfile_LDADD = $(AGENT_TEST_LIBS)
+%C%_test_useradd_CFLAGS = $(AGENT_TEST_CFLAGS)
+%C%_test_useradd_LDADD = $(AGENT_TEST_LIBS)
 %C%_test_vmop_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DVMSTEP_AGENT='"$(abs_builddir)/%D%/vmstep-agent"'
 %C%_test_vmop_CFLAGS = $(AGENT_TEST_CFLAGS)

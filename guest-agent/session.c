@@ -12,6 +12,7 @@
 #include "command.h"
 #include "file.h"
 #include "filecopy.h"
+#include "fsmount.h"
 #include "kernel.h"
 #include "log.h"
 #include "netconf.h"
@@ -20,6 +21,7 @@
 #include "power.h"
 #include "proc.h"
 #include "sysinfo.h"
+#include "useradd.h"
 
 /* All that the host may ask. */
 static const struct rpc_method methods[] = {
@@ -37,6 +39,8 @@ static const struct rpc_method methods[] = {
 	{ "file.symlink", file_symlink },
 	{ "file.truncate", file_truncate },
 	{ "file.write", file_write },
+	{ "fs.mount", fsmount_mount },
+	{ "fs.sync", fsmount_sync },
 	{ "kernel.add", kernel_add },
 	{ "kernel.copy", kernel_copy },
 	{ "kernel.drop", kernel_drop },
@@ -57,6 +61,7 @@ static const struct rpc_method methods[] = {
 	{ "task.echo", sysinfo_echo },
 	{ "tree.get", filecopy_tree_get },
 	{ "tree.put", filecopy_tree_put },
+	{ "user.add", useradd_add },
 	{ "vm.shutdown", power_shutdown },
 	{ 0 },
 };
