@@ -218,6 +218,20 @@ static const char *text_of(const json_t *o, const char *name)
 	return text ? text : "-";
 }
 
+/* What the guest has of the node's, a line each. */
+static void show_data(const json_t *data)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach ((json_t *)(uintptr_t)data, i, one)
+		printf("       %s%s %s %s by %s\n", text_of(one, "path"),
+		       json_is_true(json_object_get(one, "ro")) ? " (ro)" : "",
+		       json_is_true(json_object_get(one, "there")) ? "is"
+								   : "is to be",
+		       text_of(one, "from"), text_of(one, "by"));
+}
+
 static void show_ps(const char *rank, const json_t *result)
 {
 	const json_t *ifs =
@@ -240,6 +254,7 @@ static void show_ps(const char *rank, const json_t *result)
 		       json_object_get(result, "mem_bytes")) >>
 		       20,
 	       running, text_of(json_object_get(result, "guest"), "os"));
+	show_data(json_object_get(result, "data"));
 }
 
 int ps_run(const struct invocation *inv)

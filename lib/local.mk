@@ -13,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/filelock.c %D%/filelock.h \
 	%D%/famspec.c %D%/famspec.h \
 	%D%/imagespec.c %D%/imagespec.h \
+	%D%/mountspec.c %D%/mountspec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
@@ -58,6 +59,7 @@ UNIT_TESTS += \
 	%D%/test_famspec \
 	%D%/test_files \
 	%D%/test_imagespec \
+	%D%/test_mountspec \
 	%D%/test_log \
 	%D%/test_loop \
 	%D%/test_mux \
@@ -74,6 +76,8 @@ UNIT_TESTS += \
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
+%C%_test_mountspec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_mountspec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_imagespec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_imagespec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "famspec.h"
 #include "imagespec.h"
+#include "mountspec.h"
 #include "rankset.h"
 #include "value.h"
 
@@ -148,14 +149,19 @@ static int check_env(const char *value, struct errmsg *err)
 
 static int check_user(const char *value, struct errmsg *err)
 {
-	if (strcmp(value, "me") == 0)
-		return errmsg_say(
-			err, -ENOTSUP,
-			"'me' is not in this version yet: name a user that the image has");
 	if (!*value || strchr(value, ':') || strchr(value, ' '))
 		return errmsg_say(err, -EINVAL, "'%s' is not a user's name",
 				  value);
 	return 0;
+}
+
+static int check_mounts(const char *value, struct errmsg *err)
+{
+	struct mountspecs m = { 0 };
+	int r = mountspecs_parse(&m, value, err);
+
+	mountspecs_done(&m);
+	return r;
 }
 
 static int check_image(const char *value, struct errmsg *err)
@@ -213,20 +219,19 @@ const struct option_def option_defs[OPT_COUNT] = {
 		       OPTF_RANKS, check_save, NULL },
 	[OPT_INPUT] = { "input", "NAME|SQSH|DIR",
 			"read-only data, /input in the guest", NULL,
-			OPTF_RANKS | OPTF_TASKS | OPTF_ADDS | OPTF_LATER,
-			check_path, NULL },
+			OPTF_RANKS | OPTF_TASKS | OPTF_ADDS, check_path, NULL },
 	[OPT_OUTPUT] = { "output", "DIR",
 			 "directory for results, /output in the guest", NULL,
-			 OPTF_RANKS | OPTF_TASKS | OPTF_ADDS | OPTF_LATER,
-			 check_path, NULL },
+			 OPTF_RANKS | OPTF_TASKS | OPTF_ADDS, check_path,
+			 NULL },
 	[OPT_MOUNTS] = { "mounts", "SRC:DST[:ro]",
 			 "directories of the node in the guest", NULL,
-			 OPTF_RANKS | OPTF_ADDS | OPTF_LATER, check_path,
-			 NULL },
+			 OPTF_RANKS | OPTF_ADDS, check_mounts, NULL },
 	[OPT_MOUNT_HOME] = { "mount-home", NULL,
 			     "mount the home directory in the guest", "off",
-			     OPTF_FLAG | OPTF_LATER, NULL, NULL },
-	[OPT_SCRATCH] = { "scratch", "SIZE", "an empty disk, thrown away", NULL,
+			     OPTF_FLAG, NULL, NULL },
+	[OPT_SCRATCH] = { "scratch", "SIZE",
+			  "an empty disk at /scratch, thrown away", NULL,
 			  OPTF_RANKS | OPTF_TASKS | OPTF_ADDS, check_size,
 			  NULL },
 	[OPT_CLOUD_INIT] = { "cloud-init", "auto|none|DIR|FILE",

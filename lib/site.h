@@ -36,6 +36,9 @@ struct site {
 	unsigned int net_workers; /* threads that carry frames, a node */
 	bool allow_qmp;
 	char *allow_images; /* directories, separated by ':'; "" all */
+	char *allow_mounts; /* the same */
+	char *data_path;    /* directories, separated by ':' */
+	char *virtiofsd;    /* a name, or a path */
 	bool allow_qemu_args;
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */

@@ -27,6 +27,12 @@ static const struct example examples[OPT_COUNT] = {
 			  "a,ctl=d", "a,ctl=cw", "a,colour=red" } },
 	[OPT_RUNDIR] = { { "/tmp", "%j" }, { "" } },
 	[OPT_SAVE] = { { "a", "/b/c-%t.qcow2,full", "a,b" }, { "", ",full" } },
+	[OPT_INPUT] = { { "a", "/b/c.sqsh", "d,e;f" }, { "" } },
+	[OPT_OUTPUT] = { { "out-%t", "/b,/c" }, { "" } },
+	[OPT_MOUNTS] = { { "/a:/b", "a:/b:ro", "/a:/b:rw,c:/d" },
+			 { "", "a", "/a:b", "/a:/", "/a:/b/../c", "/a:/b:rx",
+			   ":/b", "/a:/b,", "/a:/b:ro:x" } },
+	[OPT_MOUNT_HOME] = { { "yes", "no" }, { "", "maybe" } },
 	[OPT_SCRATCH] = { { "1G", "4096" }, { "", "0", "50%", "big" } },
 	[OPT_CLOUD_INIT] = { { "auto", "none", "/dir", "./auto" }, { "" } },
 	[OPT_KERNEL] = { { "/boot/vmlinuz" }, { "" } },
@@ -57,7 +63,7 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_HOSTNAME] = { { "vm%t", "a", "%u-%j", "%J" },
 			   { "", "a_b", "%N", "%%", "vm%", "a b" } },
 	[OPT_DOMAIN] = { { "a", "example.org" }, { "", ".", "a_b", "a." } },
-	[OPT_USER] = { { "root", "alice" }, { "", "me", "a:b", "a b" } },
+	[OPT_USER] = { { "root", "alice", "me" }, { "", "a:b", "a b" } },
 	[OPT_RUN] = { { "all", "head" }, { "", "tail" } },
 	[OPT_LINGER] = { { "all", "none" }, { "", "some" } },
 	[OPT_WAIT] = { { "all", "net", "agent" }, { "", "none" } },
@@ -139,7 +145,6 @@ static void test_later(void **state)
 		assert_non_null(strstr(err.text, "not in this version"));
 	}
 	assert_int_equal(try(OPT_BIND, "numa", NULL), -ENOTSUP);
-	assert_int_equal(try(OPT_USER, "me", NULL), -ENOTSUP);
 }
 
 static void test_bad_ranks(void **state)

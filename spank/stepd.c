@@ -306,6 +306,9 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.allow_tcg", "%s", s->allow_tcg ? "yes" : "no");
 	desc_add(w, "site.allow_qmp", "%s", s->allow_qmp ? "yes" : "no");
 	desc_add(w, "site.allow_images", "%s", s->allow_images);
+	desc_add(w, "site.allow_mounts", "%s", s->allow_mounts);
+	desc_add(w, "site.data_path", "%s", s->data_path);
+	desc_add(w, "site.virtiofsd", "%s", s->virtiofsd);
 	desc_add(w, "site.allow_qemu_args", "%s",
 		 s->allow_qemu_args ? "yes" : "no");
 	desc_add(w, "site.mem_reserve", "%llu",

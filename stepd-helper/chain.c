@@ -38,20 +38,25 @@ int chain_open(const char *path, struct stat *st, struct errmsg *err)
 	return fd;
 }
 
-int chain_allowed(const char *path, const char *allow, struct errmsg *err)
+bool chain_is_in(const char *path, const char *dirs)
 {
-	if (!*allow)
-		return 0;
-	for (const char *p = allow; *p; p += *p == ':') {
+	for (const char *p = dirs; *p; p += *p == ':') {
 		_cleanup_free_ char *given = strndup(p, strcspn(p, ":"));
 		_cleanup_free_ char *dir = given ? realpath(given, NULL) : NULL;
 		size_t n = dir ? strlen(dir) : 0;
 
 		p += strcspn(p, ":");
-		if (n == 1 ||
-		    (n && strncmp(path, dir, n) == 0 && path[n] == '/'))
-			return 0;
+		if (n == 1 || (n && strncmp(path, dir, n) == 0 &&
+			       (path[n] == '/' || !path[n])))
+			return true;
 	}
+	return false;
+}
+
+int chain_allowed(const char *path, const char *allow, struct errmsg *err)
+{
+	if (!*allow || chain_is_in(path, allow))
+		return 0;
 	return errmsg_say(
 		err, -EPERM,
 		"%s: the site allows images from %s only (allow_images)", path,

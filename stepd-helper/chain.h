@@ -7,6 +7,7 @@
 #ifndef VMSTEP_CHAIN_H
 #define VMSTEP_CHAIN_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "errmsg.h"
@@ -25,7 +26,10 @@ int chain_check(const char *path, enum image_kind kind, const char *allow,
 int chain_below(const char *path, char *below, char format[16],
 		struct errmsg *err);
 
-/* Is @path (without links) in one of the directories @allow? */
+/* Is @path (without links) one of @dirs, or in one, directories with ':'
+ * between? */
+bool chain_is_in(const char *path, const char *dirs);
+/* May images come from there? @allow: as above, "" for all. */
 int chain_allowed(const char *path, const char *allow, struct errmsg *err);
 
 /* Open what must be a regular file that is not empty, for reading: its

@@ -164,10 +164,9 @@ static char *try_path(const char *dir, const char *name, const char *suffix,
 	return TAKE_PTR(path);
 }
 
-/* @tail: what ctl=J and R add. */
-static char *look_up(const char *name, const char *search, const char *tail)
+char *image_search(const char *name, const char *search,
+		   const char *const *suffixes, const char *tail)
 {
-	static const char *const suffixes[] = { "", ".qcow2", ".sqsh", ".vm" };
 	char *path = try_path("", name, "", tail);
 
 	if (path || strchr(name, '/'))
@@ -178,13 +177,22 @@ static char *look_up(const char *name, const char *search, const char *tail)
 		if (!dir)
 			return NULL;
 		p += strlen(dir);
-		for (size_t i = 0; i < ARRAY_SIZE(suffixes) && *dir; i++) {
+		for (size_t i = 0; suffixes[i] && *dir; i++) {
 			path = try_path(dir, name, suffixes[i], tail);
 			if (path)
 				return path;
 		}
 	}
 	return NULL;
+}
+
+/* @tail: what ctl=J and R add. */
+static char *look_up(const char *name, const char *search, const char *tail)
+{
+	static const char *const suffixes[] = { "", ".qcow2", ".sqsh", ".vm",
+						NULL };
+
+	return image_search(name, search, suffixes, tail);
 }
 
 static int absolute(const char *path, char **ret, struct errmsg *err)

@@ -38,6 +38,12 @@ struct image_place {
 	uint32_t job, rank; /* for ctl=J and R */
 };
 
+/* The path of @name, which is a path, or a name in a directory of @search with
+ * one of @suffixes (NULL at the end); @tail comes after it. NULL: none. To be
+ * freed. */
+char *image_search(const char *name, const char *search,
+		   const char *const *suffixes, const char *tail);
+
 /* The path that @spec's name leads to, as it is written; NULL: none. To be
  * freed. */
 char *image_look_up(const struct imagespec *spec,

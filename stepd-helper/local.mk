@@ -13,6 +13,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/command.c %D%/command.h \
 	%D%/copyfile.c %D%/copyfile.h \
 	%D%/console.c %D%/console.h \
+	%D%/data.c %D%/data.h \
+	%D%/data_item.c %D%/data_item.h \
 	%D%/disk.c %D%/disk.h \
 	%D%/fam.c %D%/fam.h \
 	%D%/feed.c %D%/feed.h \
@@ -57,6 +59,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/peers_route.c \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
+	%D%/plan_data.c %D%/plan_data.h \
 	%D%/plan_disk.c %D%/plan_disk.h \
 	%D%/plan_root.c %D%/plan_root.h \
 	%D%/port.c %D%/port.h \
@@ -80,6 +83,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/service.c %D%/service.h \
 	%D%/session.c %D%/session.h %D%/session_impl.h \
 	%D%/session_run.c \
+	%D%/share.c %D%/share.h \
 	%D%/signs.c %D%/signs.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
@@ -113,6 +117,7 @@ UNIT_TESTS += \
 	%D%/test_child \
 	%D%/test_event \
 	%D%/test_console \
+	%D%/test_data \
 	%D%/test_diskcopy \
 	%D%/test_firmware \
 	%D%/test_fam \
@@ -137,6 +142,7 @@ UNIT_TESTS += \
 	%D%/test_seed \
 	%D%/test_session \
 	%D%/test_save \
+	%D%/test_share \
 	%D%/test_spec \
 	%D%/test_sshkey \
 	%D%/test_op_io \
@@ -164,6 +170,8 @@ UNIT_TESTS += \
 %C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_fam_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_fam_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_data_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_data_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_diskcopy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_diskcopy_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -217,6 +225,8 @@ UNIT_TESTS += \
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_save_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_share_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_share_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_spec_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_wireup_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

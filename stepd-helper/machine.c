@@ -26,6 +26,7 @@
 
 #define CONSOLE_LINES 15
 #define QEMU_LINES    5
+#define SHARE_LOST_MS 1000
 
 struct machine {
 	struct loop *loop;
@@ -53,6 +54,7 @@ struct machine {
 	struct console *console, *qemu_stderr;
 	struct guest *guest;
 	struct pin *pin;
+	struct loop_timer *share_timer; /* a virtiofsd has ended */
 };
 
 static void failed(struct machine *m, const char *what, const char *error)
@@ -304,6 +306,40 @@ static void on_qemu_exit(pid_t pid, int wstatus, void *arg)
 	m->ops.exited(wstatus, m->arg);
 }
 
+/* -- virtiofsd ------------------------------------------------------------- */
+
+/* It also ends when QEMU does, whose own end is then known by now. */
+static void on_lost_timer(void *arg)
+{
+	struct machine *m = arg;
+
+	if (m->pid)
+		m->ops.failed(
+			"virtiofsd has ended, and with it the guest's view of the node's directories",
+			m->arg);
+}
+
+static void on_share_exit(pid_t pid, int wstatus, void *arg)
+{
+	struct machine *m = arg;
+
+	for (unsigned int i = 0; i < m->plan.n_shares; i++)
+		if (m->plan.share[i].pid == pid)
+			m->plan.share[i].pid = 0;
+	loop_timer_set(m->share_timer, SHARE_LOST_MS);
+}
+
+static int watch_shares(struct machine *m, struct errmsg *err)
+{
+	int r = loop_timer_add(m->loop, -1, on_lost_timer, m, &m->share_timer);
+
+	for (unsigned int i = 0; i < m->plan.n_shares && r == 0; i++)
+		if (m->plan.share[i].pid > 0)
+			r = loop_child(m->loop, m->plan.share[i].pid,
+				       on_share_exit, m);
+	return r < 0 ? errmsg_set(err, r, "virtiofsd") : 0;
+}
+
 static int start_qemu(struct machine *m, struct errmsg *err)
 {
 	int fd = -1, r;
@@ -316,7 +352,7 @@ static int start_qemu(struct machine *m, struct errmsg *err)
 	r = console_new(m->loop, fd, -1, &m->qemu_stderr, err);
 	if (r == 0)
 		r = loop_child(m->loop, m->pid, on_qemu_exit, m);
-	return r;
+	return r < 0 ? r : watch_shares(m, err);
 }
 
 static void say_accel(const struct machine *m)
@@ -479,6 +515,7 @@ void machine_free(struct machine *m)
 	console_free(m->console);
 	console_free(m->qemu_stderr);
 	pin_free(m->pin);
+	loop_timer_free(m->share_timer);
 	work_free(m->copying);
 	save_free(m->save);
 	plan_clean(&m->plan, m->started);
@@ -503,6 +540,11 @@ const uint8_t *machine_seed_key(const struct machine *m)
 bool machine_has_kernel(const struct machine *m)
 {
 	return m->plan.kernel;
+}
+
+struct data_items *machine_data(struct machine *m)
+{
+	return &m->plan.data;
 }
 
 bool machine_runs(const struct machine *m)

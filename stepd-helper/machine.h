@@ -24,6 +24,7 @@
 
 struct machine;
 struct console;
+struct data_items;
 
 struct machine_ops {
 	struct guest_ops guest; /* the agent's */
@@ -66,6 +67,8 @@ bool machine_is_prepared(const struct machine *m);
 int machine_start(struct machine *m, int net_fd,
 		  const uint8_t key[NETCTL_KEY_LEN], struct errmsg *err);
 bool machine_runs(const struct machine *m);
+/* What of the node's data it was made to have, and how; borrowed. */
+struct data_items *machine_data(struct machine *m);
 struct guest *machine_guest(const struct machine *m); /* once started */
 
 /* The guest's serial console; NULL: not started. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "data_item.h"
 #include "log.h"
 #include "op_agent.h"
 #include "opcat.h"
@@ -465,6 +466,8 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	json_object_set_new(o, "name", json_string(v->conf.spec->hostname));
 	json_object_set_new(o, "node", json_string(t->node));
 	json_object_set_new(o, "cpus", json_integer(v->conf.spec->cpus));
+	json_object_set_new(o, "data",
+			    data_items_json(machine_data(v->conf.machine)));
 	json_object_set_new(o, "mem_bytes",
 			    json_integer((json_int_t)v->conf.spec->mem_bytes));
 	json_object_set_new(o, "procs", procs);

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "fam.h"
 #include "image.h"
+#include "plan_data.h"
 #include "plan_disk.h"
 #include "plan_root.h"
 #include "together.h"
@@ -246,6 +247,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = plan_scratch(plan, err);
 	if (r == 0)
 		r = take_fam(t, s, plan, err);
+	if (r == 0)
+		r = plan_data(plan, err);
 	if (r == 0)
 		r = take_seed(s, plan, err);
 	if (r == 0)

@@ -20,9 +20,10 @@ static struct qemu_disk *new_disk(struct qemu_plan *plan, struct errmsg *err)
 {
 	if (plan->n_disks < QEMU_DISKS_MAX)
 		return &plan->disk[plan->n_disks++];
-	errmsg_say(err, -E2BIG,
-		   "--vm-image and --vm-scratch: more than %d disks",
-		   QEMU_DISKS_MAX);
+	errmsg_say(
+		err, -E2BIG,
+		"--vm-image, --vm-scratch and --vm-input: more than %d disks",
+		QEMU_DISKS_MAX);
 	return NULL;
 }
 
@@ -308,6 +309,20 @@ static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)
 	if (r == 0)
 		r = plan_empty(serial, bytes, plan, err);
 	return r < 0 ? errmsg_prefix(err, r, "--vm-scratch") : 0;
+}
+
+int plan_data_disk(const char *path, const char *serial, struct qemu_plan *plan,
+		   struct errmsg *err)
+{
+	struct qemu_disk *d = new_disk(plan, err);
+	int r;
+
+	if (!d)
+		return -E2BIG;
+	d->format = image_format_name(IMAGE_RAW);
+	d->read_only = true;
+	r = take_text(&d->serial, serial, err);
+	return r < 0 ? r : take_text(&d->path, path, err);
 }
 
 int plan_scratch(struct qemu_plan *plan, struct errmsg *err)

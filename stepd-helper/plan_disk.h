@@ -22,6 +22,9 @@ int plan_drive(const struct imagespec *spec, struct qemu_plan *plan,
 /* Add an empty disk, which is thrown away. */
 int plan_empty(const char *serial, uint64_t bytes, struct qemu_plan *plan,
 	       struct errmsg *err);
+/* @path as a read-only disk; the guest finds it by @serial. */
+int plan_data_disk(const char *path, const char *serial, struct qemu_plan *plan,
+		   struct errmsg *err);
 /* Add the empty disks of plan->spec->scratch, named scratch0 and up. */
 int plan_scratch(struct qemu_plan *plan, struct errmsg *err);
 

@@ -48,6 +48,9 @@ void qemu_plan_done(struct qemu_plan *p)
 		if (p->copy_fd[i] >= 0)
 			close(p->copy_fd[i]);
 	}
+	for (unsigned int i = 0; i < p->n_shares; i++)
+		share_done(&p->share[i]);
+	data_items_done(&p->data);
 	strings_done(&p->to_remove);
 	firmware_done(&p->firmware);
 	seed_user_done(&p->seed_user);
@@ -85,6 +88,15 @@ char *qemu_find(const char *name, struct errmsg *err)
 
 /* -- arguments ------------------------------------------------------------- */
 
+bool qemu_shares_memory(const struct qemu_plan *p)
+{
+	bool shares = p->spec->net == NET_VHOST_USER;
+
+	for (unsigned int i = 0; i < p->n_shares; i++)
+		shares = shares || p->share[i].virtiofs;
+	return shares;
+}
+
 /* For one CPU TCG leaves memory barriers and locks out of its code, also where
  * another process has the same memory. That there might be a second cures it.
  */
@@ -93,22 +105,22 @@ static void smp_args(struct args *a, const struct qemu_plan *p)
 	unsigned int cpus = p->spec->cpus;
 
 	args_add(a, "-smp");
-	if ((p->spec->net == NET_VHOST_USER || p->spec->fam.bytes) && !p->kvm &&
+	if ((qemu_shares_memory(p) || p->spec->fam.bytes) && !p->kvm &&
 	    cpus == 1)
 		args_add(a, "1,maxcpus=2,sockets=1,cores=2,threads=1");
 	else
 		args_add(a, "%u,sockets=1,cores=%u,threads=1", cpus, cpus);
 }
 
-/* vmstep-net maps the memory of a guest with a vhost-user port. QEMU seals it
- * against shrinking. */
-static void memory_args(struct args *a, const struct spec *s)
+/* vmstep-net maps the memory of a guest with a vhost-user port, virtiofsd that
+ * of one with a share. QEMU seals it against shrinking. */
+static void memory_args(struct args *a, const struct qemu_plan *p)
 {
-	unsigned long long mib = s->mem_bytes >> 20;
+	unsigned long long mib = p->spec->mem_bytes >> 20;
 
 	args_add(a, "-m");
 	args_add(a, "%lluM", mib);
-	if (s->net != NET_VHOST_USER)
+	if (!qemu_shares_memory(p))
 		return;
 	args_add(a, "-object");
 	args_add(a, "memory-backend-memfd,id=mem,size=%lluM,share=on", mib);
@@ -167,7 +179,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	args_add(a, "-machine");
 	args_add(a, "%s%s%s", s->machine,
-		 s->net == NET_VHOST_USER ? ",memory-backend=mem" : "",
+		 qemu_shares_memory(p) ? ",memory-backend=mem" : "",
 		 p->firmware.code ? ",pflash0=fwcode,pflash1=fwvars" : "");
 	firmware_args(a, p);
 	/* a translation cache of its own default size (1 GiB) would not fit
@@ -175,7 +187,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
 	args_add2(a, "-cpu", s->cpu ? s->cpu : p->kvm ? "host" : "max");
 	smp_args(a, p);
-	memory_args(a, s);
+	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */
 	args_add2(a, "-display", "none");
 	args_add2(a, "-vga", "none");
@@ -300,6 +312,9 @@ static void boot_args(struct args *a, const struct qemu_plan *p)
 	}
 	if (p->seed)
 		disk_args(a, QEMU_FD_SEED, "cidata", &seed);
+	for (unsigned int i = 0; i < p->n_shares; i++)
+		share_args(a, &p->share[i], FIRST_FD + QEMU_FD_SHARE + (int)i,
+			   p->kvm);
 	if (!p->kernel)
 		return;
 	args_add2(a, "-kernel", p->kernel);

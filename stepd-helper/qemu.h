@@ -13,11 +13,13 @@
 
 #include "diskcopy.h"
 #include "errmsg.h"
+#include "data_item.h"
 #include "firmware.h"
 #include "hold.h"
 #include "option.h"
 #include "qemu_disk.h"
 #include "seed_user.h"
+#include "share.h"
 #include "spec.h"
 #include "task.h"
 
@@ -40,7 +42,8 @@ enum qemu_fd {
 	QEMU_FD_QGA = QEMU_FD_DISK + QEMU_DISKS_MAX,
 	QEMU_FD_VARS, /* of the firmware */
 	QEMU_FD_FAM,
-	QEMU_FD_COUNT,
+	QEMU_FD_SHARE, /* and up */
+	QEMU_FD_COUNT = QEMU_FD_SHARE + SHARES_MAX,
 };
 
 struct qemu_plan {
@@ -63,7 +66,10 @@ struct qemu_plan {
 	struct seed_user seed_user; /* or with this in it; no dir: none */
 	struct firmware firmware;   /* no code: QEMU's BIOS */
 	bool root;		    /* a root file system boots (plan_root.h) */
-	int fd[QEMU_FD_COUNT];	    /* owned; QEMU's ends */
+	struct share share[SHARES_MAX]; /* owned */
+	unsigned int n_shares;
+	struct data_items data; /* owned; what the agent has to mount */
+	int fd[QEMU_FD_COUNT];	/* owned; QEMU's ends */
 };
 
 void qemu_plan_init(struct qemu_plan *p);
@@ -74,6 +80,9 @@ void qemu_plan_close_fds(struct qemu_plan *p);
 /* The path of QEMU: @name where it has a slash, else found in PATH. To be
  * freed; NULL with @err. */
 char *qemu_find(const char *name, struct errmsg *err);
+
+/* Does another process see the guest's memory? */
+bool qemu_shares_memory(const struct qemu_plan *p);
 
 /* argv, its last element not NULL. */
 int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret);

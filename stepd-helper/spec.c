@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,6 +384,60 @@ static int resolve_capture(const struct task *t, struct spec *s,
 	return r;
 }
 
+/* "me" is the caller: who that is on the node. */
+static int resolve_user(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int r = one_value(t, OPT_USER, "root", &s->guest_user, err);
+
+	if (r < 0 || strcmp(s->guest_user, "me") != 0)
+		return r;
+	if (!*t->user)
+		return errmsg_say(
+			err, -ENOENT,
+			"--vm-user=me: %s has no name for user %u; name a user that the image has",
+			t->node, (unsigned int)getuid());
+	free(s->guest_user);
+	s->guest_user = strdup(t->user);
+	/* who is root already is made by nobody */
+	s->user_is_me = getuid() != 0;
+	return s->guest_user ? 0 : errmsg_set(err, -ENOMEM, "options");
+}
+
+/* Where the guest has directory @cwd of the node: NULL, it has not. */
+static char *in_guest(const struct spec *s, const char *cwd)
+{
+	for (size_t i = 0; i < s->mounts.n; i++) {
+		const struct mountspec *m = &s->mounts.v[i];
+		_cleanup_free_ char *src = realpath(m->src, NULL);
+		size_t n = src ? strlen(src) : 0;
+		char *path;
+
+		if (!n || strncmp(cwd, src, n) != 0 ||
+		    (cwd[n] && cwd[n] != '/' && n > 1))
+			continue;
+		if (n == 1) /* all of the node */
+			n = 0;
+		return asprintf(&path, "%s%s", m->dst, cwd + n) < 0 ? NULL
+								    : path;
+	}
+	return NULL;
+}
+
+static int resolve_workdir(const struct task *t, struct spec *s,
+			   struct errmsg *err)
+{
+	_cleanup_free_ char *cwd = NULL;
+	int r = expanded_value(t, OPT_WORKDIR, NULL, &s->workdir, err);
+
+	s->workdir_given = s->workdir;
+	if (r < 0 || s->workdir)
+		return r;
+	cwd = getcwd(NULL, 0);
+	s->workdir = cwd ? in_guest(s, cwd) : NULL;
+	return 0;
+}
+
 static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 {
 	int run, linger, r;
@@ -395,9 +450,9 @@ static int resolve_run(const struct task *t, struct spec *s, struct errmsg *err)
 	if (r == 0)
 		r = word_value(t, OPT_EXEC, &s->exec, err);
 	if (r == 0)
-		r = one_value(t, OPT_USER, "root", &s->guest_user, err);
+		r = resolve_user(t, s, err);
 	if (r == 0)
-		r = expanded_value(t, OPT_WORKDIR, NULL, &s->workdir, err);
+		r = resolve_workdir(t, s, err);
 	if (r == 0)
 		r = uint_value(t, OPT_BOOT_TIMEOUT, "300", &s->boot_timeout_s,
 			       err);
@@ -442,6 +497,45 @@ static int resolve_images(const struct task *t, struct spec *s,
 			"--vm-image names no image for task %u: give each task one, or a last one without ranks",
 			t->rank);
 	return r;
+}
+
+static int resolve_home(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	const struct passwd *pw = getpwuid(getuid());
+	const char *home = pw ? pw->pw_dir : getenv("HOME");
+	struct errmsg why;
+	bool wanted;
+	int r = flag_value(t, OPT_MOUNT_HOME, &wanted, err);
+
+	if (r < 0 || !wanted)
+		return r;
+	if (!home || mountspec_check_dst(home, &why) < 0)
+		return errmsg_say(
+			err, -ENOENT,
+			"--vm-mount-home: the user's home directory on %s is %s: name directories by --vm-mounts",
+			t->node, home ? home : "not known");
+	r = mountspecs_add(&s->mounts, home, home, false);
+	return r < 0 ? errmsg_set(err, r, "--vm-mount-home") : 0;
+}
+
+static int resolve_data(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	struct strings mounts = { 0 };
+	int r = expanded_values(t, OPT_INPUT, &s->inputs, err);
+
+	if (r == 0)
+		r = expanded_values(t, OPT_OUTPUT, &s->outputs, err);
+	if (r == 0)
+		r = expanded_values(t, OPT_MOUNTS, &mounts, err);
+	for (size_t i = 0; i < mounts.n && r == 0; i++) {
+		r = mountspecs_parse(&s->mounts, mounts.v[i], err);
+		if (r < 0)
+			errmsg_prefix(err, r, "--vm-mounts");
+	}
+	strings_done(&mounts);
+	return r < 0 ? r : resolve_home(t, s, err);
 }
 
 /* PATH or PATH,full */
@@ -538,6 +632,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_names(t, ret, err);
 	if (r == 0)
+		r = resolve_data(t, ret, err);
+	if (r == 0)
 		r = resolve_run(t, ret, err);
 	if (r == 0)
 		r = resolve_env(t, ret, err);
@@ -563,6 +659,9 @@ void spec_done(struct spec *s)
 	strings_done(&s->images);
 	strings_done(&s->qemu_args);
 	strings_done(&s->scratch);
+	strings_done(&s->inputs);
+	strings_done(&s->outputs);
+	mountspecs_done(&s->mounts);
 	strings_done(&s->env);
 	famspec_done(&s->fam);
 	free(s->rundir);

@@ -12,6 +12,7 @@
 #include "addr.h"
 #include "errmsg.h"
 #include "famspec.h"
+#include "mountspec.h"
 #include "option.h"
 #include "task.h"
 
@@ -26,6 +27,9 @@ struct spec {
 	struct strings images;	  /* the boot disk or bundle, then more disks */
 	struct strings qemu_args; /* for QEMU, as they are */
 	struct strings scratch;	  /* sizes of empty disks */
+	struct strings inputs;	  /* names or paths of read-only data */
+	struct strings outputs;	  /* directories for results */
+	struct mountspecs mounts; /* of the node; the home directory, too */
 	char *save;		  /* the first disk's new path; NULL: none */
 	bool save_full;
 	char *rundir;
@@ -49,11 +53,13 @@ struct spec {
 	char *hostname_pattern; /* of all: only %t is left in it */
 	char *domain;		/* "" if unknown */
 	char *guest_user;
-	bool run_head; /* the command runs in rank 0 only */
+	bool user_is_me; /* the caller, who is made in the guest */
+	bool run_head;	 /* the command runs in rank 0 only */
 	bool linger;
-	int wait;	    /* enum spec_wait */
-	int exec;	    /* enum spec_exec */
-	char *workdir;	    /* NULL: the guest user's home */
+	int wait;      /* enum spec_wait */
+	int exec;      /* enum spec_exec */
+	char *workdir; /* NULL: the guest user's home */
+	bool workdir_given;
 	struct strings env; /* names, one each */
 	unsigned int boot_timeout_s, grace_s;
 	char *capture; /* a file's path; NULL: none */

@@ -6,7 +6,7 @@
 
 #define NOT_THE_HOST                                                          \
 	"it is looked up in the guest, where the host's directories are not " \
-	"in this version"
+	"but by --vm-mounts and --vm-mount-home"
 
 enum { E_PERM = 6, E_NOENT = 10 };
 
@@ -40,7 +40,9 @@ int start_error_status(const struct start_error *e, const struct spec *s,
 	}
 	if (strcmp(e->what, "cwd") == 0) {
 		errmsg_say(ret, 0, "%s: %s; " NOT_THE_HOST,
-			   s->workdir ? "--vm-workdir" : "the user's home",
+			   s->workdir_given ? "--vm-workdir"
+			   : s->workdir	    ? "the working directory"
+					    : "the user's home",
 			   e->message);
 		return STATUS_CANNOT_RUN;
 	}

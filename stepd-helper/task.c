@@ -137,6 +137,9 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.net_port_range", &t->net_port_range },
 		{ "site.net_link", &t->net_link },
 		{ "site.allow_images", &t->allow_images },
+		{ "site.allow_mounts", &t->allow_mounts },
+		{ "site.data_path", &t->data_path },
+		{ "site.virtiofsd", &t->virtiofsd },
 	};
 	const char *text;
 	int r = 0;

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "cleanup.h"
+#include "data_item.h"
 #include "op_agent.h"
 #include "op_file.h"
 #include "op_msg.h"
@@ -40,6 +41,13 @@ struct machine {
 struct guest *machine_guest(const struct machine *m)
 {
 	return m->guest;
+}
+
+struct data_items *machine_data(struct machine *m)
+{
+	static struct data_items none;
+
+	return &none;
 }
 
 bool machine_runs(const struct machine *m)

@@ -317,6 +317,76 @@ static void test_given(void **state)
 	assert_false(f->s.cloud_init);
 }
 
+/* -- data ------------------------------------------------------------------ */
+
+static void test_data(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_INPUT, "a-%t");
+	assert_int_equal(
+		optset_add(&f->t.options, OPT_INPUT, "x,y", "--vm-input", NULL),
+		0);
+	give(f, OPT_OUTPUT, "3:out-%j");
+	give(f, OPT_MOUNTS, "/a:/b:ro,/c/%u:/d");
+	assert_int_equal(optset_add(&f->t.options, OPT_MOUNTS, "0-2:/e:/f",
+				    "--vm-mounts", NULL),
+			 0);
+	resolve(f);
+	assert_int_equal(f->s.inputs.n, 2);
+	assert_string_equal(f->s.inputs.v[0], "a-3");
+	assert_string_equal(f->s.inputs.v[1], "y");
+	assert_int_equal(f->s.outputs.n, 1);
+	assert_string_equal(f->s.outputs.v[0], "out-12");
+	assert_int_equal(f->s.mounts.n, 2);
+	assert_string_equal(f->s.mounts.v[0].src, "/a");
+	assert_string_equal(f->s.mounts.v[0].dst, "/b");
+	assert_true(f->s.mounts.v[0].ro);
+	assert_string_equal(f->s.mounts.v[1].src, "/c/alice");
+	assert_false(f->s.mounts.v[1].ro);
+}
+
+/* What is mounted has the working directory, and so has what is above it. */
+static void test_workdir(void **state)
+{
+	struct fixture *f = *state;
+	char dir[] = "/tmp/vmstep-spec-XXXXXX", cwd[4096], text[64];
+
+	assert_non_null(getcwd(cwd, sizeof(cwd)));
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(chdir(dir), 0);
+	snprintf(text, sizeof(text), "%s:/w", dir);
+	give(f, OPT_MOUNTS, text);
+	resolve(f);
+	assert_string_equal(f->s.workdir, "/w");
+	assert_false(f->s.workdir_given);
+	snprintf(text, sizeof(text), "%sx:/v,/:/host", dir);
+	give(f, OPT_MOUNTS, text);
+	resolve(f);
+	snprintf(text, sizeof(text), "/host%s", dir);
+	assert_string_equal(f->s.workdir, text);
+	give(f, OPT_WORKDIR, "/given");
+	resolve(f);
+	assert_string_equal(f->s.workdir, "/given");
+	assert_true(f->s.workdir_given);
+	assert_int_equal(chdir(cwd), 0);
+	rmdir(dir);
+}
+
+static void test_me(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_USER, "me");
+	resolve(f);
+	assert_string_equal(f->s.guest_user, "alice");
+	assert_int_equal(f->s.user_is_me, getuid() != 0);
+	f->t.user = "";
+	spec_done(&f->s);
+	assert_true(spec_resolve(&f->t, &f->s, &f->err) < 0);
+	assert_non_null(strstr(f->err.text, "--vm-user=me"));
+}
+
 static void test_images(void **state)
 {
 	struct fixture *f = *state;
@@ -470,6 +540,11 @@ int main(void)
 		TEST("unknown %-words are refused", test_bad_words),
 		TEST("what is not said has its default", test_defaults),
 		TEST("what is said counts, for this rank", test_given),
+		TEST("data: what this rank is given, its words replaced",
+		     test_data),
+		TEST("the working directory is the host's where it is mounted",
+		     test_workdir),
+		TEST("'me' is the caller", test_me),
 		TEST("images may be named by rank", test_images),
 		TEST("memory: whole MiB, counted by Slurm or not", test_memory),
 		TEST("one guest may have any name", test_one_rank_any_name),

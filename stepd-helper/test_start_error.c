@@ -12,7 +12,8 @@ static void says(const struct start_error *e, const char *workdir,
 		 const char *command, int status, const char *words)
 {
 	char dir[64];
-	struct spec s = { .workdir = workdir ? dir : NULL };
+	struct spec s = { .workdir = workdir ? dir : NULL,
+			  .workdir_given = workdir };
 	struct errmsg err;
 
 	strcpy(dir, workdir ? workdir : "");
@@ -28,7 +29,7 @@ static void test_not_found(void **state)
 	says(&e, NULL, "job.sh", 127,
 	     "job.sh: command not found; it is looked up in the guest");
 	says(&e, NULL, "./job.sh", 127,
-	     "job.sh: command not found; it is looked up in the guest, where the host's directories are not in this version");
+	     "job.sh: command not found; it is looked up in the guest, where the host's directories are not but by --vm-mounts and --vm-mount-home");
 }
 
 static void test_cannot_run(void **state)
@@ -54,9 +55,9 @@ static void test_named(void **state)
 	says(&user, NULL, "true", 126,
 	     "--vm-user: no user bob in the guest's passwd");
 	says(&cwd, "/x", "true", 126,
-	     "--vm-workdir: directory /x: No such file; it is looked up in the guest, where the host's directories are not in this version");
+	     "--vm-workdir: directory /x: No such file; it is looked up in the guest, where the host's directories are not but by --vm-mounts and --vm-mount-home");
 	says(&cwd, NULL, "true", 126,
-	     "the user's home: directory /x: No such file; it is looked up in the guest, where the host's directories are not in this version");
+	     "the user's home: directory /x: No such file; it is looked up in the guest, where the host's directories are not but by --vm-mounts and --vm-mount-home");
 }
 
 static void test_setup(void **state)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "data_item.h"
 #include "log.h"
 #include "pcapfile.h"
 #include "seed.h"
@@ -27,10 +28,14 @@ static const char *waiting_for(const struct vm *vm)
 		return vm->wireup ? "the other nodes of the step (PMIx)"
 				  : "the step's network (vmstep-net)";
 	case BOOTING:
+		if (vm->setting_up)
+			return "its data to be in place";
 		return "the guest to boot and its agent to answer";
 	case READY:
 		return "every VM of the step to be reachable";
 	case RUNNING:
+		if (vm->collecting)
+			return "its results to be on the host";
 		return command_reads_input(vm->command)
 			       ? "the end of standard input, which QEMU's guest agent takes as a whole (srun --input=none gives none)"
 			       : NULL;
@@ -74,7 +79,8 @@ void vm_enter(struct vm *vm, enum vm_state state)
 	static const char *const names[] = { "joining", "booting",   "ready",
 					     "running", "lingering", "ending" };
 
-	log_debug("%s", names[state]);
+	if (state != vm->state || !vm->state_since_ms)
+		log_debug("%s", names[state]);
 	vm->state = state;
 	vm->state_since_ms = loop_now_ms();
 	loop_timer_set(vm->say_timer, waiting_for(vm) ? SAY_AFTER_MS : -1);
@@ -138,6 +144,13 @@ static void now_ready(struct vm *vm)
 	run_if_ready(vm);
 }
 
+static void ready_if_all(struct vm *vm)
+{
+	if (vm->state == BOOTING && vm->data_ready &&
+	    (vm->net_ready || vm->spec->wait == WAIT_AGENT))
+		now_ready(vm);
+}
+
 static void on_configured(const char *error, void *arg)
 {
 	struct vm *vm = arg;
@@ -145,8 +158,45 @@ static void on_configured(const char *error, void *arg)
 	if (error)
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the guest's network could not be set up: %s", error);
-	else if (vm->state == BOOTING)
-		now_ready(vm);
+	vm->net_ready = true;
+	ready_if_all(vm);
+}
+
+/* A guest that switches itself off takes along what is only in it. */
+static const struct data_item *lost_results(struct vm *vm)
+{
+	const struct data_items *all = machine_data(vm->machine);
+
+	for (size_t i = 0; i < all->n && vm->vmboot; i++)
+		if (all->v[i].kind == DATA_OUTPUT && all->v[i].by == BY_COPY)
+			return &all->v[i];
+	return NULL;
+}
+
+static void on_data(const char *error, void *arg)
+{
+	struct vm *vm = arg;
+	const struct data_item *lost = lost_results(vm);
+
+	vm->setting_up = false;
+	if (error)
+		vm_fail(vm, EXIT_VM_FAILED, "%s", error);
+	else if (lost)
+		vm_fail(vm, EXIT_VM_FAILED,
+			"--vm-output: the guest's kernel can mount neither virtiofs nor 9p, and with vmboot nobody copies %s out before the guest powers off: run a command, or take a kernel that has one of them",
+			lost->dst);
+	vm->data_ready = true;
+	ready_if_all(vm);
+}
+
+/* It may take longer than all else, and no wait is behind it. */
+static void set_up_data(struct vm *vm)
+{
+	if (machine_data(vm->machine)->n) {
+		loop_timer_set(vm->boot_timer, -1);
+		vm->setting_up = true;
+	}
+	data_setup(vm->data, on_data, vm);
 }
 
 static void on_hello(void *arg)
@@ -156,11 +206,14 @@ static void on_hello(void *arg)
 	service_changed(vm->service);
 	if (vm->state != BOOTING && !vm->vmboot)
 		return;
-	if (guest_configure(machine_guest(vm->machine), on_configured, vm) < 0)
+	vm->data_ready = vm->net_ready = false;
+	if (guest_configure(machine_guest(vm->machine), on_configured, vm) <
+	    0) {
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the guest's agent takes no orders");
-	else if (vm->spec->wait == WAIT_AGENT && vm->state == BOOTING)
-		now_ready(vm);
+		return;
+	}
+	set_up_data(vm);
 }
 
 /* Its port closes also when QEMU ends or the guest resets; those say more, and
@@ -345,7 +398,7 @@ static void on_all(enum netctl_state state, void *arg)
 	} else if (state == NETCTL_DONE) {
 		vm->all_done = true;
 		if (vm->state == LINGERING)
-			vm_end(vm, vm->status);
+			vm_served(vm);
 	}
 }
 
@@ -454,7 +507,9 @@ static int begin(struct vm *vm, struct errmsg *err)
 	if (r < 0)
 		return r;
 	vm_enter(vm, JOINING);
-	r = start_prepare(vm, err);
+	r = data_new(vm->loop, vm->task, vm->spec, vm->machine, &vm->data, err);
+	if (r == 0)
+		r = start_prepare(vm, err);
 	if (r == 0)
 		r = net_new(vm->loop, vm->task, vm->spec, &ops, vm, &vm->net,
 			    err);
@@ -485,6 +540,7 @@ static void say_summary(struct vm *vm)
 static void vm_done(struct vm *vm)
 {
 	service_free(vm->service);
+	data_free(vm->data);
 	machine_free(vm->machine);
 	command_free(vm->command);
 	tty_restore();

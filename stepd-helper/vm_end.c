@@ -164,17 +164,73 @@ static void tell_done(struct vm *vm)
 	net_send_state(vm->net, NETCTL_DONE);
 }
 
-void vm_command_ended(struct vm *vm, int status)
+/* Results that are not whole make a command fail that has ended well. */
+static void results_lost(struct vm *vm, const char *error)
+{
+	log_err("results are not complete: %s", error);
+	if (vm->status == 0)
+		vm->status = EXIT_VM_FAILED;
+}
+
+static void command_over(struct vm *vm, int status)
 {
 	bool stay = status == 0 && (vm->spec->linger || !vm->has_command);
 
-	loop_timer_set(vm->force_timer, -1);
 	tell_done(vm);
 	vm->status = status;
 	if (stay && !vm->all_done && vm->task->ranks > 1)
 		vm_enter(vm, LINGERING);
 	else
 		vm_end(vm, status);
+}
+
+static void on_collected(const char *error, void *arg)
+{
+	struct vm *vm = arg;
+
+	vm->collecting = false;
+	if (vm->state == ENDING)
+		return;
+	if (error)
+		results_lost(vm, error);
+	command_over(vm, vm->status);
+}
+
+void vm_command_ended(struct vm *vm, int status)
+{
+	loop_timer_set(vm->force_timer, -1);
+	vm->status = status;
+	if (!vm->has_command || vm->vmboot || !data_has_results(vm->data)) {
+		command_over(vm, status);
+		return;
+	}
+	vm->collecting = true;
+	vm_enter(vm, RUNNING);
+	data_collect(vm->data, on_collected, vm);
+}
+
+static void on_served(const char *error, void *arg)
+{
+	struct vm *vm = arg;
+
+	vm->collecting = false;
+	if (vm->state == ENDING)
+		return;
+	if (error)
+		results_lost(vm, error);
+	vm_end(vm, vm->status);
+}
+
+void vm_served(struct vm *vm)
+{
+	if (vm->has_command || vm->vmboot || !data_has_results(vm->data)) {
+		vm_end(vm, vm->status);
+		return;
+	}
+	if (vm->collecting)
+		return;
+	vm->collecting = true;
+	data_collect(vm->data, on_served, vm);
 }
 
 static void exited_early(struct vm *vm, int wstatus)

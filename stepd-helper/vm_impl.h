@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "command.h"
+#include "data.h"
 #include "loop.h"
 #include "machine.h"
 #include "net.h"
@@ -52,6 +53,10 @@ struct vm {
 
 	struct machine *machine;
 	struct command *command; /* NULL: none runs here */
+	struct data *data;
+	/* of the guest, since its agent's last hello */
+	bool data_ready, net_ready, setting_up;
+	bool collecting; /* the command has ended, its results are fetched */
 	uint8_t key[NETCTL_KEY_LEN];
 	unsigned int resets;
 	uint64_t held_signals; /* came before the command ran, by number */
@@ -82,6 +87,8 @@ void vm_lost(struct vm *vm, const char *why);
 void vm_end(struct vm *vm, int status);
 /* The command has ended with @status, or there is none here (0). */
 void vm_command_ended(struct vm *vm, int status);
+/* The command that this VM served is over: end it, with its results. */
+void vm_served(struct vm *vm);
 /* machine_ops' exited. */
 void vm_on_exited(int wstatus, void *arg);
 /* The time given by force_timer is up. */

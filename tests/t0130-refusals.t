@@ -65,6 +65,7 @@ refused 125 'error: .*tiny.vm wants 1[0-9][0-9]M of memory at the least' "less m
 bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
 	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
+	mounts=a:b mounts=/a:/ input= output=
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
 	mem=10M log=f,loud)
 for option in "${bad[@]}"; do
@@ -76,7 +77,7 @@ for option in "${bad[@]}"; do
 	is "$var=$value: status 255" $? 255
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
-for option in input=x output=x mounts=a:b mount-home firmware=uefi \
+for option in firmware=uefi \
 	install=x numa=flat hugepages fam=1G display=vnc qemu=x \
 	outbound=user tftp=x publish=22 config=x \
 	restore=x bind=numa; do
