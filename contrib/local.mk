@@ -1,5 +1,5 @@
 EXTRA_DIST += %D%/quickstart %D%/check %D%/lib.sh %D%/minicluster \
-	%D%/mkimage %D%/mkimage.d .ci/run .shellcheckrc
+	%D%/virtiofsd %D%/mkimage %D%/mkimage.d .ci/run .shellcheckrc
 
 # Where Debian's Python looks, if the prefix is its own; vmstep connect does so
 # anyway.

@@ -65,7 +65,7 @@ vsh() { (cd "$tmp/home" && as_user vm bash -c "$1"); }
 ours()
 {
 	mc "${1-vm}" node ctl ps -eo pid,args --no-headers 2>/dev/null |
-		grep -E 'qemu-system|vmstep-|qemu-img'
+		grep -E 'qemu-system|vmstep-|qemu-img|virtiofsd'
 }
 
 leftovers()
