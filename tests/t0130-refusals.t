@@ -77,8 +77,7 @@ for option in "${bad[@]}"; do
 	is "$var=$value: status 255" $? 255
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
-for option in firmware=uefi \
-	install=x numa=flat hugepages fam=1G display=vnc qemu=x \
+for option in install=x numa=flat hugepages display=vnc qemu=x \
 	outbound=user tftp=x publish=22 config=x \
 	restore=x bind=numa; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \
