@@ -19,7 +19,7 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0183-guests.t %D%/t0185-restart.t %D%/t0186-links.t \
 	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t \
 	%D%/t0250-vmop.t \
-	%D%/t0260-qga.t %D%/t0310-images.t \
+	%D%/t0260-qga.t %D%/t0310-images.t %D%/t0320-data.t \
 	%D%/t0330-roots.t \
 	%D%/t0350-fam.t %D%/fam.c \
 	%D%/t0500-tutorials.t %D%/tutorial
