@@ -78,8 +78,8 @@ endif
 	$(CRYPTO_LIBS)
 
 EXTRA_DIST += \
-	%D%/test_frame.h %D%/test_group.h %D%/test_gso.h %D%/test_port.h \
-	%D%/test_proxy.h %D%/test_step.h
+	%D%/test_clock.h %D%/test_frame.h %D%/test_group.h %D%/test_gso.h \
+	%D%/test_port.h %D%/test_proxy.h %D%/test_step.h
 
 # QEMU's and a guest's side of a vhost-user port, and a helper's of the rest,
 # for tests and benchmarks.

@@ -11,6 +11,7 @@
 
 #include "fwd.h"
 #include "learn.h"
+#include "test_clock.h"
 #include "test_frame.h"
 #include "test_gso.h"
 
@@ -41,7 +42,7 @@ static struct {
 	struct rankset local;
 	struct end ports[2], nodes[NODES];
 	bool gone;
-	struct loop_timer *stop;
+	struct test_clock clock;
 } t;
 
 static uint8_t frame[10000];
@@ -102,16 +103,9 @@ static uint32_t toward(uint32_t node, void *arg)
 	return node > SELF ? 2 : 0;
 }
 
-static void on_stop(void *arg)
-{
-	loop_stop(t.loop, 0);
-}
-
-/* Let the loop's timers run for @ms. */
 static void run(int64_t ms)
 {
-	loop_timer_set(t.stop, ms);
-	assert_int_equal(loop_run(t.loop), 0);
+	test_clock_pass(&t.clock, ms);
 }
 
 static int set_up(void **state)
@@ -121,7 +115,7 @@ static int set_up(void **state)
 
 	memset(&t, 0, sizeof(t));
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
-	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
+	test_clock_start(&t.clock, t.loop);
 	assert_int_equal(round_new(t.loop, &t.round, NULL), 0);
 	assert_int_equal(flow_new(t.loop, t.round, &t.flow, NULL), 0);
 	rankset_add(&t.local, 2, 3);
@@ -466,13 +460,12 @@ static void a_frame_waits_for_room(void **state)
 
 static void a_slow_receiver_is_waited_for_once(void **state)
 {
-	int64_t begun = loop_now_ms();
-
 	t.ports[1].full = true;
 	assert_int_equal(from_port(2, test_frame(frame, 3, 2, 60)), -EAGAIN);
-	run(FLOW_PORT_MS + 20);
+	run(FLOW_PORT_MS - 1);
+	assert_int_equal(t.ports[0].resumed, 0);
+	run(1);
 	assert_int_equal(t.ports[0].resumed, 1);
-	assert_true(loop_now_ms() - begun >= FLOW_PORT_MS);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(from_port(2, 60), 0);
 	assert_int_equal(t.ports[1].counts.n[COUNT_FULL], 5);
@@ -488,17 +481,18 @@ static void one_that_is_slow_again_and_again_is_not_waited_for(void **state)
 {
 	struct outlet *out = &t.ports[1].out;
 
-	out->wait_ms = 20;
 	t.ports[1].full = true;
 	test_frame(frame, 3, 2, 60);
 	for (int i = 0; i < FLOW_BURST; i++) {
 		assert_int_equal(from_port(2, 60), -EAGAIN);
-		run(out->wait_ms + 5);
+		run(out->wait_ms);
 		flow_drained(t.flow, out);
 	}
 	assert_int_equal(from_port(2, 60), 0);
 	assert_int_equal(t.ports[1].counts.n[COUNT_FULL], 1);
-	run(FLOW_LOSSY * out->wait_ms); /* one of them is paid for */
+	run((FLOW_LOSSY - FLOW_BURST + 1) * out->wait_ms - 1);
+	assert_int_equal(from_port(2, 60), 0);
+	run(1); /* with these waits themselves, one of them is paid for */
 	assert_int_equal(from_port(2, 60), -EAGAIN);
 }
 
@@ -609,7 +603,7 @@ static void who_is_gone_is_not_resumed(void **state)
 	fwd_remove_port(t.fwd, 2);
 	flow_forget_inlet(t.flow, &t.ports[0].in);
 	flow_drained(t.flow, &t.ports[1].out);
-	run(FLOW_PORT_MS + 20);
+	run(FLOW_PORT_MS);
 	assert_int_equal(t.ports[0].resumed, 0);
 }
 

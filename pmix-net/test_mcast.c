@@ -11,6 +11,7 @@
 
 #include "answer.h"
 #include "fwd.h"
+#include "test_clock.h"
 #include "test_group.h"
 
 /* Node 1 of 3, neighbours 0 and 2, with ports 2, 3 and 4. */
@@ -41,7 +42,7 @@ static struct {
 	struct fwd *fwd;
 	struct table *table;
 	struct rankset local;
-	struct loop_timer *stop;
+	struct test_clock clock;
 	struct end ports[PORTS], nodes[NODES];
 	bool no_link;
 } t;
@@ -116,15 +117,9 @@ static void neighbours(void (*fn)(uint32_t node, void *fn_arg), void *fn_arg,
 	spread(SELF, fn, fn_arg, arg);
 }
 
-static void on_stop(void *arg)
-{
-	loop_stop(t.loop, 0);
-}
-
 static void run(int64_t ms)
 {
-	loop_timer_set(t.stop, ms);
-	assert_int_equal(loop_run(t.loop), 0);
+	test_clock_pass(&t.clock, ms);
 }
 
 static int set_up(void **state)
@@ -140,7 +135,7 @@ static int set_up(void **state)
 
 	memset(&t, 0, sizeof(t));
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
-	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
+	test_clock_start(&t.clock, t.loop);
 	assert_int_equal(round_new(t.loop, &t.round, NULL), 0);
 	assert_int_equal(flow_new(t.loop, t.round, &t.flow, NULL), 0);
 	rankset_add(&t.local, FIRST, FIRST + PORTS - 1);

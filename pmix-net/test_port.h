@@ -11,14 +11,11 @@
 #include <unistd.h>
 
 #include "port.h"
-
-/* The wait for a receiver that keeps up, in a test that a busy machine may hold
- * up for longer than FLOW_PORT_MS. */
-#define KEEPS_UP_MS 60000
+#include "test_clock.h"
 
 static struct {
 	struct loop *loop;
-	struct loop_timer *stop;
+	struct test_clock clock;
 	struct round *round;
 	struct buf_pool pool;
 	struct flow *flow;
@@ -31,24 +28,16 @@ static struct {
 	struct counters counts[2]; /* of those that ended */
 } t;
 
-static inline void on_stop(void *arg)
-{
-	loop_stop(t.loop, 0);
-}
-
 /* All that is possible now. */
 static inline void settle(void)
 {
-	for (int i = 0; i < 3; i++) {
-		loop_timer_set(t.stop, 0);
-		assert_int_equal(loop_run(t.loop), 0);
-	}
+	for (int i = 0; i < 3; i++)
+		test_clock_turn(&t.clock);
 }
 
 static inline void wait_ms(int64_t ms)
 {
-	loop_timer_set(t.stop, ms);
-	assert_int_equal(loop_run(t.loop), 0);
+	test_clock_pass(&t.clock, ms);
 }
 
 static inline void on_ended(struct port *p, const char *why, void *arg)
@@ -71,7 +60,7 @@ static inline int set_up_ports(int type, port_new_fn new)
 
 	memset(&t, 0, sizeof(t));
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
-	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
+	test_clock_start(&t.clock, t.loop);
 	assert_int_equal(round_new(t.loop, &t.round, NULL), 0);
 	assert_int_equal(flow_new(t.loop, t.round, &t.flow, NULL), 0);
 	rankset_add(&t.local, 0, 1);
