@@ -24,6 +24,7 @@ struct census {
 	struct census_ops ops;
 	void *arg;
 	uint32_t nranks, nnodes, self; /* nnodes 0: not started */
+	int grace_ms;
 	struct roll roll;
 	struct roll recorded;	 /* what ops.record() has had */
 	struct rankset settled;	 /* nodes that left, their children told */
@@ -199,8 +200,7 @@ static void watch_missing(struct census *c)
 	if (node == c->grace_for)
 		return;
 	c->grace_for = node;
-	c->ops.timer(CENSUS_GRACE, node == NOBODY ? -1 : CENSUS_GRACE_MS,
-		     c->arg);
+	c->ops.timer(CENSUS_GRACE, node == NOBODY ? -1 : c->grace_ms, c->arg);
 	if (node != NOBODY && (c->roll.flags & ROLL_ALL_READY))
 		c->ops.reach(node, c->arg);
 }
@@ -518,8 +518,8 @@ void census_unreachable(struct census *c, uint32_t node)
 
 /* -- life ----------------------------------------------------------------- */
 
-int census_new(uint32_t nranks, const struct census_ops *ops, void *arg,
-	       struct census **ret, struct errmsg *err)
+int census_new(uint32_t nranks, int grace_ms, const struct census_ops *ops,
+	       void *arg, struct census **ret, struct errmsg *err)
 {
 	struct census *c = calloc(1, sizeof(*c));
 
@@ -528,6 +528,7 @@ int census_new(uint32_t nranks, const struct census_ops *ops, void *arg,
 	c->ops = *ops;
 	c->arg = arg;
 	c->nranks = nranks;
+	c->grace_ms = grace_ms;
 	c->grace_for = NOBODY;
 	*ret = c;
 	return 0;

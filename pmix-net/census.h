@@ -22,7 +22,7 @@
  * A link that breaks changes nothing by itself: when it is up again both ends
  * tell everything again. A node that somebody could not reach, and that is not
  * known to have left, is missing. The root hears of it, and gives the knowledge
- * that it left CENSUS_GRACE_MS to arrive. Before all tasks were ready it then
+ * that it left grace_ms to arrive. Before all tasks were ready it then
  * declares the step lost. After that a node that the root itself can reach is
  * fine; the tasks of one that it cannot reach either have failed, and the rest
  * goes on. In the tree a missing node is as dead, but to those that it has a
@@ -43,7 +43,7 @@
 #include "rankset.h"
 
 #define CENSUS_FANOUT	16
-#define CENSUS_GRACE_MS 5000
+#define CENSUS_GRACE_MS 5000 /* usually */
 #define CENSUS_CHILD_MS 10000
 
 struct census;
@@ -79,8 +79,8 @@ struct census_ops {
 	void (*node_text)(uint32_t node, char *text, size_t size, void *arg);
 };
 
-int census_new(uint32_t nranks, const struct census_ops *ops, void *arg,
-	       struct census **ret, struct errmsg *err);
+int census_new(uint32_t nranks, int grace_ms, const struct census_ops *ops,
+	       void *arg, struct census **ret, struct errmsg *err);
 void census_free(struct census *c); /* NULL is fine */
 
 /* The nodes are known: this one is @self of @nnodes. -ENOMEM. */

@@ -28,7 +28,7 @@ struct mcast;
 struct mcast_env {
 	struct loop *loop;
 	uint32_t service; /* its IPv4 address, which asks */
-	int settle_ms;	  /* MCAST_SETTLE_MS, but in tests */
+	int settle_ms;	  /* MCAST_SETTLE_MS, usually */
 	/* Give @frame to the guest of @rank. */
 	void (*send)(uint32_t rank, const uint8_t *frame, size_t len,
 		     void *arg);

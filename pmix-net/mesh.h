@@ -26,7 +26,7 @@
 
 #define MESH_REACH_MS 30000 /* then a node never met is unreachable */
 #define MESH_BYE_MS   1000  /* for the others to take our BYE */
-#define MESH_IDLE_S   30    /* without a message, and a link is closed */
+#define MESH_IDLE_MS  30000 /* without a message, and a link is closed */
 
 struct mesh;
 

@@ -610,7 +610,7 @@ static int make_mcast(struct node *n, struct errmsg *err)
 	const struct mcast_env env = {
 		.loop = n->loop,
 		.service = addr_service_ip(&n->o->net),
-		.settle_ms = MCAST_SETTLE_MS,
+		.settle_ms = (int)n->o->settle_ms,
 		.send = send_to_guest,
 		.tell = tell_groups,
 		.neighbours = each_neighbour,
@@ -674,8 +674,8 @@ static int make_mesh(struct node *n, struct errmsg *err)
 		.fwd = n->fwd,
 		.workers = n->workers,
 		.auth = &n->auth,
-		.lost_after_ms = (int)n->o->lost_after_s * 1000,
-		.idle_ms = (int)n->o->idle_after_s * 1000,
+		.lost_after_ms = (int)n->o->lost_after_ms,
+		.idle_ms = (int)n->o->idle_after_ms,
 		.ops = &mesh_ops,
 		.arg = n,
 	};
@@ -703,6 +703,7 @@ static int make_states(struct node *n, struct errmsg *err)
 		.round = n->main->round,
 		.mesh = n->mesh,
 		.nranks = n->o->nranks,
+		.grace_ms = (int)n->o->grace_ms,
 		.all = on_all,
 		.lost = on_lost,
 		.without = on_without,

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "census.h"
+#include "mcast.h"
 #include "mesh.h"
 #include "value.h"
 #include "workers.h"
@@ -86,9 +88,22 @@ static int opt_ports(void *at, const char *value, struct errmsg *err)
 	return value_ports(value, &ports->first, &ports->last, err);
 }
 
-static int opt_seconds(void *at, const char *value, struct errmsg *err)
+/* Seconds, as the site's are; or as in 200ms, for tests. */
+static int opt_time(void *at, const char *value, struct errmsg *err)
 {
-	return parse_u32(value, 1, 1000000, at, err);
+	_cleanup_free_ char *number = strdup(value);
+	char *unit = number ? strstr(number, "ms") : NULL;
+	bool ms = unit && !unit[2];
+	int r;
+
+	if (!number)
+		return errmsg_set(err, -ENOMEM, "a time");
+	if (ms)
+		*unit = '\0';
+	r = parse_u32(number, 1, 1000000, at, err);
+	if (r == 0 && !ms)
+		*(uint32_t *)at *= 1000;
+	return r;
 }
 
 static int opt_workers(void *at, const char *value, struct errmsg *err)
@@ -138,8 +153,10 @@ static const struct option_row {
 	{ "--domain", true, opt_domain, AT(names.domain) },
 	{ "--bind", true, opt_text, AT(bind) },
 	{ "--port-range", true, opt_ports, AT(ports) },
-	{ "--lost-after", true, opt_seconds, AT(lost_after_s) },
-	{ "--idle-after", true, opt_seconds, AT(idle_after_s) },
+	{ "--lost-after", true, opt_time, AT(lost_after_ms) },
+	{ "--idle-after", true, opt_time, AT(idle_after_ms) },
+	{ "--grace", true, opt_time, AT(grace_ms) },
+	{ "--settle", true, opt_time, AT(settle_ms) },
 	{ "--workers", true, opt_workers, AT(workers) },
 	{ "--device", true, opt_text, AT(device) },
 	{ "--log", true, opt_text, AT(log) },
@@ -207,8 +224,10 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.log_fd = -1,
 		.net = { 0x0a000000, 8 },
 		.mtu = 9000,
-		.lost_after_s = OPTIONS_LOST_AFTER_S,
-		.idle_after_s = MESH_IDLE_S,
+		.lost_after_ms = OPTIONS_LOST_AFTER_MS,
+		.idle_after_ms = MESH_IDLE_MS,
+		.grace_ms = CENSUS_GRACE_MS,
+		.settle_ms = MCAST_SETTLE_MS,
 		.workers = 1,
 		.names = { .pattern = "vm%t" },
 	};

@@ -12,7 +12,7 @@
 #include "names.h"
 #include "rankset.h"
 
-#define OPTIONS_LOST_AFTER_S 30
+#define OPTIONS_LOST_AFTER_MS 30000
 
 struct options {
 	int ctl_fd, lock_fd, link_fd, log_fd; /* -1: none */
@@ -24,9 +24,10 @@ struct options {
 	struct names names;
 	const char *bind, *device, *log;
 	struct port_range ports;
-	uint32_t lost_after_s, idle_after_s;
-	bool encrypt;	      /* what goes over links */
-	unsigned int workers; /* 1..WORKERS_MAX */
+	uint32_t lost_after_ms, idle_after_ms;
+	uint32_t grace_ms, settle_ms; /* see states.h, mcast.h */
+	bool encrypt;		      /* what goes over links */
+	unsigned int workers;	      /* 1..WORKERS_MAX */
 	enum link_kind kind;
 	bool verbose, report;
 	bool help, version; /* asked by a person: nothing else was checked */

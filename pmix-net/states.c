@@ -269,8 +269,8 @@ int states_new(const struct states_env *env, struct states **ret,
 		return errmsg_set(err, -ENOMEM, "states of the step");
 	s->env = *env;
 	s->sync.fn = on_sync;
-	if (make_timers(s) < 0 ||
-	    census_new(env->nranks, &ops, s, &s->census, err) < 0) {
+	if (make_timers(s) < 0 || census_new(env->nranks, env->grace_ms, &ops,
+					     s, &s->census, err) < 0) {
 		states_free(s);
 		return errmsg_set(err, -ENOMEM, "states of the step");
 	}

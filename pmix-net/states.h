@@ -30,6 +30,7 @@ struct states_env {
 	struct round *round;
 	struct mesh *mesh;
 	uint32_t nranks;
+	int grace_ms; /* for the news that a missing node had left */
 	/* News for this node's tasks: each once. */
 	void (*all)(enum netctl_state state, void *arg);
 	void (*lost)(uint32_t rank, const char *text, void *arg);

@@ -325,8 +325,9 @@ static void begin(unsigned int seed, uint32_t nnodes, uint32_t per_node,
 		n->id = i;
 		for (int which = 0; which < CENSUS_TIMERS; which++)
 			n->timers[which] = -1;
-		assert_int_equal(
-			census_new(nnodes * per_node, &ops, n, &n->c, NULL), 0);
+		assert_int_equal(census_new(nnodes * per_node, CENSUS_GRACE_MS,
+					    &ops, n, &n->c, NULL),
+				 0);
 		for (uint32_t j = 0; j < nnodes; j++)
 			s.dirs[i][j].tail = &s.dirs[i][j].head;
 	}

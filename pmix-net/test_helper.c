@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ static void ranks_text(uint32_t node, uint32_t per_node, char text[RANKS_TEXT])
 int helper_exec(const struct helper_conf *conf)
 {
 	char node[32], ranks[16 + RANKS_TEXT], nranks[32], bind[80], log[256];
-	char workers[32];
+	char workers[32], options[256];
 	char fds[3][32];
 	const struct {
 		const char *name;
@@ -30,7 +31,7 @@ int helper_exec(const struct helper_conf *conf)
 	} given[3] = { { "ctl", conf->ctl_fd },
 		       { "lock", conf->lock_fd },
 		       { "link", conf->link_fd } };
-	char *argv[14] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
+	char *argv[24] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
 			   bind };
 	char text[RANKS_TEXT];
 	int n = 5;
@@ -58,7 +59,10 @@ int helper_exec(const struct helper_conf *conf)
 			 conf->workers);
 		argv[n++] = workers;
 	}
-	argv[n] = (char *)(uintptr_t)conf->option;
+	snprintf(options, sizeof(options), "%s",
+		 conf->options ? conf->options : "");
+	for (char *o = strtok(options, " "); o && n < 23; o = strtok(NULL, " "))
+		argv[n++] = o;
 	execv(conf->program, argv);
 	return -errno;
 }

@@ -12,9 +12,9 @@
 
 struct helper_conf {
 	const char *program, *bind;
-	const char *log;    /* NULL: none */
-	const char *option; /* one more; NULL: none */
-	const char *links;  /* the same, for what its links are like */
+	const char *log;     /* NULL: none */
+	const char *options; /* more, blanks between; NULL: none */
+	const char *links;   /* one more, for what its links are like */
 	uint32_t node, per_node, nranks;
 	unsigned int workers; /* 0: as it likes */
 	/* What the process inherits; -1: none. */

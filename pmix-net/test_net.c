@@ -400,10 +400,16 @@ static void expect_loss(struct step *d, uint32_t dead)
 	}
 }
 
+static void begin_doomed(struct step *d)
+{
+	step_start(d, 4, 1, "--grace=200ms");
+	step_meet(d);
+}
+
 static void a_node_that_is_killed_early_is_a_loss(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(victims); i++) {
-		step_begin(&doomed[i], 4, 1);
+		begin_doomed(&doomed[i]);
 		bring_links_up(&doomed[i]);
 		step_kill(&doomed[i], victims[i]);
 	}
@@ -416,7 +422,7 @@ static void a_node_that_is_killed_early_is_a_loss(void **state)
 static void a_node_that_is_killed_late_counts_as_done(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(victims); i++) {
-		step_begin(&doomed[i], 4, 1);
+		begin_doomed(&doomed[i]);
 		step_say_all(&doomed[i], NETCTL_READY);
 		step_expect_all(&doomed[i], NETCTL_READY);
 		step_kill(&doomed[i], victims[i]);
@@ -520,7 +526,7 @@ static void nobody_waits_for_a_node_that_is_cut_off(void **state)
 
 static void a_node_that_comes_back_in_time_was_not_lost(void **state)
 {
-	begin_over_wires("--lost-after=2");
+	begin_over_wires("--lost-after=3 --grace=1ms");
 	step_say_all(&s, NETCTL_READY);
 	step_expect_all(&s, NETCTL_READY);
 	cut_off();
@@ -528,7 +534,7 @@ static void a_node_that_comes_back_in_time_was_not_lost(void **state)
 	step_say(&s, 1, NETCTL_DONE);
 	for_wires(proxy_mend);
 	step_wait_log(&s, 0, "is up again");
-	assert_false(step_has_message(&s, 0, 2500));
+	assert_false(step_has_message(&s, 0, 3500));
 	step_say(&s, 2, NETCTL_DONE);
 	step_say(&s, 3, NETCTL_DONE);
 	step_expect_all(&s, NETCTL_DONE);
@@ -538,7 +544,7 @@ static void a_node_that_comes_back_in_time_was_not_lost(void **state)
 
 static void a_node_that_stays_away_is_lost(void **state)
 {
-	begin_over_wires("--lost-after=1");
+	begin_over_wires("--lost-after=300ms --grace=200ms");
 	step_say_all(&s, NETCTL_READY);
 	step_expect_all(&s, NETCTL_READY);
 	cut_off();
@@ -554,7 +560,7 @@ static void a_node_that_stays_away_is_lost(void **state)
 /* Of three nodes 1 and 2 are neighbours of 0 in the tree, not of each other. */
 static void begin_with_idle_links(void)
 {
-	step_start(&s, 3, 1, "--idle-after=1");
+	step_start(&s, 3, 1, "--idle-after=200ms");
 	step_hello(&s);
 	step_table(&s);
 	step_say_all(&s, NETCTL_READY);
@@ -639,11 +645,37 @@ static long memory_with_links(uint32_t first, uint32_t last)
 	return step_status(&s, 1, "RssAnon:");
 }
 
+/* What all nodes have used and how often they woke, in so much time. */
+static long work_of(int ms)
+{
+	long sum = 0;
+
+	for (int after = 0; after < 2; after++) {
+		for (uint32_t n = 0; n < s.nnodes; n++)
+			sum += (after ? 1 : -1) *
+			       (step_cpu_ticks(&s, n) +
+				step_status(&s, n, "voluntary_ctxt_switches:"));
+		if (!after)
+			poll(NULL, 0, ms);
+	}
+	return sum;
+}
+
+static void wait_until_idle(int ms)
+{
+	int64_t until = loop_now_ms() + STEP_WAIT_MS;
+
+	while (work_of(ms) > 0)
+		assert_true(loop_now_ms() < until);
+}
+
 /* Until nothing more comes of guests that have just started: what is asked of
  * them about multicast, and told other nodes of it. */
+#define SETTLE_SOON "--settle=200ms"
+
 static void let_guests_settle(void)
 {
-	poll(NULL, 0, MCAST_SETTLE_MS + 5 * MCAST_TELL_MS);
+	wait_until_idle(200 + 2 * MCAST_TELL_MS);
 }
 
 #define MANY 32
@@ -654,7 +686,8 @@ static void an_idle_link_takes_less_than_4_KiB(void **state)
 
 	if (SANITIZED)
 		skip();
-	step_begin(&s, MANY, 1);
+	step_start(&s, MANY, 1, SETTLE_SOON);
+	step_meet(&s);
 	let_guests_settle();
 	some = memory_with_links(2, 9);
 	all = memory_with_links(10, MANY - 1);
@@ -1382,33 +1415,14 @@ static void what_was_counted_is_told(void **state)
 	step_end(&s);
 }
 
-/* What all nodes have used and how often they woke, in a second. */
-static long work_of_a_second(void)
-{
-	long sum = 0;
-
-	for (int after = 0; after < 2; after++) {
-		for (uint32_t n = 0; n < s.nnodes; n++)
-			sum += (after ? 1 : -1) *
-			       (step_cpu_ticks(&s, n) +
-				step_status(&s, n, "voluntary_ctxt_switches:"));
-		if (!after)
-			poll(NULL, 0, 1000);
-	}
-	return sum;
-}
-
 /* A busy machine may be late with what is done at the start. */
 static void an_idle_step_uses_no_cpu(void **state)
 {
-	int64_t until = loop_now_ms() + STEP_WAIT_MS;
-
-	step_begin(&s, 3, 1);
+	step_start(&s, 3, 1, SETTLE_SOON);
+	step_meet(&s);
 	step_say_all(&s, NETCTL_READY);
 	step_expect_all(&s, NETCTL_READY);
-	let_guests_settle();
-	while (work_of_a_second() > 0)
-		assert_true(loop_now_ms() < until);
+	wait_until_idle(1000);
 	step_end(&s);
 }
 

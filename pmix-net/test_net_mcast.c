@@ -17,7 +17,7 @@
 #define LEN	100
 #define MARK	60
 #define RANKS	4u /* two on each node */
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static struct step s;
 static uint8_t frame[2048], mark[MARK], got[2048];
@@ -75,7 +75,8 @@ static void report(uint32_t rank, bool leave)
 
 static void a_group_reaches_who_joined_it_only(void **state)
 {
-	step_begin(&s, 2, 2);
+	step_start(&s, 2, 2, "--settle=200ms");
+	step_meet(&s);
 	wait_reached(0); /* nobody, once they had the time to say so */
 	report(3, false);
 	wait_reached(1 << 3);

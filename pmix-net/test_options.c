@@ -65,6 +65,9 @@ static void what_does_not_parse_is_named(void **state)
 		"--lost-after=0",
 		"--lost-after=1000001",
 		"--idle-after=0",
+		"--grace=1s",
+		"--settle=200msx",
+		"--settle=ms",
 		"--workers=0",
 		"--workers=17",
 		"--kind=udp",
@@ -118,6 +121,10 @@ static void the_rest_is_taken(void **state)
 	assert_int_equal(parse("--mtu=65521", "--port-range=5-5"), 0);
 	assert_int_equal(o.mtu, 65521);
 	assert_int_equal(o.ports.first, 5);
+	assert_int_equal(o.lost_after_ms, 30000);
+	assert_int_equal(parse("--lost-after=7", "--idle-after=250ms"), 0);
+	assert_int_equal(o.lost_after_ms, 7000);
+	assert_int_equal(o.idle_after_ms, 250);
 	assert_int_equal(parse("--verbose", "--bind=::1"), 0);
 	assert_true(o.verbose);
 	assert_string_equal(o.bind, "::1");

@@ -68,7 +68,7 @@ static void exec_net(const struct step *s, uint32_t node)
 		.program = program ? program : VMSTEP_NET,
 		.bind = "127.0.0.1",
 		.log = n->log,
-		.option = s->option,
+		.options = s->options,
 		.links = step_links,
 		.node = node,
 		.per_node = s->per_node,
@@ -113,10 +113,10 @@ void step_start_node(struct step *s, uint32_t node)
 }
 
 void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
-		const char *option)
+		const char *options)
 {
 	memset(s, 0, sizeof(*s));
-	s->option = option;
+	s->options = options;
 	s->nnodes = nnodes;
 	s->per_node = per_node;
 	s->nranks = nnodes * per_node;
@@ -415,6 +415,11 @@ void step_hear_table(struct step *s)
 void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node)
 {
 	step_start(s, nnodes, per_node, NULL);
+	step_meet(s);
+}
+
+void step_meet(struct step *s)
+{
 	step_hello(s);
 	step_table(s);
 	step_hear_table(s);

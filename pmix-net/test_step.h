@@ -16,7 +16,7 @@
 
 #define STEP_NODES_MAX 32
 #define STEP_RANKS_MAX 64
-#define STEP_WAIT_MS   10000 /* for anything that has to happen */
+#define STEP_WAIT_MS   60000 /* for anything that has to happen */
 
 struct step_node {
 	pid_t pid; /* 0: none */
@@ -36,7 +36,7 @@ struct step_rank {
 
 struct step {
 	uint32_t nnodes, per_node, nranks;
-	const char *option;
+	const char *options;
 	bool may_fail; /* its processes need not end with status 0 */
 	struct step_node nodes[STEP_NODES_MAX];
 	struct step_rank ranks[STEP_RANKS_MAX];
@@ -47,10 +47,10 @@ struct step {
  * NULL: none. */
 extern const char *step_links;
 
-/* Start the processes, with @option if not NULL. Rank r is on node
- * r / @per_node. */
+/* Start the processes, with @options if not NULL, blanks between them. Rank r
+ * is on node r / @per_node. */
 void step_start(struct step *s, uint32_t nnodes, uint32_t per_node,
-		const char *option);
+		const char *options);
 /* One of them, again. */
 void step_start_node(struct step *s, uint32_t node);
 /* Of each process. With more than one, step_hello() asks each port a question,
@@ -69,6 +69,8 @@ void step_table(struct step *s);
 void step_hear_table(struct step *s);
 void step_table_to(struct step *s, uint32_t node, const uint8_t *key);
 void step_table_from(struct step *s, uint32_t rank, const uint8_t *key);
+/* Hello, table, and that it holds. */
+void step_meet(struct step *s);
 /* All of the above. */
 void step_begin(struct step *s, uint32_t nnodes, uint32_t per_node);
 /* Close what is open; every process that was not killed ends well. */

@@ -32,7 +32,7 @@
 #define CRY	  32   /* frames taken, for each broadcast sent */
 #define CHURN	  40   /* turns of all, between two changes of a port */
 #define FRAME_MAX 1514
-#define PATIENCE  20000 /* ms without any progress */
+#define PATIENCE  60000 /* ms without any progress */
 
 struct guest {
 	uint32_t rank;
