@@ -114,13 +114,16 @@ static struct peer *of_flush(struct round_job *job)
 /* -- the queue ------------------------------------------------------------ */
 
 /* In turns from the queue and from the other workers' lanes. BYE is the last of
- * the queue. */
+ * the queue. A control message takes no turn: put_back() has given the next one
+ * to a batch that may be a lane's, which the lane's next is not to overtake. */
 static struct buf *next_frames(struct peer *p)
 {
 	struct mesh *m = p->mesh;
 	struct buf *b = NULL;
 
-	if (p->lane_next && !p->q.control.head && !p->said_bye)
+	if (p->q.control.head)
+		return outq_take(&p->q);
+	if (p->lane_next && !p->said_bye)
 		b = lanes_take(m->lanes, p->node);
 	p->lane_next = !b;
 	if (!b)

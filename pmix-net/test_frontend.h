@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <linux/vhost_types.h>
 
-#define FE_WAIT_MS     10000
+#define FE_WAIT_MS     60000
 #define FE_FDS_MAX     16
 #define FE_REGIONS_MAX 8
 
