@@ -20,7 +20,7 @@
 struct bench {
 	const char *program; /* vmstep-net */
 	const char *log;     /* where it adds to; NULL: nowhere */
-	const char *links;   /* a further option of its; NULL: none */
+	const char *links;   /* further options of its; NULL: none */
 	unsigned int rounds;
 	unsigned int ms;     /* that one measurement takes */
 	uint64_t frames;     /* of verify, for each flow */

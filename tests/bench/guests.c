@@ -31,7 +31,7 @@ void couple_start(struct couple *c, const struct bench *b,
 	const struct nodes_conf nc = {
 		.program = b->program,
 		.log = b->log,
-		.links = b->links,
+		.options = b->links,
 		.nnodes = netns ? 2 : 1,
 		.per_node = netns ? 1 : 2,
 		.cpu = cpus,

@@ -196,35 +196,61 @@ static void link_frames(const struct bench *b, const int netns[2], size_t len,
 
 /* -- round trips ---------------------------------------------------------- */
 
+enum { TRIP_TCP, TRIP_WAKE, TRIP_PLAIN, TRIP_UCX, TRIPS };
+
+static void trips_over(const struct bench *base, const int netns[2],
+		       const char *links, struct latency *l)
+{
+	struct guest_conf conf = guest_conf_for(NETCTL_VHOST_USER, 64);
+	struct bench b = *base;
+	struct couple c;
+
+	b.links = links;
+	pin(GENERATOR_CPU);
+	couple_start(&c, &b, &conf, netns);
+	couple_trips(&c, false, 0, b.ms, l);
+	couple_end(&c);
+}
+
+static void measure_trips(const struct bench *b, const int netns[2],
+			  struct latency *l)
+{
+	for (int i = 0; i < TRIPS; i++)
+		l[i].n = 0;
+	yardstick_tcp_trip(netns, netns_address[1], b->ms, &l[TRIP_TCP]);
+	yardstick_wakeups(2, false, 0, b->ms, &l[TRIP_WAKE]);
+	trips_over(b, netns, NULL, &l[TRIP_PLAIN]);
+#ifdef HAVE_UCX
+	trips_over(b, netns, "--kind=ucx", &l[TRIP_UCX]);
+#endif
+}
+
 static void link_trips(const struct bench *b, const int netns[2])
 {
 	static const char group[] = "two nodes, round trip of 64 bytes";
-	struct guest_conf conf = guest_conf_for(NETCTL_VHOST_USER, 64);
-	struct latency *l = calloc(3, sizeof(*l)), *tcp = &l[1], *wake = &l[2];
-	struct couple c;
-	double us;
+	struct latency *l = calloc(TRIPS, sizeof(*l));
+	double tcp, least, us;
 
-	for (struct quiet q = { 0 }; quiet_again(&q, b);) {
-		l->n = tcp->n = wake->n = 0;
-		yardstick_tcp_trip(netns, netns_address[1], b->ms, tcp);
-		yardstick_wakeups(2, false, 0, b->ms, wake);
-		pin(GENERATOR_CPU);
-		couple_start(&c, b, &conf, netns);
-		couple_trips(&c, false, 0, b->ms, l);
-		couple_end(&c);
-	}
-	for (int i = 0; i < 3; i++)
+	for (struct quiet q = { 0 }; quiet_again(&q, b);)
+		measure_trips(b, netns, l);
+	for (int i = 0; i < TRIPS; i++)
 		latency_sort(&l[i]);
-	us = latency_us(tcp, 0.5);
-	report_add(b->report, group, "TCP, both ends asleep", "us", us);
-	us += latency_us(wake, 0.5);
-	report_add(b->report, group, "the same and four wake-ups", "us", us);
-	report_add(b->report, group, "vhost-user, guests sleep", "us",
-		   latency_us(l, 0.5));
+	tcp = latency_us(&l[TRIP_TCP], 0.5);
+	least = tcp + latency_us(&l[TRIP_WAKE], 0.5);
+	us = latency_us(&l[TRIP_PLAIN], 0.5);
+	report_add(b->report, group, "TCP, both ends asleep", "us", tcp);
+	report_add(b->report, group, "the same and four wake-ups", "us", least);
+	report_add(b->report, group, "vhost-user, guests sleep", "us", us);
 	report_add(b->report, group, "vhost-user, guests sleep, p99", "us",
-		   latency_us(l, 0.99));
+		   latency_us(&l[TRIP_PLAIN], 0.99));
 	report_add(b->report, group, "vhost-user : TCP and wake-ups", "ratio",
-		   latency_us(l, 0.5) / us);
+		   us / least);
+	if (l[TRIP_UCX].n) {
+		report_add(b->report, group, "ucx, guests sleep", "us",
+			   latency_us(&l[TRIP_UCX], 0.5));
+		report_add(b->report, group, "ucx : vhost-user", "ratio",
+			   latency_us(&l[TRIP_UCX], 0.5) / us);
+	}
 	free(l);
 }
 

@@ -26,10 +26,12 @@
  *   verify  numbered frames with checksums, both ways, several kinds of guest:
  *           lost, reordered and altered ones are counted, and make this program
  *           end with status 1. --frames: of each flow; --variant: only those
- *           whose names have TEXT in them; of link, too, beside vhost-user.
+ *           whose names have TEXT in them; of link, too, beside vhost-user,
+ *           and of paused.
  *   idle    CPU time of ports without traffic, memory of one more.
  *   paused  one guest sends to four in turn; then one of these stops taking
- *           frames: what the other three get, with it and without.
+ *           frames: what the other three get, with it and without. Also four
+ *           that send to one each, over a link, and with three workers.
  *   flood   for a minute each (--flood): frames to a guest that has stopped, to
  *           an address that nobody has, broadcasts, and ones with senders by
  *           chance, as fast as they are taken: memory, every second.

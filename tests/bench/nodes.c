@@ -51,7 +51,7 @@ static void exec_net(const struct nodes *s, uint32_t node, int fd)
 		.program = c->program,
 		.bind = c->address ? c->address[node] : "127.0.0.1",
 		.log = c->log,
-		.links = c->links,
+		.options = c->options,
 		.node = node,
 		.per_node = c->per_node,
 		.nranks = s->nranks,

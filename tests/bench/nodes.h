@@ -12,7 +12,7 @@
 
 struct nodes_conf {
 	const char *program, *log; /* log NULL: none; of all nodes */
-	const char *links;	   /* a further option; NULL: none */
+	const char *options;	   /* further ones; NULL: none */
 	uint32_t nnodes, per_node;
 	/* Nodes of the table beyond nnodes: nobody is there. */
 	uint32_t absent;

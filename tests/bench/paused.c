@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cleanup.h"
 #include "guests.h"
@@ -15,47 +16,69 @@
 #define ONSET_MS  500  /* after a stop, in which the wait for it is over */
 #define WINDOW_MS 5000 /* in which a stop is to cost little, wait and all */
 
+static const struct kind {
+	unsigned int senders; /* 1: to all four in turn; 4: to one each */
+	size_t len;
+	unsigned int nnodes; /* 2: over a link */
+	const char *options, *name;
+} kinds[] = {
+	{ 1, 64, 1, NULL, "" },
+	{ 1, 1500, 1, NULL, "" },
+	{ RECEIVERS, 64, 1, NULL, "" },
+	{ RECEIVERS, 1500, 1, NULL, "" },
+	{ 1, 1500, 1, "--workers=3", ", 3 workers" },
+	{ RECEIVERS, 1500, 1, "--workers=3", ", 3 workers" },
+	{ 1, 64, 2, NULL, ", over a link" },
+	{ 1, 1500, 2, NULL, ", over a link" },
+	{ RECEIVERS, 1500, 2, NULL, ", over a link" },
+	{ RECEIVERS, 1500, 2, "--workers=3", ", over a link, 3 workers" },
+};
+
 struct ring {
 	struct nodes *nodes;
-	unsigned int senders; /* 1: to all four in turn; 4: to one each */
-	char group[80];
+	const struct kind *kind;
+	unsigned int sending; /* guests that could */
+	char group[96];
 	struct guest *from[RECEIVERS], *to[RECEIVERS];
 	struct load load[RECEIVERS]; /* by receiver */
 	struct sink sink[RECEIVERS];
 	unsigned int turn;
 };
 
-static void start(struct ring *r, const struct bench *b, unsigned int senders,
-		  size_t len)
+static void start(struct ring *r, const struct bench *b, const struct kind *k)
 {
-	const int cpu = WORKER_CPU;
+	const int cpus[] = { WORKER_CPU, WORKER_CPU };
+	unsigned int sending = k->nnodes > 1 ? RECEIVERS : k->senders;
 	const struct nodes_conf nc = {
 		.program = b->program,
 		.log = b->log,
-		.nnodes = 1,
-		.per_node = senders + RECEIVERS,
-		.cpu = &cpu,
+		.options = k->options,
+		.nnodes = k->nnodes,
+		.per_node = (sending + RECEIVERS) / k->nnodes,
+		.cpu = cpus,
 	};
-	struct guest_conf conf = guest_conf_for(NETCTL_VHOST_USER, len);
+	struct guest_conf conf = guest_conf_for(NETCTL_VHOST_USER, k->len);
 
-	*r = (struct ring){ .nodes = nodes_start(&nc), .senders = senders };
-	snprintf(r->group, sizeof(r->group), "%s, %zu bytes; one pauses",
-		 senders > 1 ? "four guests send to one each"
-			     : "one guest sends to four in turn",
-		 len);
-	for (unsigned int i = 0; i < senders; i++, conf.rank++)
+	*r = (struct ring){ nodes_start(&nc), k, sending };
+	snprintf(r->group, sizeof(r->group), "%s, %zu bytes%s; one pauses",
+		 k->senders > 1 ? "four guests send to one each"
+				: "one guest sends to four in turn",
+		 k->len, k->name);
+	for (unsigned int i = 0; i < sending; i++, conf.rank++)
 		r->from[i] = guest_new(&conf, r->nodes);
 	for (unsigned int i = 0; i < RECEIVERS; i++, conf.rank++) {
 		r->to[i] = guest_new(&conf, r->nodes);
-		r->load[i] = (struct load){ .from = senders > 1 ? i : 0,
+		r->load[i] = (struct load){ .from = k->senders > 1 ? i : 0,
 					    .to = conf.rank,
-					    .len = len };
+					    .len = k->len };
 	}
+	if (k->nnodes > 1)
+		nodes_table(r->nodes);
 }
 
 static void end(struct ring *r)
 {
-	for (unsigned int i = 0; i < r->senders; i++)
+	for (unsigned int i = 0; i < r->sending; i++)
 		guest_free(r->from[i]);
 	for (unsigned int i = 0; i < RECEIVERS; i++)
 		guest_free(r->to[i]);
@@ -72,7 +95,7 @@ static size_t fill_in_turn(uint8_t *at, size_t max, unsigned int pair,
 
 static void send_all(struct ring *r)
 {
-	if (r->senders == 1) {
+	if (r->kind->senders == 1) {
 		guest_send(r->from[0], 0, BATCH, fill_in_turn, r);
 		return;
 	}
@@ -128,20 +151,20 @@ static void round_of(const struct bench *b, struct ring *r)
 
 void bench_paused(const struct bench *b)
 {
-	static const struct {
-		unsigned int senders;
-		size_t len;
-	} kinds[] = {
-		{ 1, 64 }, { 1, 1500 }, { RECEIVERS, 64 }, { RECEIVERS, 1500 }
-	};
 	struct ring r[ARRAY_SIZE(kinds)];
+	bool wanted[ARRAY_SIZE(kinds)];
 
 	pin(GENERATOR_CPU);
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		start(&r[i], b, kinds[i].senders, kinds[i].len);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		wanted[i] = !b->variant || strstr(kinds[i].name, b->variant);
+		if (wanted[i])
+			start(&r[i], b, &kinds[i]);
+	}
 	for (unsigned int n = 0; n < b->rounds; n++)
 		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-			round_of(b, &r[i]);
+			if (wanted[i])
+				round_of(b, &r[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		end(&r[i]);
+		if (wanted[i])
+			end(&r[i]);
 }
