@@ -41,6 +41,8 @@ struct rpc {
 	void *send_arg;
 	LIST_HEAD(, rpc_call) calls;
 	unsigned int n_calls, max_calls;
+	rpc_room_fn room; /* NULL: nobody waits for it */
+	void *room_arg;
 	LIST_HEAD(, request) requests;
 	json_int_t last_id;
 };
@@ -63,6 +65,17 @@ struct rpc *rpc_new(const struct rpc_method *methods, void *arg,
 void rpc_set_limit(struct rpc *r, unsigned int calls)
 {
 	r->max_calls = calls;
+}
+
+bool rpc_has_room(const struct rpc *r)
+{
+	return r->n_calls < r->max_calls;
+}
+
+void rpc_on_room(struct rpc *r, rpc_room_fn fn, void *arg)
+{
+	r->room = fn;
+	r->room_arg = arg;
 }
 
 void rpc_set_handler(struct rpc *r, rpc_handler_fn fn, void *arg)
@@ -101,11 +114,14 @@ static void tell_answered(struct rpc_call *call, const struct rpc_reply *reply)
 
 static void unlink_call(struct rpc_call *call)
 {
-	if (!call->rpc)
+	struct rpc *r = call->rpc;
+
+	if (!r)
 		return;
 	LIST_REMOVE(call, next);
-	call->rpc->n_calls--;
 	call->rpc = NULL;
+	if (r->n_calls-- == r->max_calls && r->room)
+		r->room(r->room_arg);
 }
 
 static void tell_gone(struct rpc_call *call)
@@ -552,7 +568,7 @@ static void on_request(struct rpc *r, const json_t *msg, const char *method)
 	json_t *id = json_object_get(msg, "id"), *none = NULL;
 	struct rpc_call *call;
 
-	if (r->n_calls >= r->max_calls) {
+	if (!rpc_has_room(r)) {
 		if (id)
 			refuse_more(r, id);
 		return;

@@ -71,6 +71,11 @@ void rpc_free(struct rpc *r); /* NULL is fine */
 
 /* So many requests of the peer's may wait. */
 void rpc_set_limit(struct rpc *r, unsigned int calls);
+/* May another one come? Who asks this before rpc_receive() has the peer wait
+ * instead of having it refused. @fn is called when there is room again. */
+bool rpc_has_room(const struct rpc *r);
+typedef void (*rpc_room_fn)(void *arg);
+void rpc_on_room(struct rpc *r, rpc_room_fn fn, void *arg);
 
 /* What the table does not have goes to @fn, which answers as a method does;
  * rpc_call_origin() is then @arg. Without one it is "no such method". */

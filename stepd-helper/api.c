@@ -31,6 +31,7 @@ struct client {
 	struct loop_io *io;
 	struct rpc *rpc;
 	bool ended; /* it sends no more */
+	bool full;  /* and waits: its next line is taken when a call ends */
 	bool dead;
 	char *in; /* in_room bytes: more while a line is long */
 	size_t in_len, in_room;
@@ -105,7 +106,7 @@ static void client_free(struct client *c)
 /* It has ended, and has all its answers. */
 static bool is_over(const struct client *c)
 {
-	return c->ended && !c->pump && c->raw < 0 && !c->out &&
+	return c->ended && !c->full && !c->pump && c->raw < 0 && !c->out &&
 	       !rpc_open_calls(c->rpc) && LIST_EMPTY(&c->listeners);
 }
 
@@ -160,8 +161,11 @@ static void watch(struct client *c)
 	if (c->ended && !c->out) /* is_over() may be true in a moment */
 		loop_timer_set(c->api->timer, 0);
 	/* who writes a lot before reading must not wait for us for ever */
-	if (!c->ended && !c->hold && c->out_len - c->out_at < API_BACKLOG)
+	if (!c->ended && !c->hold && !c->full &&
+	    c->out_len - c->out_at < API_BACKLOG)
 		events |= EPOLLIN;
+	if (c->full)
+		events |= EPOLLPRI; /* never comes; but that it has left does */
 	loop_io_set(c->io, events);
 }
 
@@ -276,7 +280,8 @@ int api_take_lines(struct rpc *rpc, char *data, size_t seen, size_t *len,
 {
 	char *at = data, *end;
 
-	while (!*hold && (end = memchr(at + seen, '\n', *len - seen))) {
+	while (!*hold && rpc_has_room(rpc) &&
+	       (end = memchr(at + seen, '\n', *len - seen))) {
 		size_t line = (size_t)(end - at);
 
 		if (line)
@@ -286,7 +291,8 @@ int api_take_lines(struct rpc *rpc, char *data, size_t seen, size_t *len,
 		seen = 0;
 	}
 	memmove(data, at, *len);
-	return *hold || *len < API_LINE_MAX ? 0 : -EMSGSIZE;
+	return *hold || !rpc_has_room(rpc) || *len < API_LINE_MAX ? 0
+								  : -EMSGSIZE;
 }
 
 static void keep_fd(struct client *c, int fd)
@@ -385,7 +391,8 @@ static void take(struct client *c, size_t seen)
 		rpc_refuse(c->rpc, RPC_E_TOOBIG, "a line of more than 1 MiB");
 		c->ended = true;
 	}
-	if (c->in_len < before) /* a request has had its chance */
+	c->full = !rpc_has_room(c->rpc);
+	if (c->in_len < before && !c->full) /* a request has had its chance */
 		drop_fds(c);
 	if (fit_in_room(c) < 0)
 		client_end(c);
@@ -407,6 +414,22 @@ static void read_some(struct client *c)
 	watch(c);
 }
 
+static void take_more(struct client *c)
+{
+	if (!c->full || c->dead || !rpc_has_room(c->rpc))
+		return;
+	take(c, 0);
+	watch(c);
+}
+
+/* Not at once: who answers it may be in the middle of something. */
+static void on_room(void *arg)
+{
+	struct client *c = arg;
+
+	loop_timer_set(c->api->timer, 0);
+}
+
 static void on_client(uint32_t events, void *arg)
 {
 	struct client *c = arg;
@@ -422,7 +445,7 @@ static void on_client(uint32_t events, void *arg)
 		tell_room(c);
 		watch(c);
 	}
-	if (!c->dead && !c->pump && !c->hold && (events & EPOLLIN))
+	if (!c->dead && !c->pump && !c->hold && !c->full && (events & EPOLLIN))
 		read_some(c);
 }
 
@@ -452,6 +475,7 @@ static struct client *client_new(struct api *a, int fd)
 	}
 	streams_set_rpc(c->streams, c->rpc);
 	rpc_set_limit(c->rpc, API_CALLS);
+	rpc_on_room(c->rpc, on_room, c);
 	rpc_set_handler(c->rpc, ops_handle, &c->origin);
 	c->fd = TAKE_FD(own_fd);
 	return c;
@@ -485,6 +509,8 @@ static void on_timer(void *arg)
 {
 	struct api *a = arg;
 
+	for (struct client *c = a->clients; c; c = c->next)
+		take_more(c);
 	sweep(a);
 	loop_io_set(a->io, EPOLLIN);
 }

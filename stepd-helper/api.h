@@ -32,10 +32,11 @@
 #define API_LINE_MAX  (1024 * 1024 + 4096) /* a MiB, and a bit around it */
 #define API_REPLY_MAX (16 * 1024 * 1024)   /* of an answer */
 #define API_CLIENTS   64
-#define API_CALLS     1024 /* of a client that wait for their answer */
-#define API_OUT_SUM   (64 * 1024 * 1024) /* that clients have not read */
-#define API_BACKLOG   (256 * 1024)	 /* of notifications that wait */
-#define API_FDS	      8 /* of a connection that wait to be taken */
+#define API_CALLS \
+	1024 /* of a client that wait for their answer: then so does it */
+#define API_OUT_SUM (64 * 1024 * 1024) /* that clients have not read */
+#define API_BACKLOG (256 * 1024)       /* of notifications that wait */
+#define API_FDS	    8 /* of a connection that wait to be taken */
 
 struct api;
 
@@ -76,8 +77,8 @@ void api_go_raw(struct client *c, int fd);
 
 /* What a client's bytes do to @rpc: each whole line of @data, from *len bytes
  * of which the first @seen were there before and have no end of line, is
- * received, until *hold is set, and what is left is moved to its front.
- * -EMSGSIZE: what is left is longer than a line may be. */
+ * received, until *hold is set or @rpc has no room, and what is left is moved
+ * to its front. -EMSGSIZE: what is left is longer than a line may be. */
 int api_take_lines(struct rpc *rpc, char *data, size_t seen, size_t *len,
 		   const bool *hold);
 

@@ -352,11 +352,10 @@ static void who_reads_nothing_costs_no_more_than_is_said(void **state)
 	assert_heard("\"result\":\"xxx");
 }
 
-static void requests_that_wait_are_bounded(void **state)
+static void ask_as_many_as_may_wait(struct rpc_call *calls[API_CALLS])
 {
 	static const char ask[] =
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"later\"}\n";
-	struct rpc_call *calls[API_CALLS];
 
 	hear();
 	for (int i = 0; i < API_CALLS; i++) {
@@ -365,12 +364,53 @@ static void requests_that_wait_are_bounded(void **state)
 		calls[i] = TAKE_PTR(t.kept);
 		assert_non_null(calls[i]);
 	}
-	say(ask);
-	assert_heard("E_FULL");
+}
+
+static void who_asks_more_waits(void **state)
+{
+	struct rpc_call *calls[API_CALLS];
+
+	ask_as_many_as_may_wait(calls);
+	say("{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"later\"}\n"
+	    "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"later\"}\n");
+	shutdown(t.client, SHUT_WR);
+	run(5);
+	assert_null(t.kept);
 	for (int i = 0; i < API_CALLS; i++) {
 		rpc_result(calls[i], NULL);
-		assert_heard("\"result\":{}");
+		assert_heard("\"id\":1,\"result\":{}");
+		run(1);
+		if (i < 2) { /* there is room for the next one */
+			assert_non_null(t.kept);
+			calls[i] = TAKE_PTR(t.kept);
+		}
 	}
+	rpc_result(calls[0], NULL);
+	assert_heard("\"id\":2,\"result\":{}");
+	rpc_result(calls[1], NULL);
+	assert_heard("\"id\":3,\"result\":{}");
+	assert_string_equal(hear(), "");
+}
+
+static void on_gone(struct rpc_call *call, void *arg)
+{
+	*(bool *)arg = true;
+	rpc_result(call, NULL);
+}
+
+static void who_waits_and_leaves_is_noticed(void **state)
+{
+	struct rpc_call *calls[API_CALLS];
+	bool gone = false;
+
+	ask_as_many_as_may_wait(calls);
+	rpc_on_gone(calls[0], on_gone, &gone);
+	close(TAKE_FD(t.client));
+	for (int i = 0; i < 1000 && !gone; i++)
+		run(1);
+	assert_true(gone);
+	for (int i = 1; i < API_CALLS; i++)
+		rpc_result(calls[i], NULL);
 }
 
 static void who_has_sent_all_gets_all_answers(void **state)
@@ -466,7 +506,8 @@ int main(void)
 		test(too_long_a_line_ends_the_connection),
 		test(who_stops_in_mid_line_stops_nobody),
 		test(who_reads_nothing_costs_no_more_than_is_said),
-		test(requests_that_wait_are_bounded),
+		test(who_asks_more_waits),
+		test(who_waits_and_leaves_is_noticed),
 		test(who_has_sent_all_gets_all_answers),
 		test(who_does_not_read_is_not_read_from),
 		test(who_reads_later_is_read_from),
