@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,10 +43,22 @@ struct job {
 	bool silent;	/* it says no more */
 };
 
+/* A request without data whose turn is yet to come. */
+struct waiting {
+	TAILQ_ENTRY(waiting) next;
+	struct jobs *jobs;
+	struct rpc_call *call;
+	json_t *params;
+	size_t bytes; /* of params */
+	job_fn fn;
+};
+
 struct jobs {
 	struct agent *agent;
 	LIST_HEAD(, job) list;
-	unsigned int n;
+	unsigned int n_plain, n_data;
+	TAILQ_HEAD(, waiting) waiting;
+	size_t waiting_bytes;
 };
 
 /* -- in the child ---------------------------------------------------------- */
@@ -182,10 +195,15 @@ static _Noreturn void child_run(int data, int ctl, const struct account *user,
 
 /* -- in the agent ---------------------------------------------------------- */
 
+static unsigned int *count_of(struct jobs *js, enum job_data data)
+{
+	return data == JOB_PLAIN ? &js->n_plain : &js->n_data;
+}
+
 static void job_free(struct job *j)
 {
 	LIST_REMOVE(j, next);
-	j->jobs->n--;
+	--*count_of(j->jobs, j->data);
 	if (j->chan_open)
 		mux_reset(j->jobs->agent->mux, j->chan, j->data == JOB_OUT,
 			  ECANCELED);
@@ -220,10 +238,13 @@ static void fail_by_channel(struct job *j)
 		    j->chan_error, "data", err.text);
 }
 
+static void begin_waiting(struct jobs *js);
+
 /* Answer when both the child's word and the end of the channel are there. */
 static void job_check(struct job *j)
 {
 	json_t *error = json_object_get(j->answer, "error");
+	struct jobs *js = j->jobs;
 
 	/* who does not want more of what is sent need not wait for a disk */
 	if (!j->answer && !j->silent && !(j->chan_error && j->data == JOB_OUT))
@@ -242,6 +263,7 @@ static void job_check(struct job *j)
 			   json_incref(json_object_get(j->answer, "result")));
 	}
 	job_free(j);
+	begin_waiting(js);
 }
 
 static void on_chan_done(unsigned int chan, int error, void *arg)
@@ -397,11 +419,11 @@ static int job_new(struct agent *a, struct rpc_call *call, enum job_data data,
 	struct jobs *js = a->jobs;
 	struct job *j;
 
-	if (js->n >= JOB_MAX)
+	if (*count_of(js, data) >= JOB_MAX)
 		return errmsg_say(
 			err, -EMFILE,
-			"%u requests about files are being carried out: wait for one to end",
-			js->n);
+			"%d copies are being made: wait for one to end",
+			JOB_MAX);
 	j = calloc(1, sizeof(*j));
 	if (!j)
 		return errmsg_set(err, -ENOMEM, "job");
@@ -409,7 +431,7 @@ static int job_new(struct agent *a, struct rpc_call *call, enum job_data data,
 		.jobs = js, .call = call, .data = data, .chan = chan, .ctl = -1
 	};
 	LIST_INSERT_HEAD(&js->list, j, next);
-	js->n++;
+	++*count_of(js, data);
 	*ret = j;
 	return 0;
 }
@@ -430,8 +452,8 @@ static int take_params(const json_t *params, enum job_data data,
 	return r;
 }
 
-void job_start(struct agent *a, struct rpc_call *call, const json_t *params,
-	       enum job_data data, job_fn fn)
+static void job_begin(struct agent *a, struct rpc_call *call,
+		      const json_t *params, enum job_data data, job_fn fn)
 {
 	_cleanup_(account_done) struct account user = { 0 };
 	_cleanup_(ends_done) struct ends e = { -1, -1, -1, -1 };
@@ -467,6 +489,74 @@ void job_start(struct agent *a, struct rpc_call *call, const json_t *params,
 	}
 }
 
+/* -- whose turn it is not yet ---------------------------------------------- */
+
+static void waiting_free(struct waiting *w)
+{
+	TAILQ_REMOVE(&w->jobs->waiting, w, next);
+	w->jobs->waiting_bytes -= w->bytes;
+	json_decref(w->params);
+	free(w);
+}
+
+static void on_waiting_gone(struct rpc_call *call, void *arg)
+{
+	waiting_free(arg);
+	rpc_result(call, NULL);
+}
+
+static void wait_turn(struct jobs *js, struct rpc_call *call,
+		      const json_t *params, job_fn fn)
+{
+	size_t bytes = json_dumpb(params, NULL, 0, JSON_COMPACT);
+	struct waiting *w = NULL;
+
+	if (bytes <= JOB_WAIT_BYTES - js->waiting_bytes)
+		w = malloc(sizeof(*w));
+	if (!w) {
+		rpc_failf(
+			call, RPC_E_FULL,
+			"requests about files with %zu bytes wait: wait for some to end",
+			js->waiting_bytes);
+		return;
+	}
+	*w = (struct waiting){
+		.jobs = js,
+		.call = call,
+		.params = json_incref((json_t *)(uintptr_t)params),
+		.bytes = bytes,
+		.fn = fn,
+	};
+	TAILQ_INSERT_TAIL(&js->waiting, w, next);
+	js->waiting_bytes += bytes;
+	rpc_on_gone(call, on_waiting_gone, w);
+}
+
+static void begin_waiting(struct jobs *js)
+{
+	struct waiting *w;
+
+	while (js->n_plain < JOB_MAX && (w = TAILQ_FIRST(&js->waiting))) {
+		struct rpc_call *call = w->call;
+		json_t *params = json_incref(w->params);
+		job_fn fn = w->fn;
+
+		rpc_on_gone(call, NULL, NULL);
+		waiting_free(w);
+		job_begin(js->agent, call, params, JOB_PLAIN, fn);
+		json_decref(params);
+	}
+}
+
+void job_start(struct agent *a, struct rpc_call *call, const json_t *params,
+	       enum job_data data, job_fn fn)
+{
+	if (data == JOB_PLAIN && a->jobs->n_plain >= JOB_MAX)
+		wait_turn(a->jobs, call, params, fn);
+	else
+		job_begin(a, call, params, data, fn);
+}
+
 struct jobs *jobs_new(struct agent *a)
 {
 	struct jobs *js = calloc(1, sizeof(*js));
@@ -475,16 +565,25 @@ struct jobs *jobs_new(struct agent *a)
 		return NULL;
 	js->agent = a;
 	LIST_INIT(&js->list);
+	TAILQ_INIT(&js->waiting);
 	return js;
 }
 
 /* The children notice, and undo what is not whole. */
 void jobs_free(struct jobs *js)
 {
+	struct waiting *w;
 	struct job *j;
 
 	if (!js)
 		return;
+	while ((w = TAILQ_FIRST(&js->waiting))) {
+		struct rpc_call *call = w->call;
+
+		rpc_on_gone(call, NULL, NULL);
+		waiting_free(w);
+		rpc_fail(call, RPC_E_STATE, "the agent ends");
+	}
 	while ((j = LIST_FIRST(&js->list))) {
 		rpc_fail(j->call, RPC_E_STATE, "the agent ends");
 		job_free(j);

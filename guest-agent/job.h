@@ -16,7 +16,8 @@
 
 #include "agent.h"
 
-#define JOB_MAX 64 /* at once */
+#define JOB_MAX	       64	  /* at once, with data and without each */
+#define JOB_WAIT_BYTES (16 << 20) /* of the parameters of those that wait */
 
 struct jobs *jobs_new(struct agent *a); /* NULL without memory */
 void jobs_free(struct jobs *js);	/* NULL is fine */
@@ -43,7 +44,8 @@ int job_is_whole(struct job_child *c);
 /* -- in the agent ---------------------------------------------------------- */
 
 enum job_data { JOB_PLAIN, JOB_IN, JOB_OUT };
-/* Have @fn carry out @call. With data, "data" of @params is its channel. */
+/* Have @fn carry out @call. With data, "data" of @params is its channel; more
+ * than JOB_MAX are refused then, others wait for their turn. */
 void job_start(struct agent *a, struct rpc_call *call, const json_t *params,
 	       enum job_data data, job_fn fn);
 

@@ -66,6 +66,8 @@ static const struct rpc_method methods[] = {
 	{ 0 },
 };
 
+/* Of the host's, that wait: what the connections of users may ask. */
+#define CALLS_MAX    4096
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 5000
 
@@ -236,6 +238,8 @@ int session_new(struct agent *a, const char *path, struct session **ret,
 	s->fd = -1;
 	s->retry_ms = RETRY_MIN_MS;
 	a->rpc = rpc_new(methods, a, send_text, a);
+	if (a->rpc)
+		rpc_set_limit(a->rpc, CALLS_MAX);
 	if (!a->rpc || loop_timer_add(a->loop, 0, try_open, s, &s->retry) < 0 ||
 	    loop_timer_add(a->loop, -1, on_beacon, s, &s->beacon) < 0) {
 		session_free(s);

@@ -18,6 +18,7 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "job.h"
 #include "rpc.h"
 #include "test_host.h"
 
@@ -652,6 +653,26 @@ static void test_many(void **state)
 	shell(f, "for i in b*; do cmp a $i || exit 1; done");
 }
 
+/* More than are carried out at a time. */
+static void test_many_questions(void **state)
+{
+	enum { N = 3 * JOB_MAX };
+	struct fixture *f = *state;
+	int before = f->n_results;
+
+	for (int i = 0; i < N; i++)
+		ask_only(f, "file.stat", json_pack("{s:s}", "path", f->dir));
+	ask_only(f, "task.echo", json_object());
+	WAIT_FOR(f, f->reply); /* which waits for none of them */
+	assert_true(f->n_results - before < N);
+	WAIT_FOR(f, f->n_results - before == N + 1);
+	for (int i = 0; i < N; i++)
+		ask_only(f, "file.stat", json_pack("{s:s}", "path", f->dir));
+	hang_up(f); /* nobody waits for those */
+	accept_agent(f);
+	result_of(ask(f, "file.stat", json_pack("{s:s}", "path", f->dir)));
+}
+
 /* -- trees ----------------------------------------------------------------- */
 
 static void test_tree(void **state)
@@ -766,6 +787,7 @@ int main(void)
 		FILES("a slow reader stops nobody", test_get_slow_reader),
 		FILES("a reader that is gone is told", test_get_reader_gone),
 		FILES("forty at once", test_many),
+		FILES("questions wait for their turn", test_many_questions),
 		FILES("trees go both ways, and not out of their directory",
 		      test_tree),
 		FILES("a tree that breaks off is told", test_tree_breaks_off),

@@ -72,6 +72,7 @@ static void on_message(struct fixture *f, json_t *msg)
 	json_t *params = json_object_get(msg, "params");
 	char key[32];
 
+	f->n_results += json_object_get(msg, "result") != NULL;
 	if (method && strcmp(method, "agent.hello") == 0) {
 		f->n_hello++;
 		json_decref(f->hello);

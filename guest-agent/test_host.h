@@ -19,6 +19,7 @@ struct fixture {
 	struct mux *mux;
 	pid_t agent;
 	int n_up, n_hello, n_done;
+	int n_results; /* answers that are no errors */
 	json_t *hello;
 	json_int_t last_id;
 	json_t *reply;	/* to the last request */
