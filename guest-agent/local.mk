@@ -31,7 +31,8 @@ noinst_LTLIBRARIES += %D%/libagent.la
 	%D%/start.c %D%/start.h \
 	%D%/sysinfo.c %D%/sysinfo.h \
 	%D%/useradd.c %D%/useradd.h \
-	%D%/vmop.c %D%/vmop.h
+	%D%/vmop.c %D%/vmop.h %D%/vmop_impl.h \
+	%D%/vmop_msg.c
 %C%_libagent_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 agent_libs = %D%/libagent.la lib/librpc.la lib/libfiles.la lib/libprog.la \
 	lib/libcore.la

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "cleanup.h"
 #include "mux.h"
 #include "opsock.h"
 
@@ -33,10 +34,12 @@ static struct {
 	struct rpc_call *waits; /* msg.recv: not answered yet */
 	bool waiter_gone;
 	int refuse; /* with this code; 0: answer */
+	int n_asked;
 } host;
 static char dir[64], path[96];
 static char out[65536];
-static int status; /* of the last vmop; -1: it runs */
+static const char *in = ""; /* that the next vmop reads */
+static int status;	    /* of the last vmop; -1: it runs */
 
 /* -- the host -------------------------------------------------------------- */
 
@@ -73,6 +76,7 @@ static void on_call(struct rpc_call *call, const char *method,
 	snprintf(host.method, sizeof(host.method), "%s", method);
 	json_decref(host.params);
 	host.params = json_deep_copy(params);
+	host.n_asked++;
 	if (host.refuse) {
 		rpc_fail(call, (enum rpc_error)host.refuse, "not now");
 	} else if (strcmp(method, "msg.recv") == 0) {
@@ -163,10 +167,14 @@ static pid_t start_vmop(uid_t uid, const char *const *args)
 {
 	const char *argv[16] = { "vmop" };
 	char file[128];
+	int fds[2];
 	pid_t pid;
 
 	for (int i = 0; args[i]; i++)
 		argv[i + 1] = args[i];
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	assert_int_equal(write(fds[1], in, strlen(in)), strlen(in));
+	close(fds[1]);
 	snprintf(file, sizeof(file), "%s/out", dir);
 	unlink(file);
 	status = -1;
@@ -174,6 +182,7 @@ static pid_t start_vmop(uid_t uid, const char *const *args)
 	if (pid == 0) {
 		int fd = open(file, O_WRONLY | O_CREAT, 0666);
 
+		dup2(fds[0], STDIN_FILENO);
 		dup2(fd, STDOUT_FILENO);
 		dup2(fd, STDERR_FILENO);
 		setenv(OPSOCK_ENV, path, 1);
@@ -183,6 +192,7 @@ static pid_t start_vmop(uid_t uid, const char *const *args)
 		execv(VMSTEP_AGENT, (char **)(uintptr_t)argv);
 		_exit(98);
 	}
+	close(fds[0]);
 	assert_true(pid > 0);
 	assert_int_equal(loop_child(loop, pid, on_exit_of_vmop, NULL), 0);
 	return pid;
@@ -222,6 +232,7 @@ static int begin(void **state)
 	static const struct rpc_method none[] = { { 0 } };
 	int sv[2];
 
+	in = "";
 	memset(&host, 0, sizeof(host));
 	memset(&agent, 0, sizeof(agent));
 	snprintf(dir, sizeof(dir), "/tmp/vmstep-test-vmop.XXXXXX");
@@ -291,6 +302,53 @@ static void a_message_is_sent(void **state)
 	      "{\"to\":\"0-2\",\"data\":{\"a\":[1]},\"queue\":\"q\",\"ref\":\"r\",\"wait\":\"taken\",\"reply_to\":\"x\"}");
 	assert_int_equal(vmop(ARGS("send", "all", "x")), 1);
 	assert_string_equal(out, "vmop: vm[1] is full\n");
+}
+
+static void lines_are_messages(void **state)
+{
+	char many[2 * 300 + 1] = "";
+
+	in = "one\ntwo words\n\nthe last\n";
+	assert_int_equal(vmop(ARGS("-l", "-q", "q", "send", "3")), 0);
+	asked("msg.send",
+	      "{\"to\":\"3\",\"data\":[\"one\",\"two words\",\"\",\"the last\"],\"queue\":\"q\",\"each\":true,\"full\":\"wait\"}");
+	in = "without an end";
+	assert_int_equal(vmop(ARGS("-l", "send", "3")), 0);
+	asked("msg.send",
+	      "{\"to\":\"3\",\"data\":[\"without an end\"],\"each\":true,\"full\":\"wait\"}");
+	in = "1\n[2]\n";
+	assert_int_equal(vmop(ARGS("-jl", "send", "3")), 0);
+	asked("msg.send",
+	      "{\"to\":\"3\",\"data\":[1,[2]],\"each\":true,\"full\":\"wait\"}");
+	for (int i = 0; i < 300; i++)
+		strcat(many, "x\n");
+	in = many;
+	host.n_asked = 0;
+	assert_int_equal(vmop(ARGS("-l", "send", "3")), 0);
+	assert_int_equal(host.n_asked, 2);
+	assert_int_equal(json_array_size(json_object_get(host.params, "data")),
+			 300 - 256);
+	in = "fine\n\xff\n";
+	assert_int_equal(vmop(ARGS("-l", "send", "3")), 2);
+	assert_string_equal(out, "vmop: send: line 2 is no UTF-8\n");
+	host.refuse = RPC_E_FULL;
+	in = "a\nb\n";
+	assert_int_equal(vmop(ARGS("-l", "send", "3")), 1);
+	assert_string_equal(out, "vmop: not now\nvmop: send: lines 1 to 2\n");
+}
+
+static void messages_are_lines(void **state)
+{
+	start_vmop(0, ARGS("-l", "-n", "3", "recv"));
+	RUN_UNTIL(it_waits);
+	asked("msg.recv", "{\"wait_ms\":-1,\"count\":3}");
+	rpc_result(TAKE_PTR(host.waits),
+		   json_pack("[{s:s}, {s:s}]", "data", "a", "data", "b"));
+	RUN_UNTIL(it_waits);
+	asked("msg.recv", "{\"wait_ms\":-1,\"count\":1}");
+	rpc_result(TAKE_PTR(host.waits), json_pack("[{s:s}]", "data", "c"));
+	assert_int_equal(end_vmop(), 0);
+	assert_string_equal(out, "a\nb\nc\n");
 }
 
 static void a_message_is_waited_for(void **state)
@@ -427,6 +485,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_message_is_sent),
 		TEST(a_message_is_waited_for),
+		TEST(lines_are_messages),
+		TEST(messages_are_lines),
 		TEST(who_stops_waiting_takes_nothing),
 		TEST(a_time_is_in_seconds),
 		TEST(values_are_kept_and_given),

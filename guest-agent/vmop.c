@@ -18,41 +18,13 @@
 #include "cleanup.h"
 #include "opsock.h"
 #include "rpc.h"
-
-enum {
-	EXIT_REFUSED = 1,
-	EXIT_USAGE = 2,
-	EXIT_TIMED_OUT = 124,
-};
+#include "vmop_impl.h"
 
 #define STDIN_MAX (240 * 1024)
 
-struct options {
-	const char *queue, *ref, *reply_to, *from, *ranks, *wait, *timeout;
-	const char *condition;
-	int count;
-	bool json;
-};
-
-struct vmop {
-	struct options o;
-	int argc;
-	char **argv; /* the command's own */
-	FILE *host;
-};
-
-static void json_freep(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ _cleanup_(json_freep)
-
 /* -- asking ---------------------------------------------------------------- */
 
-static int fail(int status, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int fail(int status, const char *fmt, ...)
+int vmop_fail(int status, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -77,27 +49,28 @@ static int connect_host(struct vmop *v)
 
 		if (fd >= 0)
 			close(fd);
-		return fail(EXIT_REFUSED,
-			    "%s: %s; is vmstep-agent running in this guest?",
-			    path, strerror(e));
+		return vmop_fail(
+			EXIT_REFUSED,
+			"%s: %s; is vmstep-agent running in this guest?", path,
+			strerror(e));
 	}
 	v->host = fdopen(fd, "r+");
-	return v->host ? 0 : fail(EXIT_REFUSED, "out of memory");
+	return v->host ? 0 : vmop_fail(EXIT_REFUSED, "out of memory");
 }
 
-static int refused(const json_t *error)
+int vmop_refused(const json_t *error)
 {
 	const char *words =
 		json_string_value(json_object_get(error, "message"));
 	json_int_t code = json_integer_value(json_object_get(error, "code"));
 
-	return fail(code == RPC_E_TIMEOUT ? EXIT_TIMED_OUT : EXIT_REFUSED, "%s",
-		    words ? words : "refused without a reason");
+	return vmop_fail(code == RPC_E_TIMEOUT ? EXIT_TIMED_OUT : EXIT_REFUSED,
+			 "%s", words ? words : "refused without a reason");
 }
 
 static int closed(void)
 {
-	return fail(
+	return vmop_fail(
 		EXIT_REFUSED,
 		"the agent closed the connection: vmop is for root and the step's user");
 }
@@ -113,14 +86,12 @@ static int take_answer(struct vmop *v, json_t **ret)
 	if (!answer)
 		return closed();
 	if (!json_object_get(answer, "result"))
-		return refused(json_object_get(answer, "error"));
+		return vmop_refused(json_object_get(answer, "error"));
 	*ret = json_incref(json_object_get(answer, "result"));
 	return 0;
 }
 
-/* Ask for @method; @params (stolen) NULL: they could not be made. 0 with the
- * result in *ret, or an exit status; messages are written. */
-static int ask(struct vmop *v, const char *method, json_t *params, json_t **ret)
+int vmop_ask(struct vmop *v, const char *method, json_t *params, json_t **ret)
 {
 	_cleanup_json_ json_t *msg =
 		params ? json_pack("{s:s, s:i, s:s, s:o}", "jsonrpc", "2.0",
@@ -130,8 +101,9 @@ static int ask(struct vmop *v, const char *method, json_t *params, json_t **ret)
 	int r;
 
 	if (!text)
-		return fail(EXIT_REFUSED,
-			    "this cannot be said in JSON: texts are UTF-8");
+		return vmop_fail(
+			EXIT_REFUSED,
+			"this cannot be said in JSON: texts are UTF-8");
 	r = v->host ? 0 : connect_host(v);
 	if (r)
 		return r;
@@ -140,37 +112,37 @@ static int ask(struct vmop *v, const char *method, json_t *params, json_t **ret)
 	return take_answer(v, ret);
 }
 
-static void print_json(const json_t *j, size_t flags)
+void vmop_print_json(const json_t *j, size_t flags)
 {
 	_cleanup_free_ char *text = json_dumps(j, JSON_ENCODE_ANY | flags);
 
 	puts(text ? text : "null");
 }
 
-/* A text as it is; anything else as JSON. */
-static void print_value(const json_t *j)
+void vmop_print(const json_t *j)
 {
 	if (json_is_string(j)) {
 		fwrite(json_string_value(j), 1, json_string_length(j), stdout);
 		putchar('\n');
 	} else {
-		print_json(j, JSON_COMPACT);
+		vmop_print_json(j, JSON_COMPACT);
 	}
 }
 
 static int ask_and_print(struct vmop *v, const char *method, json_t *params)
 {
 	_cleanup_json_ json_t *result = NULL;
-	int r = ask(v, method, params, &result);
+	int r = vmop_ask(v, method, params, &result);
 
 	if (r == 0)
-		print_json(result, v->o.json ? JSON_COMPACT : JSON_INDENT(2));
+		vmop_print_json(result,
+				v->o.json ? JSON_COMPACT : JSON_INDENT(2));
 	return r;
 }
 
 /* -- values ---------------------------------------------------------------- */
 
-static void set_text(json_t *params, const char *name, const char *text)
+void vmop_set_text(json_t *params, const char *name, const char *text)
 {
 	if (text)
 		json_object_set_new(params, name, json_string(text));
@@ -189,8 +161,7 @@ static char *read_stdin(void)
 	return text;
 }
 
-/* @text, or where it is "-" or missing what stdin has. NULL: it is none. */
-static json_t *value_of(const struct vmop *v, const char *text)
+json_t *vmop_value(const struct vmop *v, const char *text)
 {
 	_cleanup_free_ char *in = NULL;
 
@@ -202,8 +173,7 @@ static json_t *value_of(const struct vmop *v, const char *text)
 			 : json_string(text);
 }
 
-/* "1.5" seconds as 1500. */
-static int set_ms(const struct vmop *v, json_t *params, const char *name)
+int vmop_set_ms(const struct vmop *v, json_t *params, const char *name)
 {
 	char *end;
 	double s;
@@ -212,77 +182,13 @@ static int set_ms(const struct vmop *v, json_t *params, const char *name)
 		return 0;
 	s = strtod(v->o.timeout, &end);
 	if (end == v->o.timeout || *end || !(s >= 0 && s < 2e6))
-		return fail(EXIT_USAGE, "--timeout=%s: give seconds",
-			    v->o.timeout);
+		return vmop_fail(EXIT_USAGE, "--timeout=%s: give seconds",
+				 v->o.timeout);
 	json_object_set_new(params, name, json_integer((json_int_t)(s * 1000)));
 	return 0;
 }
 
 /* -- commands -------------------------------------------------------------- */
-
-/* Of several receivers, those that did not get it. */
-static int tell_failures(const json_t *result)
-{
-	const char *rank;
-	json_t *one;
-	int status = 0;
-
-	json_object_foreach (json_object_get(result, "results"), rank, one)
-		if (json_object_get(one, "error"))
-			status = refused(json_object_get(one, "error"));
-	return status;
-}
-
-static int cmd_send(struct vmop *v)
-{
-	_cleanup_json_ json_t *result = NULL;
-	json_t *params, *data;
-	int r;
-
-	if (v->argc < 1 || v->argc > 2)
-		return fail(EXIT_USAGE, "send TO [DATA]; see vmop --help");
-	data = value_of(v, v->argc > 1 ? v->argv[1] : NULL);
-	if (!data)
-		return fail(EXIT_USAGE, "send: this is no %s",
-			    v->o.json ? "JSON" : "UTF-8");
-	params = json_pack("{s:s, s:o}", "to", v->argv[0], "data", data);
-	set_text(params, "queue", v->o.queue);
-	set_text(params, "ref", v->o.ref);
-	set_text(params, "reply_to", v->o.reply_to);
-	set_text(params, "wait", v->o.wait);
-	r = ask(v, "msg.send", params, &result);
-	return r ? r : tell_failures(result);
-}
-
-static int cmd_recv(struct vmop *v)
-{
-	_cleanup_json_ json_t *result = NULL;
-	json_t *params = json_pack("{s:i}", "wait_ms", -1), *msg;
-	size_t i;
-	int r;
-
-	set_text(params, "queue", v->o.queue);
-	set_text(params, "ref", v->o.ref);
-	if (v->o.from)
-		json_object_set_new(params, "from",
-				    json_integer(atoll(v->o.from)));
-	if (v->o.count)
-		json_object_set_new(params, "count", json_integer(v->o.count));
-	r = set_ms(v, params, "wait_ms");
-	if (r) {
-		json_decref(params);
-		return r;
-	}
-	r = ask(v, "msg.recv", params, &result);
-	if (r)
-		return r;
-	json_array_foreach (result, i, msg)
-		if (v->o.json)
-			print_json(msg, JSON_COMPACT);
-		else
-			print_value(json_object_get(msg, "data"));
-	return 0;
-}
 
 static int cmd_barrier(struct vmop *v)
 {
@@ -291,15 +197,15 @@ static int cmd_barrier(struct vmop *v)
 	int r;
 
 	if (v->argc > 1)
-		return fail(EXIT_USAGE, "barrier [NAME]; see vmop --help");
-	set_text(params, "name", v->argc ? v->argv[0] : NULL);
-	set_text(params, "ranks", v->o.ranks);
-	r = set_ms(v, params, "timeout_ms");
+		return vmop_fail(EXIT_USAGE, "barrier [NAME]; see vmop --help");
+	vmop_set_text(params, "name", v->argc ? v->argv[0] : NULL);
+	vmop_set_text(params, "ranks", v->o.ranks);
+	r = vmop_set_ms(v, params, "timeout_ms");
 	if (r) {
 		json_decref(params);
 		return r;
 	}
-	return ask(v, "sync.barrier", params, &result);
+	return vmop_ask(v, "sync.barrier", params, &result);
 }
 
 static int store_put(struct vmop *v)
@@ -308,18 +214,18 @@ static int store_put(struct vmop *v)
 	json_t *value, *params;
 
 	if (v->argc < 2 || v->argc > 3)
-		return fail(EXIT_USAGE, "store put KEY [VALUE]");
-	value = value_of(v, v->argc > 2 ? v->argv[2] : NULL);
+		return vmop_fail(EXIT_USAGE, "store put KEY [VALUE]");
+	value = vmop_value(v, v->argc > 2 ? v->argv[2] : NULL);
 	if (!value)
-		return fail(EXIT_USAGE, "store put: this is no %s",
-			    v->o.json ? "JSON" : "UTF-8");
+		return vmop_fail(EXIT_USAGE, "store put: this is no %s",
+				 v->o.json ? "JSON" : "UTF-8");
 	params = json_pack("{s:s, s:o}", "key", v->argv[1], "value", value);
 	if (v->o.condition && strcmp(v->o.condition, "absent") != 0)
 		json_object_set_new(params, "if",
 				    json_integer(atoll(v->o.condition)));
 	else
-		set_text(params, "if", v->o.condition);
-	return ask(v, "store.put", params, &result);
+		vmop_set_text(params, "if", v->o.condition);
+	return vmop_ask(v, "store.put", params, &result);
 }
 
 static int store_list(struct vmop *v)
@@ -329,8 +235,8 @@ static int store_list(struct vmop *v)
 	const char *key;
 	int r;
 
-	set_text(params, "pattern", v->argc > 1 ? v->argv[1] : NULL);
-	r = ask(v, "store.list", params, &result);
+	vmop_set_text(params, "pattern", v->argc > 1 ? v->argv[1] : NULL);
+	r = vmop_ask(v, "store.list", params, &result);
 	if (r)
 		return r;
 	json_object_foreach (json_object_get(result, "keys"), key, version)
@@ -344,12 +250,12 @@ static int store_one(struct vmop *v, const char *method)
 	int r;
 
 	if (v->argc != 2)
-		return fail(EXIT_USAGE, "store %s KEY", v->argv[0]);
-	r = ask(v, method, json_pack("{s:s}", "key", v->argv[1]), &result);
+		return vmop_fail(EXIT_USAGE, "store %s KEY", v->argv[0]);
+	r = vmop_ask(v, method, json_pack("{s:s}", "key", v->argv[1]), &result);
 	if (r == 0 && v->o.json)
-		print_json(result, JSON_COMPACT);
+		vmop_print_json(result, JSON_COMPACT);
 	else if (r == 0 && json_object_get(result, "value"))
-		print_value(json_object_get(result, "value"));
+		vmop_print(json_object_get(result, "value"));
 	return r;
 }
 
@@ -369,7 +275,7 @@ static int cmd_store(struct vmop *v)
 		return store_one(v, "store.pop");
 	if (strcmp(what, "drop") == 0)
 		return store_one(v, "store.drop");
-	return fail(EXIT_USAGE, "store put|get|pop|drop|list|state");
+	return vmop_fail(EXIT_USAGE, "store put|get|pop|drop|list|state");
 }
 
 static int cmd_call(struct vmop *v)
@@ -378,11 +284,11 @@ static int cmd_call(struct vmop *v)
 	json_t *params;
 
 	if (v->argc < 1 || v->argc > 2)
-		return fail(EXIT_USAGE, "call METHOD [PARAMS]");
+		return vmop_fail(EXIT_USAGE, "call METHOD [PARAMS]");
 	params = v->argc > 1 ? json_loads(v->argv[1], 0, &e) : json_object();
 	if (!json_is_object(params)) {
 		json_decref(params);
-		return fail(EXIT_USAGE, "call: PARAMS is a JSON object");
+		return vmop_fail(EXIT_USAGE, "call: PARAMS is a JSON object");
 	}
 	return ask_and_print(v, v->argv[0], params);
 }
@@ -390,7 +296,7 @@ static int cmd_call(struct vmop *v)
 static int cmd_hosts(struct vmop *v)
 {
 	_cleanup_json_ json_t *result = NULL;
-	int r = ask(v, "world.hosts", json_object(), &result);
+	int r = vmop_ask(v, "world.hosts", json_object(), &result);
 	const char *text = json_string_value(json_object_get(result, "text"));
 
 	if (r == 0 && text)
@@ -411,7 +317,7 @@ static const struct command {
 } commands[] = {
 	{ "barrier", cmd_barrier }, { "call", cmd_call },
 	{ "hosts", cmd_hosts },	    { "info", cmd_info },
-	{ "recv", cmd_recv },	    { "send", cmd_send },
+	{ "recv", vmop_recv },	    { "send", vmop_send },
 	{ "store", cmd_store },	    { 0 },
 };
 
@@ -422,7 +328,9 @@ static const char usage[] =
 	"\n"
 	"  send TO [DATA]            a message to ranks (3, 0-2, all, others, vm*);\n"
 	"                            without DATA what stdin has\n"
+	"  -l send TO                each line that stdin has is a message\n"
 	"  recv                      take a message, or wait for one\n"
+	"  -l recv                   one after the other, each a line\n"
 	"  barrier [NAME]            wait until all guests are here\n"
 	"  store put KEY [VALUE]     values of the step, by name\n"
 	"  store get|pop|drop KEY\n"
@@ -437,7 +345,8 @@ static const char usage[] =
 	"      --reply-to=TEXT  of send: goes along\n"
 	"  -w, --wait=none|queued|taken   of send (queued)\n"
 	"  -f, --from=RANK      of recv: only from there\n"
-	"  -n, --count=N        of recv: up to so many (1)\n"
+	"  -n, --count=N        of recv: up to so many (1; with -l for ever)\n"
+	"  -l, --lines          of send, recv: many messages, lines all of them\n"
 	"      --ranks=RANKS    of barrier: who is to come (all)\n"
 	"  -t, --timeout=SEC    of recv, barrier\n"
 	"      --if=absent|VERSION   of store put\n"
@@ -459,13 +368,14 @@ static int parse_options(struct vmop *v, int argc, char **argv)
 		{ "timeout", required_argument, NULL, 't' },
 		{ "if", required_argument, NULL, IF },
 		{ "json", no_argument, NULL, 'j' },
+		{ "lines", no_argument, NULL, 'l' },
 		{ "version", no_argument, NULL, SAY_VERSION },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "q:r:w:f:n:t:jh", longs, NULL)) !=
+	while ((c = getopt_long(argc, argv, "q:r:w:f:n:t:jlh", longs, NULL)) !=
 	       -1)
 		switch (c) {
 		case 'q':
@@ -498,6 +408,9 @@ static int parse_options(struct vmop *v, int argc, char **argv)
 		case 'j':
 			v->o.json = true;
 			break;
+		case 'l':
+			v->o.lines = true;
+			break;
 		case SAY_VERSION:
 			puts("vmop " PACKAGE_VERSION);
 			exit(0);
@@ -525,14 +438,14 @@ int vmop_main(int argc, char **argv)
 	while (c->name && strcmp(c->name, argv[at]) != 0)
 		c++;
 	if (!c->name)
-		return fail(EXIT_USAGE, "no command '%s'; see vmop --help",
-			    argv[at]);
+		return vmop_fail(EXIT_USAGE, "no command '%s'; see vmop --help",
+				 argv[at]);
 	v.argc = argc - at - 1;
 	v.argv = argv + at + 1;
 	status = c->fn(&v);
 	if (v.host)
 		fclose(v.host);
 	if (fflush(stdout) != 0 && status == 0)
-		status = fail(EXIT_REFUSED, "stdout: %s", strerror(errno));
+		status = vmop_fail(EXIT_REFUSED, "stdout: %s", strerror(errno));
 	return status;
 }

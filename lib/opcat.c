@@ -55,7 +55,7 @@ const struct op ops_table[] = {
 	  "messages of a queue, which stay" },
 	{ "msg.recv", true, "[queue, count, max_bytes, wait_ms, from, ref]",
 	  "take messages from a queue" },
-	{ "msg.send", true, "data, [queue, ref, reply_to, wait]",
+	{ "msg.send", true, "data, [queue, ref, reply_to, wait, full, each]",
 	  "put a message into a queue" },
 	{ "net.peers", false, "rank", "who a guest has sent to" },
 	{ "net.stats", false, "", "what the node's network has counted" },

@@ -119,45 +119,100 @@ static int take_text(const json_t *params, const char *name, char **ret,
 /* How it will be written: json_dumps() of an answer does so, too. */
 #define AS_SENT (JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII)
 
-static size_t json_bytes(const json_t *params, const char *name)
+static size_t json_bytes(const json_t *v)
 {
-	const json_t *v = json_object_get(params, name);
-
 	return v ? json_dumpb(v, NULL, 0, AS_SENT) : 0;
 }
 
-/* What of @params is the message, but its data. */
-static int take_message(const json_t *params, struct queue_msg *msg,
-			struct errmsg *err)
+/* What one request puts into a queue. */
+struct sent {
+	struct queue_msg *msgs; /* NULL: taken */
+	size_t n, bytes, longest;
+};
+
+static void sent_done(struct sent *s)
+{
+	for (size_t i = 0; s->msgs && i < s->n; i++) {
+		free(s->msgs[i].data);
+		free(s->msgs[i].ref);
+		free(s->msgs[i].reply_to);
+	}
+	free(s->msgs);
+}
+
+/* The data of each; NULL: it is one message. */
+static int take_each(const json_t *params, const json_t **ret,
+		     struct errmsg *err)
+{
+	const json_t *data = json_object_get(params, "data");
+	size_t n = json_array_size(data);
+	bool each = false;
+	int r = param_bool(params, "each", &each, err);
+
+	if (r == 0 && !data)
+		r = errmsg_say(err, -EINVAL, "data: what is to be sent?");
+	if (r == 0 && each && (!n || n > OP_MSG_EACH))
+		r = errmsg_say(err, -EINVAL,
+			       "data: with each, an array of 1 to %d messages",
+			       OP_MSG_EACH);
+	*ret = each ? data : NULL;
+	return r;
+}
+
+static int take_message(const json_t *params, const json_t *data,
+			struct queue_msg *msg, struct errmsg *err)
 {
 	int r = take_text(params, "ref", &msg->ref, err);
 
 	if (r == 0)
 		r = take_text(params, "reply_to", &msg->reply_to, err);
-	if (r == 0 && !json_object_get(params, "data"))
-		r = errmsg_say(err, -EINVAL, "data: what is to be sent?");
-	msg->bytes = json_bytes(params, "data") + json_bytes(params, "ref") +
-		     json_bytes(params, "reply_to");
+	if (r == 0)
+		msg->data = json_dumps(data, AS_SENT);
+	if (r == 0 && !msg->data)
+		r = errmsg_set(err, -ENOMEM, "data");
 	return r;
 }
 
-static void drop(struct queue_msg *msg)
+/* What of @params are messages. */
+static int take_messages(const json_t *params, uint32_t from, struct sent *s,
+			 struct errmsg *err)
 {
-	free(msg->data);
-	free(msg->ref);
-	free(msg->reply_to);
+	size_t more = json_bytes(json_object_get(params, "ref")) +
+		      json_bytes(json_object_get(params, "reply_to"));
+	const json_t *each;
+	int r = take_each(params, &each, err);
+
+	if (r < 0)
+		return r;
+	s->n = each ? json_array_size(each) : 1;
+	s->msgs = calloc(s->n, sizeof(*s->msgs));
+	if (!s->msgs)
+		return errmsg_set(err, -ENOMEM, "data");
+	for (size_t i = 0; i < s->n && r == 0; i++) {
+		struct queue_msg *msg = &s->msgs[i];
+		size_t len;
+
+		r = take_message(params,
+				 each ? json_array_get(each, i)
+				      : json_object_get(params, "data"),
+				 msg, err);
+		len = r == 0 ? strlen(msg->data) : 0;
+		msg->from = from;
+		msg->bytes = len + more;
+		s->bytes += msg->bytes;
+		s->longest = len > s->longest ? len : s->longest;
+	}
+	return r;
 }
 
 /* True: @call is answered. */
 static bool refuse(struct op_msg *m, struct rpc_call *call,
-		   const json_t *params, const struct queue_msg *msg)
+		   const struct sent *s)
 {
-	if (json_bytes(params, "data") > QUEUE_DATA_MAX)
+	if (s->longest > QUEUE_DATA_MAX)
 		rpc_fail(call, RPC_E_TOOBIG, "data: more than 1 MiB");
-	else if (all_bytes(m) + msg->bytes > OP_MSG_BYTES)
+	else if (all_bytes(m) + s->bytes > OP_MSG_BYTES)
 		rpc_fail(call, RPC_E_FULL, "the queues of this task are full");
-	else if (!msg->data)
-		rpc_fail(call, RPC_INTERNAL, "out of memory");
 	else
 		return false;
 	return true;
@@ -166,28 +221,28 @@ static bool refuse(struct op_msg *m, struct rpc_call *call,
 static void msg_send(struct rpc_call *call, const json_t *params, void *arg)
 {
 	static const char *const waits[] = { "queued", "taken", "none", NULL };
+	static const char *const fulls[] = { "refuse", "wait", NULL };
+	_cleanup_(sent_done) struct sent s = { 0 };
 	struct op_msg *m = arg;
-	struct queue_msg msg = { .from = ops_rank(call, m->task->rank) };
+	int wait = 0, full = 0, r;
 	struct errmsg err;
 	struct queue *q;
-	int wait = 0, r;
 
-	r = take_message(params, &msg, &err);
+	r = take_messages(params, ops_rank(call, m->task->rank), &s, &err);
 	if (r == 0)
 		r = param_word(params, "wait", waits, &wait, &err);
-	if (r < 0) {
-		drop(&msg);
+	if (r == 0)
+		r = param_word(params, "full", fulls, &full, &err);
+	if (r == -ENOMEM)
+		rpc_fail(call, RPC_INTERNAL, "out of memory");
+	else if (r < 0)
 		bad(call, &err);
+	q = r < 0 ? NULL : get(m, call, params, true);
+	if (!q || refuse(m, call, &s))
 		return;
-	}
-	q = get(m, call, params, true);
-	if (q)
-		msg.data = json_dumps(json_object_get(params, "data"), AS_SENT);
-	if (!q || refuse(m, call, params, &msg)) {
-		drop(&msg);
-		return;
-	}
-	queue_put(q, call, &msg, wait == 1);
+	queue_put(q, call, TAKE_PTR(s.msgs), s.n,
+		  (struct queue_how){ .until_taken = wait == 1,
+				      .may_wait = full == 1 });
 	if (queue_overflowed(q))
 		say(m, "queue.full", queue_name(q));
 }

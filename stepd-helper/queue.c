@@ -2,6 +2,7 @@
 
 #include "queue.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,7 @@ struct queue {
 	bool frozen;
 	struct items items, blocked;
 	TAILQ_HEAD(, taker) takers;
-	size_t n, bytes, n_blocked, n_takers;
+	size_t n, bytes, n_blocked, blocked_bytes, n_takers;
 	uint64_t last_id, n_put, n_taken, n_dropped, n_refused;
 };
 
@@ -98,6 +99,7 @@ static void unblock(struct queue *q)
 	while ((i = TAILQ_FIRST(&q->blocked)) && has_room(q, i->m.bytes)) {
 		TAILQ_REMOVE(&q->blocked, i, link);
 		q->n_blocked--;
+		q->blocked_bytes -= i->m.bytes;
 		put_item(q, i);
 	}
 }
@@ -280,45 +282,105 @@ void queue_take(struct queue *q, struct rpc_call *call, struct queue_want *w)
 
 /* -- putting --------------------------------------------------------------- */
 
-static void refuse(struct queue *q, struct rpc_call *call, struct item *i)
+/* Of @n messages of @bytes. */
+static bool takes(const struct queue *q, size_t n, size_t bytes, bool may_wait)
 {
-	q->n_refused++;
-	rpc_failf(call, RPC_E_FULL,
-		  "queue '%s' is full: %zu messages, %zu bytes", q->name, q->n,
-		  q->bytes);
-	item_free(i);
+	if (q->conf.policy == QUEUE_DROP_OLDEST)
+		return true;
+	if (!q->n_blocked && q->n + n <= q->conf.depth &&
+	    (q->bytes + bytes <= q->conf.bytes || (!q->n && n == 1)))
+		return true;
+	return (may_wait || q->conf.policy == QUEUE_BLOCK) &&
+	       q->n_blocked + n <= QUEUE_WAITERS;
+}
+
+static void block(struct queue *q, struct item *i)
+{
+	TAILQ_INSERT_TAIL(&q->blocked, i, link);
+	q->n_blocked++;
+	q->blocked_bytes += i->m.bytes;
+}
+
+static void put_or_block(struct queue *q, struct item *i)
+{
+	bool has = has_room(q, i->m.bytes);
+
+	q->overflowed |= !has;
+	while (q->conf.policy == QUEUE_DROP_OLDEST && q->n && !has) {
+		drop_oldest(q);
+		has = has_room(q, i->m.bytes);
+	}
+	if (has && !q->n_blocked)
+		put_item(q, i);
+	else
+		block(q, i);
+}
+
+/* Of the messages of @m as many items; the memory of @m goes. -ENOMEM: and all
+ * that is in it. */
+static int make_items(struct queue_msg *m, size_t n, struct items *ret)
+{
+	struct item *i;
+	int r = 0;
+
+	TAILQ_INIT(ret);
+	for (size_t at = 0; at < n; at++) {
+		i = r == 0 ? calloc(1, sizeof(*i)) : NULL;
+		if (!i) {
+			r = -ENOMEM;
+			free(m[at].data);
+			free(m[at].ref);
+			free(m[at].reply_to);
+			continue;
+		}
+		i->m = m[at];
+		TAILQ_INSERT_TAIL(ret, i, link);
+	}
+	free(m);
+	return r;
+}
+
+static void drop_items(struct items *items)
+{
+	struct item *i;
+
+	while ((i = TAILQ_FIRST(items))) {
+		TAILQ_REMOVE(items, i, link);
+		item_free(i);
+	}
 }
 
 void queue_put(struct queue *q, struct rpc_call *call, struct queue_msg *m,
-	       bool until_taken)
+	       size_t n, struct queue_how how)
 {
-	struct item *i = calloc(1, sizeof(*i));
+	struct items items;
+	size_t bytes = 0;
+	struct item *i;
 
-	if (!i) {
-		free(m->data);
-		free(m->ref);
-		free(m->reply_to);
+	for (size_t at = 0; at < n; at++)
+		bytes += m[at].bytes;
+	if (make_items(m, n, &items) < 0) {
 		rpc_fail(call, RPC_INTERNAL, "out of memory");
+		drop_items(&items);
 		return;
 	}
-	i->m = *m;
-	i->until_taken = until_taken;
-	q->overflowed |= !has_room(q, i->m.bytes);
-	while (q->conf.policy == QUEUE_DROP_OLDEST && q->n &&
-	       !has_room(q, i->m.bytes))
-		drop_oldest(q);
-	if (has_room(q, i->m.bytes) && !q->n_blocked) {
-		i->call = call;
-		put_item(q, i);
-		serve(q);
-	} else if (q->conf.policy == QUEUE_BLOCK &&
-		   q->n_blocked < QUEUE_WAITERS) {
-		i->call = call;
-		TAILQ_INSERT_TAIL(&q->blocked, i, link);
-		q->n_blocked++;
-	} else {
-		refuse(q, call, i);
+	if (!takes(q, n, bytes, how.may_wait)) {
+		q->overflowed = true;
+		q->n_refused += n;
+		rpc_failf(call, RPC_E_FULL,
+			  "queue '%s' is full: %zu messages, %zu bytes",
+			  q->name, q->n, q->bytes);
+		drop_items(&items);
+		return;
 	}
+	i = TAILQ_LAST(&items, items);
+	i->call = call;
+	while ((i = TAILQ_FIRST(&items))) {
+		TAILQ_REMOVE(&items, i, link);
+		i->until_taken = how.until_taken;
+		put_or_block(q, i);
+	}
+	serve(q);
 }
 
 /* -- the rest -------------------------------------------------------------- */
@@ -372,7 +434,7 @@ bool queue_overflowed(struct queue *q)
 
 size_t queue_bytes(const struct queue *q)
 {
-	return q->bytes;
+	return q->bytes + q->blocked_bytes;
 }
 
 const char *queue_name(const struct queue *q)

@@ -56,10 +56,15 @@ struct queue_msg {
 	size_t bytes;	      /* of the three */
 };
 
-/* Answers @call: with the message's number when it is in the queue, or when it
- * is taken; RPC_E_FULL. What is in @m is stolen. */
+struct queue_how {
+	bool until_taken; /* the answer comes when the last is taken */
+	bool may_wait;	  /* for room, whatever the policy */
+};
+/* All @n messages of @m (owned, and what is in them), in their order, or none.
+ * Answers @call: with the number of the last when that is in the queue, or when
+ * it is taken; RPC_E_FULL. */
 void queue_put(struct queue *q, struct rpc_call *call, struct queue_msg *m,
-	       bool until_taken);
+	       size_t n, struct queue_how how);
 
 struct queue_want {
 	size_t count, max_bytes; /* of messages in the answer */
@@ -81,6 +86,7 @@ void queue_freeze(struct queue *q, bool frozen);
 /* Has a message found no room since this was asked? Once, until the queue has
  * been emptied. */
 bool queue_overflowed(struct queue *q);
+/* With those that wait for room. */
 size_t queue_bytes(const struct queue *q);
 
 #endif

@@ -437,6 +437,49 @@ static void policies_are_what_they_say(void **state)
 	end();
 }
 
+/* How many, in order, the first of them @first. */
+static size_t recv_many(uint32_t rank, const char *params, int first)
+{
+	json_t *all = result(ask(rank, "msg.recv", params)), *m;
+	size_t i;
+
+	json_array_foreach (all, i, m)
+		assert_int_equal(number(m, "data"), first + (int)i);
+	return json_array_size(all);
+}
+
+static void many_messages_are_one_request(void **state)
+{
+	int waits;
+
+	begin(2, 1);
+	result(ask(0, "queue.open", "{'to':1,'queue':'q','depth':3}"));
+	assert_int_equal(
+		error(ask(0, "msg.send",
+			  "{'to':1,'queue':'q','data':[],'each':true}")),
+		RPC_INVALID_PARAMS);
+	assert_int_equal(
+		error(ask(0, "msg.send",
+			  "{'to':1,'queue':'q','data':[1,2,3,4],'each':true}")),
+		RPC_E_FULL);
+	result(ask(0, "msg.send",
+		   "{'to':1,'queue':'q','data':[1,2],'each':true}"));
+	waits = ask(
+		0, "msg.send",
+		"{'to':1,'queue':'q','data':[3,4,5,6,7],'each':true,'full':'wait'}");
+	assert_int_equal(
+		number(result(ask(0, "queue.stat", "{'to':1,'queue':'q'}")),
+		       "senders_waiting"),
+		4);
+	assert_int_equal(recv_many(1, "{'queue':'q','count':10}", 1), 3);
+	assert_null(find_answer(waits));
+	assert_int_equal(recv_many(1, "{'queue':'q','count':10}", 4), 3);
+	assert_int_equal(number(result(waits), "id"), 7);
+	result(ask(0, "msg.send", "{'to':1,'queue':'q','data':[1,2]}"));
+	result(ask(0, "queue.clear", "{'to':1,'queue':'q'}"));
+	end();
+}
+
 static void a_frozen_queue_keeps_what_it_has(void **state)
 {
 	int id;
@@ -850,6 +893,7 @@ int main(void)
 		cmocka_unit_test(messages_wait_in_their_receivers_queue),
 		cmocka_unit_test(a_full_queue_says_so),
 		cmocka_unit_test(policies_are_what_they_say),
+		cmocka_unit_test(many_messages_are_one_request),
 		cmocka_unit_test(a_frozen_queue_keeps_what_it_has),
 		cmocka_unit_test(who_is_gone_takes_nothing),
 		cmocka_unit_test(many_messages_come_once_and_in_order),

@@ -8,6 +8,7 @@ vm_cluster 2
 
 rounds=20 # messages around the ring
 kept=24   # messages while vmstep-nets are killed
+many=${VMSTEP_MANY:-5000} # lines from one guest to another
 
 net_of() { mc vm node "$1" pgrep -o -f "[v]mstep-net .*--node=$1"; }
 another_net()
@@ -47,7 +48,13 @@ vmop call vm.poweroff 2>/dev/null && exit 20
 vmop -t 1 --ranks=0,\$rank barrier alone 2>/dev/null
 r=\$?
 [ \$rank = 0 ] || [ \$r = 124 ] || exit 21
-vmop -t 60 barrier over || exit 22
+if [ \$rank = 0 ]; then
+	seq $many | vmop -l -q many send 3 || exit 23
+elif [ \$rank = 3 ]; then
+	[ "\$(vmop -l -n $many -t 60 -q many recv | md5sum)" = "\$(seq $many | md5sum)" ] || exit 24
+	echo "many came"
+fi
+vmop -t \$((60 + $many / 200)) barrier over || exit 22
 echo "ring done"
 END
 )
@@ -55,6 +62,7 @@ END
 vrun -N2 -n4 --vm-image=tiny sh -c "$ring" >"$tmp/out"
 is "four guests on two nodes pass messages around, meet, and keep values" $? 0
 is "... each of them" "$(count 'ring done')" 4
+ok "$many lines of one are the other's, each once and in order" said 'many came'
 ok "a queue that nobody empties is full, and its sender is told" said 'full after 64'
 diag "$(cat "$tmp/out" "$tmp/err")"
 
