@@ -18,7 +18,7 @@
 
 #define OPSOCK_PATH	"/run/vmstep/ops.sock"
 #define OPSOCK_ENV	"VMSTEP_OPS_SOCKET" /* another path, for vmop */
-#define OPSOCK_LINE_MAX (240 * 1024)	    /* fits a message to the host */
+#define OPSOCK_LINE_MAX (1028 * 1024)	    /* a MiB, and what is around it */
 #define OPSOCK_CLIENTS	32
 #define OPSOCK_CALL	"op.call" /* an op of a kernel */
 

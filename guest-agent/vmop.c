@@ -20,7 +20,7 @@
 #include "rpc.h"
 #include "vmop_impl.h"
 
-#define STDIN_MAX (240 * 1024)
+#define STDIN_MAX (OPSOCK_LINE_MAX + 1) /* more is refused by the agent */
 
 /* -- asking ---------------------------------------------------------------- */
 

@@ -12,8 +12,8 @@
  * whose answer is waited for. Who writes one line now and then does not wait
  * for the next; who writes many has few round trips. */
 
-#define LINES_BUF (240 * 1024) /* and so the longest line */
-#define LINES_MAX 256	       /* of a request, unless it is one line: */
+#define LINES_BUF (1024 * 1024) /* and so the longest line */
+#define LINES_MAX 256		/* of a request, unless it is one line: */
 #define LINES_BYTES \
 	(40 * 1024)   /* ... of these, as they may be written longer */
 #define TAKE_MAX 1024 /* messages of an answer */

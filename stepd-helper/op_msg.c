@@ -2,13 +2,18 @@
 
 #include "op_msg.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "mux.h"
 #include "param.h"
 #include "queue.h"
+
+static_assert(QUEUE_ANSWER_MAX + 4096 <= MUX_CTRL_MAX,
+	      "an answer goes into a guest");
 
 struct op_msg {
 	struct loop *loop;
@@ -256,8 +261,6 @@ static void take(struct op_msg *m, struct rpc_call *call, const json_t *params,
 	struct queue *q;
 	int r;
 
-	if (ops_is_guest(call))
-		most = OP_MSG_GUEST_BYTES;
 	r = param_int(params, "count", 1, QUEUE_DEPTH_MAX, &count, &err);
 	if (r == 0)
 		r = param_int(params, "max_bytes", 1, most, &most, &err);

@@ -17,8 +17,6 @@
 #define OP_MSG_QUEUES 256
 #define OP_MSG_BYTES  (64 * 1024 * 1024)
 #define OP_MSG_EACH   1024 /* messages of one msg.send */
-/* Of messages in an answer to a guest: it fits a message of lib/mux.h. */
-#define OP_MSG_GUEST_BYTES (252 * 1024)
 
 struct op_msg;
 

@@ -244,8 +244,7 @@ static void bound_answer(const struct rpc_call *call, const char *method,
 {
 	const json_t *given = json_object_get(params, "max_bytes");
 	uint64_t most =
-		(ops_is_guest(call) ? OP_MSG_GUEST_BYTES : API_REPLY_MAX / 2) /
-		n;
+		(ops_is_guest(call) ? QUEUE_ANSWER_MAX : API_REPLY_MAX / 2) / n;
 
 	if (strcmp(method, "msg.recv") != 0 && strcmp(method, "msg.peek") != 0)
 		return;

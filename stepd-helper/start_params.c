@@ -65,7 +65,7 @@ int start_params_check(const struct task *t, const struct spec *s,
 {
 	const struct winsize ws = { .ws_row = USHRT_MAX, .ws_col = USHRT_MAX };
 	const struct guest_cmd cmd = { argv, &ws, getenv("TERM") };
-	const size_t most = MUX_CTRL_MAX - ENVELOPE;
+	const size_t most = START_PARAMS_MAX - ENVELOPE;
 	json_t *p = start_params(t, s, &cmd);
 	const char *no;
 	size_t len = p ? json_dumpb(p, NULL, 0, JSON_COMPACT) : 0;

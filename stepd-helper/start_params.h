@@ -20,8 +20,11 @@ struct guest_cmd {
 json_t *start_params(const struct task *t, const struct spec *s,
 		     const struct guest_cmd *cmd);
 
-/* Will the agent port carry the call? It takes no longer one than MUX_CTRL_MAX:
- * -E2BIG with words. */
+/* Of a call: a kernel takes not many more arguments, whatever the port does. */
+#define START_PARAMS_MAX (256 * 1024)
+
+/* Will the agent port carry the call? It takes no longer one than
+ * START_PARAMS_MAX: -E2BIG with words. */
 int start_params_check(const struct task *t, const struct spec *s,
 		       const char *const *argv, struct errmsg *err);
 
