@@ -74,6 +74,10 @@ int opq_push_end(struct opq *q, const struct opmsg_ended *e);
 
 /* Is there something to leave? to be waited for, too? */
 bool opq_has(const struct opq *q);
+static inline bool opq_has_message(const struct opq *q)
+{
+	return q->next != NULL;
+}
 static inline bool opq_is_empty(const struct opq *q)
 {
 	return TAILQ_EMPTY(&q->list) && !q->n_ends;

@@ -46,6 +46,7 @@ struct task {
 	struct opq q;
 	uint8_t *held; /* a batch that the socket did not take */
 	size_t held_len;
+	bool due; /* to be sent to when this round of the loop ends */
 };
 
 struct place { /* another node */
@@ -65,7 +66,7 @@ struct relay {
 	struct task *tasks; /* in the order of env.local */
 	size_t n_tasks;
 	struct place **places; /* by node; NULL: nothing was ever sent */
-	struct loop_timer *timer;
+	struct loop_timer *timer, *flush;
 	bool ticks;
 	uint8_t *batch; /* OPMSG_BATCH bytes, for one */
 };
@@ -119,9 +120,18 @@ static void watch(struct task *t)
 		return;
 	if (t->relay->started)
 		events |= EPOLLIN;
-	if (t->held || opq_has(&t->q))
+	if (t->held || (opq_has(&t->q) && !t->due))
 		events |= EPOLLOUT;
 	loop_io_set(t->io, events);
+}
+
+/* It has something new: timers run after the round's events. */
+static void send_soon(struct task *t)
+{
+	if (t->fd < 0 || t->held || t->due)
+		return;
+	t->due = true;
+	loop_timer_set(t->relay->flush, 0);
 }
 
 static void arm(struct relay *o)
@@ -153,7 +163,7 @@ static void pass_end(struct relay *o, const struct opmsg_ended *e)
 
 	if (t) {
 		if (t->fd >= 0 && opq_push_end(&t->q, e) == 0)
-			watch(t);
+			send_soon(t);
 		return;
 	}
 	node = o->table ? table_node(o->table, e->src) : TABLE_NONE;
@@ -189,7 +199,7 @@ static void to_task(struct relay *o, struct opmsg *m, uint32_t rank)
 	if (t->presence == GONE)
 		how = OPMSG_NO_HELPER;
 	else if (opq_push(&t->q, m, &to) == 0) {
-		watch(t);
+		send_soon(t);
 		return;
 	}
 	end_all(o, m, &to, how);
@@ -325,6 +335,22 @@ static void send_some(struct task *t)
 			break;
 		if (!send_batch(t, batch, len))
 			hold(t, batch, len);
+	}
+}
+
+static void on_flush(void *arg)
+{
+	struct relay *o = arg;
+
+	for (size_t i = 0; i < o->n_tasks; i++) {
+		struct task *t = &o->tasks[i];
+
+		if (!t->due)
+			continue;
+		t->due = false;
+		if (t->fd >= 0)
+			send_some(t);
+		watch(t);
 	}
 }
 
@@ -547,7 +573,8 @@ int relay_new(const struct relay_env *env, struct relay **ret,
 	o->batch = malloc(OPMSG_BATCH);
 	o->tasks = calloc(rankset_count(env->local), sizeof(*o->tasks));
 	if (!o->batch || !o->tasks ||
-	    loop_timer_add(env->loop, -1, on_tick, o, &o->timer) < 0) {
+	    loop_timer_add(env->loop, -1, on_tick, o, &o->timer) < 0 ||
+	    loop_timer_add(env->loop, -1, on_flush, o, &o->flush) < 0) {
 		relay_free(o);
 		return errmsg_set(err, -ENOMEM, "messages between tasks");
 	}
@@ -607,6 +634,7 @@ void relay_free(struct relay *o)
 	for (uint32_t n = 0; o->places && n < table_nnodes(o->table); n++)
 		place_free(o->places[n]);
 	loop_timer_free(o->timer);
+	loop_timer_free(o->flush);
 	free(o->places);
 	free(o->tasks);
 	free(o->batch);

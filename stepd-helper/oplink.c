@@ -14,10 +14,18 @@
 #include "log.h"
 #include "opq.h"
 
-/* What is sent in a round of the loop leaves at its end, in few batches. */
+/* What is sent in a round of the loop leaves at its end, in few batches. That a
+ * message has been taken nobody waits for: it goes along with what goes anyway,
+ * which is most often the answer, or a little later, or before the sender's
+ * bounds could be reached by it. Each batch by itself costs who is in a hurry a
+ * few wake-ups on both nodes.
+ */
 
-#define READS	16 /* a round */
-#define LAST_MS 500
+#define READS	    16 /* a round */
+#define LAST_MS	    500
+#define TAKEN_MS    2
+#define TAKEN_MSGS  32
+#define TAKEN_BYTES (64 * 1024)
 
 struct oplink {
 	struct loop *loop;
@@ -31,7 +39,10 @@ struct oplink {
 
 	int fd; /* -1: there is no vmstep-net now */
 	struct loop_io *io;
-	struct loop_timer *flush;
+	struct loop_timer *flush, *taken;
+	size_t taken_bytes; /* of messages that were taken since the last batch
+			     */
+	bool taken_waits;
 	struct opmsg_in in;
 	size_t held_len; /* of held, which the socket did not take; 0: none */
 	uint8_t held[OPMSG_BATCH], batch[OPMSG_BATCH]; /* out, in */
@@ -57,6 +68,9 @@ void oplink_lost(struct oplink *o)
 	o->fd = -1;
 	o->held_len = 0;
 	loop_timer_set(o->flush, -1);
+	loop_timer_set(o->taken, -1);
+	o->taken_waits = false;
+	o->taken_bytes = 0;
 	opmsg_in_reset(&o->in);
 	opq_fail(&o->q, OPQ_BEGUN, OPMSG_LOST, on_failed, o);
 }
@@ -77,6 +91,9 @@ static bool send_batch(struct oplink *o, const uint8_t *batch, size_t len)
 
 static void send_all(struct oplink *o)
 {
+	loop_timer_set(o->taken, -1);
+	o->taken_waits = false;
+	o->taken_bytes = 0;
 	if (o->held_len && send_batch(o, o->held, o->held_len))
 		o->held_len = 0;
 	while (!o->held_len && opq_has(&o->q)) {
@@ -119,6 +136,18 @@ static void flush(struct oplink *o)
 		return;
 	send_all(o);
 	loop_io_set(o->io, o->held_len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* Is there nothing but word of what was taken? Then that may wait. */
+static bool may_wait(struct oplink *o)
+{
+	if (o->held_len || opq_has_message(&o->q) ||
+	    o->q.n_ends >= TAKEN_MSGS || o->taken_bytes >= TAKEN_BYTES)
+		return false;
+	if (o->q.n_ends && !o->taken_waits)
+		loop_timer_set(o->taken, TAKEN_MS);
+	o->taken_waits = o->q.n_ends > 0;
+	return true;
 }
 
 static void on_flush(void *arg)
@@ -186,6 +215,7 @@ static int on_message(struct opmsg *m, const struct rankset *to,
 	const struct opmsg_ended e = { m->src, m->id, o->rank, OPMSG_TAKEN };
 
 	o->used = true;
+	o->taken_bytes += m->len;
 	o->ops.message(m->src, (const char *)m->data, m->len, o->arg);
 	if (opq_push_end(&o->q, &e) < 0)
 		return errmsg_set(err, -ENOMEM, "answers to vmstep-net");
@@ -227,7 +257,8 @@ static void on_io(uint32_t events, void *arg)
 
 	if (events & ~(uint32_t)EPOLLOUT)
 		read_some(o);
-	flush(o);
+	if (!may_wait(o))
+		flush(o);
 }
 
 /* -- life ------------------------------------------------------------------ */
@@ -261,6 +292,7 @@ int oplink_new(struct loop *l, uint32_t rank, uint32_t nranks,
 	o->fd = -1;
 	opq_init(&o->q, &limits);
 	if (loop_timer_add(l, -1, on_flush, o, &o->flush) < 0 ||
+	    loop_timer_add(l, -1, on_flush, o, &o->taken) < 0 ||
 	    opq_count_receivers(&o->q, nranks) < 0) {
 		oplink_free(o);
 		return errmsg_set(err, -ENOMEM, "messages to other tasks");
@@ -284,6 +316,7 @@ void oplink_free(struct oplink *o)
 		close(o->fd);
 	}
 	loop_timer_free(o->flush);
+	loop_timer_free(o->taken);
 	opmsg_in_reset(&o->in);
 	opq_done(&o->q);
 	free(o);

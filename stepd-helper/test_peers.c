@@ -167,9 +167,10 @@ static void end(void)
 	step_end(&s);
 }
 
-/* Its helper, port and all. */
+/* Its helper, port and all, which says nothing any more. */
 static void lose_task(uint32_t rank)
 {
+	oplink_lost(peers_link(helpers[rank].peers));
 	close(s.ranks[rank].ctl);
 	s.ranks[rank].ctl = -1;
 	end_helper(rank);
