@@ -185,7 +185,12 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	/* a translation cache of its own default size (1 GiB) would not fit
 	 * into what the site keeps back for QEMU */
 	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
-	args_add2(a, "-cpu", s->cpu ? s->cpu : p->kvm ? "host" : "max");
+	/* what TCG carries out byte by byte, eight times slower, the kernel
+	 * would take for the fast way to copy */
+	args_add2(a, "-cpu",
+		  s->cpu   ? s->cpu
+		  : p->kvm ? "host"
+			   : "max,erms=off");
 	smp_args(a, p);
 	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */

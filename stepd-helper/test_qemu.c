@@ -184,7 +184,7 @@ static void test_accel(void **state)
 	make(f);
 	assert_int_equal(count(f, "-accel", "kvm"), 0);
 	assert_int_equal(mentions(f, "tcg,"), 1);
-	assert_option(f, "-cpu", "max");
+	assert_option(f, "-cpu", "max,erms=off");
 	f->p.kvm = true;
 	make(f);
 	assert_option(f, "-accel", "kvm");
