@@ -10,5 +10,7 @@
 
 /* The checksum of @len more bytes after those that came to @crc; 0 at first. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+/* The same, where the processor has no instruction for it. */
+uint32_t crc32c_by_table(uint32_t crc, const void *bytes, size_t len);
 
 #endif

@@ -94,6 +94,10 @@ static void test_digest(void **state)
 		crc = crc32c(0, bytes, i);
 		assert_int_equal(crc32c(crc, bytes + i, sizeof(bytes) - i),
 				 crc32c(0, bytes, sizeof(bytes)));
+		assert_int_equal(crc32c_by_table(0, bytes, i), crc);
+		assert_int_equal(
+			crc32c_by_table(crc, bytes + i, sizeof(bytes) - i),
+			crc32c(0, bytes, sizeof(bytes)));
 	}
 	digest_init(&d, DIGEST_SHA256); /* FIPS 180-4's example */
 	digest_add(&d, "ab", 2);
