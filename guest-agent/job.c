@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -168,6 +169,15 @@ static int child_enter(struct job_child *c, const struct account *user,
 	return 0;
 }
 
+/* Its turn comes when the agent has nothing to do, or has filled the pipe: on a
+ * guest's only CPU it would come with every frame. */
+static void be_patient(void)
+{
+	const struct sched_param p = { 0 };
+
+	sched_setscheduler(0, SCHED_BATCH, &p);
+}
+
 static _Noreturn void child_run(int data, int ctl, const struct account *user,
 				const json_t *params, job_fn fn)
 {
@@ -178,6 +188,8 @@ static _Noreturn void child_run(int data, int ctl, const struct account *user,
 
 	if (r < 0)
 		_exit(1);
+	if (data >= 0)
+		be_patient();
 	r = child_enter(&c, user, &err);
 	if (r == 0)
 		r = fn(&c, params, &result, &err);

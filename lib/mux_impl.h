@@ -101,7 +101,7 @@ struct mux {
 
 	int64_t partial_ms; /* since when a frame is incomplete; 0: none is */
 	size_t in_off, in_len, out_off, out_len;
-	uint8_t in[2 * FRAME_MAX], out[FRAME_MAX];
+	uint8_t in[4 * FRAME_MAX], out[FRAME_MAX];
 };
 
 /* A callback of the loop is inside: mux_free() leaves the memory to it. */

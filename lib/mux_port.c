@@ -127,15 +127,21 @@ static bool take_next(struct mux *m)
 	return true;
 }
 
+/* A guest's port gives its bytes by pages: what is there of a frame is moved
+ * only where the rest of it would not fit behind. */
 static void take_bytes(struct mux *m)
 {
 	while (!m->dead && take_next(m))
 		;
 	if (m->dead)
 		return;
-	memmove(m->in, m->in + m->in_off, m->in_len - m->in_off);
-	m->in_len -= m->in_off;
-	m->in_off = 0;
+	if (m->in_off == m->in_len) {
+		m->in_off = m->in_len = 0;
+	} else if (sizeof(m->in) - m->in_off < FRAME_MAX) {
+		memmove(m->in, m->in + m->in_off, m->in_len - m->in_off);
+		m->in_len -= m->in_off;
+		m->in_off = 0;
+	}
 }
 
 /* -- frames out ------------------------------------------------------------ */
