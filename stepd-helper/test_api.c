@@ -478,6 +478,18 @@ static void a_client_that_left_is_forgotten(void **state)
 	assert_string_equal(hear(), HELLO);
 }
 
+static void wait_for_greeting(int fd)
+{
+	char byte;
+
+	for (int i = 0; i < 10000; i++) {
+		if (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1)
+			return;
+		run(1);
+	}
+	fail_msg("nobody greets");
+}
+
 static void clients_are_bounded(void **state)
 {
 	int fds[API_CLIENTS];
@@ -485,6 +497,8 @@ static void clients_are_bounded(void **state)
 	hear();
 	for (int i = 0; i < API_CLIENTS; i++)
 		fds[i] = localsock_connect(t.dir, "task.0.sock", SOCK_STREAM);
+	for (int i = 0; i < API_CLIENTS - 1; i++)
+		wait_for_greeting(fds[i]);
 	run(20);
 	close(t.client);
 	t.client = fds[API_CLIENTS - 1];
