@@ -24,6 +24,19 @@ static int check_size(const char *value, struct errmsg *err)
 	return value_size(value, &bytes, err);
 }
 
+/* Which of them a node has is seen there. */
+static int check_hugepages(const char *value, struct errmsg *err)
+{
+	uint64_t bytes;
+	int r = value_size(value, &bytes, err);
+
+	if (r == 0 && (bytes & (bytes - 1) || bytes < OPTION_HUGEPAGE_LEAST))
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is no size of huge pages: 2M and 1G are", value);
+	return r;
+}
+
 /* A share is compared on the node, where the whole is known. */
 static int check_mem(const char *value, struct errmsg *err)
 {
@@ -187,7 +200,7 @@ static int check_qemu_arg(const char *value, struct errmsg *err)
 
 /* A word with '!' before it is in the contract, but not in this version. */
 static const char *const words_accel[] = { "auto", "kvm", "tcg", NULL };
-static const char *const words_bind[] = { "cores", "none", "!numa", NULL };
+static const char *const words_bind[] = { "cores", "numa", "none", NULL };
 static const char *const words_numa[] = { "mirror", "flat", NULL };
 static const char *const words_net[] = { "vhost-user", "stream", "dgram",
 					 "none", NULL };
@@ -257,17 +270,17 @@ const struct option_def option_defs[OPT_COUNT] = {
 			  /* as QEMU 7.1 had it: one whose guests boot again
 			   * with -kernel, which 7.2's own do not */
 			  "pc-q35-7.1", 0, check_path, NULL },
-	[OPT_BIND] = { "bind", "cores|none",
-		       "pin each virtual CPU to one CPU of the task", "cores",
-		       0, NULL, words_bind },
+	[OPT_BIND] = { "bind", "cores|numa|none",
+		       "pin each virtual CPU to one CPU of the task, or to those of a NUMA node",
+		       "cores", 0, NULL, words_bind },
 	[OPT_IO_CPUS] = { "io-cpus", "N",
 			  "CPUs of a task kept for I/O and network",
 			  "0: shared", 0, check_io_cpus, NULL },
 	[OPT_NUMA] = { "numa", "mirror|flat", "NUMA nodes of the guest",
-		       "mirror", OPTF_LATER, NULL, words_numa },
+		       "mirror", 0, NULL, words_numa },
 	[OPT_HUGEPAGES] = { "hugepages", "SIZE",
-			    "back guest memory with huge pages", "off",
-			    OPTF_FLAGARG | OPTF_LATER, check_size, NULL },
+			    "back guest memory with huge pages (2M)", "off",
+			    OPTF_FLAGARG, check_hugepages, NULL },
 	[OPT_FAM] = { "fam", "SIZE[,file=PATH]",
 		      "memory shared by the step's VMs of a node", "off", 0,
 		      check_fam, NULL },

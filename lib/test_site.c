@@ -152,9 +152,11 @@ static void test_bad_defaults(void **state)
 		"there is no option --vm-colour");
 	refused(f, "default_ = red\n", -EINVAL, "unknown key 'default_'");
 	refused(f, "default_image = a\n", -EINVAL, "every step");
+	refused(f, "default_config = a\n", -EINVAL,
+		"stand here, as default_NAME");
 	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
-	refused(f, "default_numa = flat\n", -ENOTSUP,
-		"default_numa: this option is not in this version");
+	refused(f, "default_restore = d\n", -ENOTSUP,
+		"default_restore: this option is not in this version");
 }
 
 static void test_later(void **state)

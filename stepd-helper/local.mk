@@ -22,8 +22,10 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/guest.c %D%/guest.h \
 	%D%/hold.c %D%/hold.h \
 	%D%/hosts.c %D%/hosts.h \
+	%D%/hugepages.c %D%/hugepages.h \
 	%D%/image.c %D%/image.h \
 	%D%/keep.c %D%/keep.h \
+	%D%/layout.c %D%/layout.h \
 	%D%/made.c %D%/made.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
@@ -80,6 +82,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/service.c %D%/service.h \
 	%D%/session.c %D%/session.h %D%/session_impl.h \
 	%D%/session_run.c \
+	%D%/shape.c %D%/shape.h \
 	%D%/signs.c %D%/signs.h \
 	%D%/spec.c %D%/spec.h \
 	%D%/sshkey.c %D%/sshkey.h \
@@ -136,6 +139,7 @@ UNIT_TESTS += \
 	%D%/test_rootfs \
 	%D%/test_seed \
 	%D%/test_session \
+	%D%/test_shape \
 	%D%/test_save \
 	%D%/test_spec \
 	%D%/test_sshkey \
@@ -215,6 +219,8 @@ UNIT_TESTS += \
 %C%_test_seed_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_save_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_spec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -90,28 +90,87 @@ char *qemu_find(const char *name, struct errmsg *err)
  */
 static void smp_args(struct args *a, const struct qemu_plan *p)
 {
+	const struct shape *s = &p->shape;
 	unsigned int cpus = p->spec->cpus;
 
 	args_add(a, "-smp");
 	if ((p->spec->net == NET_VHOST_USER || p->spec->fam.bytes) && !p->kvm &&
 	    cpus == 1)
 		args_add(a, "1,maxcpus=2,sockets=1,cores=2,threads=1");
-	else
+	else if (!s->sockets)
 		args_add(a, "%u,sockets=1,cores=%u,threads=1", cpus, cpus);
+	else
+		args_add(a, "%u,sockets=%u,cores=%u,threads=%u", cpus,
+			 s->sockets, s->cores, s->threads);
+}
+
+/* AMD's CPUs tell of their threads by a feature that "host" leaves out. */
+static const char *cpu_model(const struct qemu_plan *p)
+{
+	if (p->spec->cpu)
+		return p->spec->cpu;
+	if (!p->kvm)
+		return "max";
+	return p->shape.threads > 1 && __builtin_cpu_is("amd")
+		       ? "host,topoext=on"
+		       : "host";
+}
+
+/* Has guest memory to be an object of its own, of which something is said? */
+static bool has_backend(const struct qemu_plan *p)
+{
+	return p->spec->net == NET_VHOST_USER || p->spec->hugepage_bytes ||
+	       p->shape.n_nodes;
 }
 
 /* vmstep-net maps the memory of a guest with a vhost-user port. QEMU seals it
  * against shrinking. */
-static void memory_args(struct args *a, const struct spec *s)
+static void backend_args(struct args *a, const struct qemu_plan *p,
+			 const char *id, uint64_t bytes,
+			 const struct shape_node *node)
 {
-	unsigned long long mib = s->mem_bytes >> 20;
+	uint64_t page = p->spec->hugepage_bytes;
+	bool shared = p->spec->net == NET_VHOST_USER;
+	char huge[96] = "", bound[64] = "";
 
-	args_add(a, "-m");
-	args_add(a, "%lluM", mib);
-	if (s->net != NET_VHOST_USER)
-		return;
+	/* all of it now, or a page that is missing would kill the guest */
+	if (page)
+		snprintf(huge, sizeof(huge),
+			 ",hugetlb=on,hugetlbsize=%lluM,prealloc=on",
+			 (unsigned long long)page >> 20);
+	if (node && p->shape.bound)
+		snprintf(bound, sizeof(bound), ",host-nodes=%u,policy=bind",
+			 node->host);
 	args_add(a, "-object");
-	args_add(a, "memory-backend-memfd,id=mem,size=%lluM,share=on", mib);
+	args_add(a, "memory-backend-%s,id=%s,size=%lluM%s%s%s",
+		 shared || page ? "memfd" : "ram", id,
+		 (unsigned long long)bytes >> 20, shared ? ",share=on" : "",
+		 huge, bound);
+}
+
+static void node_args(struct args *a, const struct qemu_plan *p)
+{
+	for (unsigned int i = 0; i < p->shape.n_nodes; i++) {
+		const struct shape_node *n = &p->shape.node[i];
+		char id[16];
+
+		snprintf(id, sizeof(id), "mem%u", i);
+		backend_args(a, p, id, n->mem_bytes, n);
+		args_add(a, "-numa");
+		args_add(a, "node,nodeid=%u,cpus=%u-%u,memdev=%s", i, n->first,
+			 n->first + n->n - 1, id);
+	}
+}
+
+static void memory_args(struct args *a, const struct qemu_plan *p)
+{
+	args_add(a, "-m");
+	args_add(a, "%lluM", (unsigned long long)p->spec->mem_bytes >> 20);
+	if (p->shape.n_nodes > 1)
+		node_args(a, p);
+	else if (has_backend(p))
+		backend_args(a, p, "mem", p->spec->mem_bytes,
+			     p->shape.n_nodes ? &p->shape.node[0] : NULL);
 }
 
 /* Its variables are this machine's own. */
@@ -167,15 +226,16 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	args_add(a, "-machine");
 	args_add(a, "%s%s%s", s->machine,
-		 s->net == NET_VHOST_USER ? ",memory-backend=mem" : "",
+		 has_backend(p) && p->shape.n_nodes < 2 ? ",memory-backend=mem"
+							: "",
 		 p->firmware.code ? ",pflash0=fwcode,pflash1=fwvars" : "");
 	firmware_args(a, p);
 	/* a translation cache of its own default size (1 GiB) would not fit
 	 * into what the site keeps back for QEMU */
 	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
-	args_add2(a, "-cpu", s->cpu ? s->cpu : p->kvm ? "host" : "max");
+	args_add2(a, "-cpu", cpu_model(p));
 	smp_args(a, p);
-	memory_args(a, s);
+	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */
 	args_add2(a, "-display", "none");
 	args_add2(a, "-vga", "none");

@@ -18,6 +18,7 @@
 #include "option.h"
 #include "qemu_disk.h"
 #include "seed_user.h"
+#include "shape.h"
 #include "spec.h"
 #include "task.h"
 
@@ -47,6 +48,7 @@ struct qemu_plan {
 	const struct task *task;
 	const struct spec *spec;
 	bool kvm;
+	struct shape shape;
 	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
 	unsigned int n_disks;
 	struct qemu_disk disk[QEMU_DISKS_MAX]; /* owned */

@@ -226,6 +226,34 @@ static int too_much_mem(const struct task *t, const struct spec *s,
 		want, have, t->node, keeper(s), reserve, can);
 }
 
+static int whole_pages(struct spec *s, const char *mem, struct errmsg *err)
+{
+	uint64_t page = s->hugepage_bytes;
+	char text[16];
+
+	if (!page)
+		return 0;
+	value_size_text(page, text);
+	s->mem_bytes -= s->mem_bytes % page;
+	return s->mem_bytes
+		       ? 0
+		       : errmsg_say(
+				 err, -ERANGE,
+				 "--vm-hugepages=%s: the VM has %s of memory, less than one of them: give it more, or take smaller pages",
+				 text, mem);
+}
+
+static int resolve_hugepages(const struct task *t, struct spec *s,
+			     struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = one_value(t, OPT_HUGEPAGES, NULL, &text, err);
+
+	if (r < 0 || !text)
+		return r;
+	return value_size(*text ? text : "2M", &s->hugepage_bytes, err);
+}
+
 static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 {
 	uint64_t whole = t->mem_bytes ? t->mem_bytes : MEM_UNCOUNTED;
@@ -253,7 +281,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 				  "--vm-mem=%s: a VM needs 64M at the least",
 				  want);
 	s->mem_bytes &= ~((1ull << 20) - 1); /* QEMU counts in MiB */
-	return 0;
+	return whole_pages(s, want, err);
 }
 
 static int resolve_net(const struct task *t, struct spec *s, struct errmsg *err)
@@ -518,6 +546,10 @@ static int resolve_machine(const struct task *t, struct spec *s,
 		r = word_value(t, OPT_FIRMWARE, &s->firmware, err);
 	if (r == 0)
 		r = word_value(t, OPT_BIND, &s->bind, err);
+	if (r == 0)
+		r = word_value(t, OPT_NUMA, &s->numa, err);
+	if (r == 0)
+		r = resolve_hugepages(t, s, err);
 	return r;
 }
 

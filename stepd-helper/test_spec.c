@@ -257,6 +257,8 @@ static void test_defaults(void **state)
 	assert_null(f->s.cpu);
 	assert_string_equal(f->s.machine, "pc-q35-7.1");
 	assert_int_equal(f->s.bind, BIND_CORES);
+	assert_int_equal(f->s.numa, NUMA_MIRROR);
+	assert_true(f->s.hugepage_bytes == 0);
 	assert_int_equal(f->s.net, NET_VHOST_USER);
 	assert_int_equal(f->s.cidr.base, 0x0a000000);
 	assert_int_equal(f->s.mtu, 9000);
@@ -315,6 +317,26 @@ static void test_given(void **state)
 	assert_int_equal(f->s.log_level, 1);
 	assert_true(f->s.verbose);
 	assert_false(f->s.cloud_init);
+}
+
+static void test_hugepages(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_HUGEPAGES, "");
+	give(f, OPT_MEM, "301M");
+	give(f, OPT_NUMA, "flat");
+	resolve(f);
+	assert_true(f->s.hugepage_bytes == 2 * MIB);
+	assert_true(f->s.mem_bytes == 300 * MIB);
+	assert_int_equal(f->s.numa, NUMA_FLAT);
+	spec_done(&f->s);
+
+	give(f, OPT_HUGEPAGES, "1G");
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), -ERANGE);
+	assert_non_null(strstr(
+		f->err.text,
+		"--vm-hugepages=1G: the VM has 301M of memory, less than one"));
 }
 
 static void test_images(void **state)
@@ -452,6 +474,7 @@ static void test_hosts(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TEST("huge pages: whole ones of them", test_hugepages),
 		TEST("a task that no image is named for is refused",
 		     test_no_image),
 		TEST("more CPUs than the task has are refused",

@@ -66,7 +66,7 @@ bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
 	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
-	mem=10M log=f,loud)
+	mem=10M log=f,loud numa=some hugepages=3M)
 for option in "${bad[@]}"; do
 	name=${option%%=*} value=${option#*=}
 	var=VMSTEP_${name^^}
@@ -77,9 +77,9 @@ for option in "${bad[@]}"; do
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
 for option in input=x output=x mounts=a:b mount-home firmware=uefi \
-	install=x numa=flat hugepages fam=1G display=vnc qemu=x \
+	install=x fam=1G display=vnc qemu=x \
 	outbound=user tftp=x publish=22 config=x \
-	restore=x bind=numa; do
+	restore=x; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \
 		"--vm-$option, which comes later" -n1 --vm-image=tiny "--vm-$option" hostname
 done
