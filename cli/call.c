@@ -488,3 +488,36 @@ int call_tasks(const struct call_conf *conf, json_t **ret)
 	call_where_done(&w);
 	return status;
 }
+
+int call_one(const struct call_conf *conf, const char *what, json_t **ret,
+	     char **ret_rank, char **ret_step)
+{
+	json_t *answer = NULL, *results, *one;
+	int status = call_tasks(conf, &answer);
+	const char *text;
+	void *at;
+
+	if (status != EXIT_DONE)
+		return status;
+	results = json_object_get(answer, "results");
+	at = json_object_iter(results);
+	one = json_object_iter_value(at);
+	text = json_string_value(
+		json_object_get(json_object_get(one, "error"), "message"));
+	if (json_object_size(results) != 1) {
+		log_err("%s is for one VM: say which with -r", what);
+		status = EXIT_USAGE;
+	} else if (text) {
+		log_err("vm[%s]: %s", json_object_iter_key(at), text);
+		status = EXIT_FAILED;
+	} else {
+		*ret = json_incref(json_object_get(one, "result"));
+		*ret_rank = strdup(json_object_iter_key(at));
+		*ret_step = strdup(
+			json_string_value(json_object_get(answer, "step")));
+		if (!*ret_rank || !*ret_step)
+			status = EXIT_FAILED;
+	}
+	json_decref(answer);
+	return status;
+}

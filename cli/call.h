@@ -30,6 +30,12 @@ int call_tasks(const struct call_conf *conf, json_t **ret);
 /* The same from the tasks of this node, printed for another vmstep. */
 int call_here(const struct call_conf *conf);
 
+/* The same of the one task that is meant. *ret is its result, *ret_rank and
+ * *ret_step say which it is; all to be freed. Another number of tasks than one
+ * is EXIT_USAGE, said with @what as in "ssh". */
+int call_one(const struct call_conf *conf, const char *what, json_t **ret,
+	     char **ret_rank, char **ret_step);
+
 /* What all of it takes: which step, which ranks, the site. */
 struct call_where {
 	struct step_name step;

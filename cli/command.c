@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "console.h"
 #include "cp.h"
+#include "display.h"
 #include "events.h"
 #include "exec.h"
 #include "image.h"
@@ -41,7 +42,8 @@ const struct command commands[] = {
 	  1, 2 },
 	{ "console", "", "a VM's serial console", console_run,
 	  console_options },
-	{ "display", "", "a VM's display", NULL, NULL },
+	{ "display", "", "where a VM's display is, or the way to it",
+	  display_run, display_options },
 	{ "ssh", "[ARG]...", "log in to a VM", ssh_run, ssh_options, 0,
 	  ARGS_COMMAND },
 	{ "pause", "", "stop VMs", pause_run, NULL },

@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/copylocal.c %D%/copylocal.h \
 	%D%/copyprogress.c %D%/copyprogress.h \
 	%D%/cp.c %D%/cp.h \
+	%D%/display.c %D%/display.h \
 	%D%/elsewhere.c %D%/elsewhere.h \
 	%D%/escape.c %D%/escape.h \
 	%D%/events.c %D%/events.h \
@@ -37,6 +38,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/relay.c %D%/relay.h \
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
+	%D%/splice.c %D%/splice.h \
 	%D%/srun.c %D%/srun.h \
 	%D%/ssh.c %D%/ssh.h \
 	%D%/stats.c %D%/stats.h \

@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
+	%D%/publish.c %D%/publish.h \
 	%D%/rankset.c %D%/rankset.h \
 	%D%/relpath.c %D%/relpath.h \
 	%D%/site.c %D%/site.h \
@@ -65,6 +66,7 @@ UNIT_TESTS += \
 	%D%/test_opq \
 	%D%/test_option \
 	%D%/test_plain \
+	%D%/test_publish \
 	%D%/test_rankset \
 	%D%/test_site \
 	%D%/test_usage \
@@ -94,6 +96,8 @@ UNIT_TESTS += \
 %C%_test_opq_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_option_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_option_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_publish_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_publish_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

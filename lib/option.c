@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "famspec.h"
 #include "imagespec.h"
+#include "publish.h"
 #include "rankset.h"
 #include "value.h"
 
@@ -189,6 +190,14 @@ static int check_fam(const char *value, struct errmsg *err)
 	return r;
 }
 
+static int check_publish(const char *value, struct errmsg *err)
+{
+	struct publish list[PUBLISH_MAX];
+	size_t n = 0;
+
+	return publish_parse(value, list, &n, err);
+}
+
 static int check_qemu_arg(const char *value, struct errmsg *err)
 {
 	if (!*value)
@@ -285,8 +294,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 		      "memory shared by the step's VMs of a node", "off", 0,
 		      check_fam, NULL },
 	[OPT_DISPLAY] = { "display", "vnc|none", "a display on a unix socket",
-			  "none", OPTF_LATER, NULL, words_display },
-	[OPT_QEMU] = { "qemu", "BIN", "QEMU to use", "the site's", OPTF_LATER,
+			  "none", 0, NULL, words_display },
+	[OPT_QEMU] = { "qemu", "BIN", "QEMU to use", "the site's", 0,
 		       check_path, NULL },
 	[OPT_QEMU_ARG] = { "qemu-arg", "ARG", "one more argument for QEMU",
 			   NULL,
@@ -306,12 +315,12 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_DOMAIN] = { "domain", "NAME", "domain of the guests", "the node's",
 			 0, value_hostname, NULL },
 	[OPT_OUTBOUND] = { "outbound", "none|user", "a way out for the guest",
-			   "none", OPTF_LATER, NULL, words_outbound },
+			   "none", 0, NULL, words_outbound },
 	[OPT_TFTP] = { "tftp", "DIR", "directory served to the guest by TFTP",
-		       NULL, OPTF_LATER, check_path, NULL },
-	[OPT_PUBLISH] = { "publish", "PORT[=HOSTPORT]",
+		       NULL, 0, check_path, NULL },
+	[OPT_PUBLISH] = { "publish", "PORT[=HOSTPORT][/udp],...",
 			  "guest ports on the node's 127.0.0.1", NULL,
-			  OPTF_RANKS | OPTF_ADDS | OPTF_LATER, NULL, NULL },
+			  OPTF_RANKS | OPTF_ADDS, check_publish, NULL },
 	[OPT_CAPTURE] = { "capture", "FILE",
 			  "a packet capture of a task's frames", NULL,
 			  OPTF_RANKS, check_path, NULL },

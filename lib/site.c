@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "publish.h"
 #include "value.h"
 
 #define AT(member) offsetof(struct site, member)
@@ -49,6 +50,12 @@ const struct site_key site_keys[] = {
 	{ "allow_qemu_args", SITE_BOOL, AT(allow_qemu_args), "no",
 	  "may users give QEMU arguments of their own (--vm-qemu-arg, --vm-image=file=...)?",
 	  false },
+	{ "allow_outbound", SITE_BOOL, AT(allow_outbound), "no",
+	  "may guests reach what their node reaches (--vm-outbound, --vm-tftp)?",
+	  false },
+	{ "allow_publish", SITE_PUBLISH, AT(allow_publish), "no",
+	  "may ports of guests be had at their node's 127.0.0.1 (--vm-publish)? yes, no, or ports of the node as in 40000-40999",
+	  false },
 	{ "net_device", SITE_TEXT, AT(net_device), "",
 	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host",
 	  false },
@@ -73,8 +80,6 @@ const struct site_key site_keys[] = {
 	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
 	  "seconds to end in order; as default_grace", false },
 	{ "data_path", SITE_TEXT, 0, NULL, "", true },
-	{ "allow_outbound", SITE_BOOL, 0, NULL, "", true },
-	{ "allow_publish", SITE_TEXT, 0, NULL, "", true },
 	{ "allow_mounts", SITE_TEXT, 0, NULL, "", true },
 	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
@@ -97,6 +102,14 @@ static int set_ports(char **at, const char *value, struct errmsg *err)
 {
 	uint16_t first, last;
 	int r = *value ? value_ports(value, &first, &last, err) : 0;
+
+	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_publish(char **at, const char *value, struct errmsg *err)
+{
+	uint16_t first, last;
+	int r = publish_allowed(value, &first, &last, err);
 
 	return r < 0 ? r : set_text(at, value, err);
 }
@@ -160,6 +173,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_ports((char **)(void *)at, value, err);
 	case SITE_LINK:
 		return set_link((char **)(void *)at, value, err);
+	case SITE_PUBLISH:
+		return set_publish((char **)(void *)at, value, err);
 	case SITE_PATH:
 		if (!*value && key->dflt && !*key->dflt)
 			return set_text((char **)(void *)at, value, err);
@@ -313,7 +328,8 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 static bool is_text(enum site_kind kind)
 {
 	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
-	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK;
+	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK ||
+	       kind == SITE_PUBLISH;
 }
 
 void site_done(struct site *s)

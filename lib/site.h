@@ -37,6 +37,8 @@ struct site {
 	bool allow_qmp;
 	char *allow_images; /* directories, separated by ':'; "" all */
 	bool allow_qemu_args;
+	bool allow_outbound;
+	char *allow_publish; /* see publish_allowed() */
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
@@ -52,6 +54,7 @@ enum site_kind {
 	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
 	SITE_PORTS,   /* FIRST-LAST, or empty */
 	SITE_LINK,    /* auto, tcp or ucx */
+	SITE_PUBLISH, /* no, yes, or FIRST-LAST */
 	SITE_BOOL,
 	SITE_OPTION
 };

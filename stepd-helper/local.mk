@@ -19,6 +19,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/diskcopy.c %D%/diskcopy.h \
 	%D%/firmware.c %D%/firmware.h \
 	%D%/foreign.c %D%/foreign.h \
+	%D%/forward.c %D%/forward.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hold.c %D%/hold.h \
 	%D%/hosts.c %D%/hosts.h \
@@ -94,6 +95,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/task.c %D%/task.h \
 	%D%/together.c %D%/together.h \
 	%D%/userdata.c %D%/userdata.h \
+	%D%/usernet.c %D%/usernet.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
@@ -148,7 +150,8 @@ UNIT_TESTS += \
 	%D%/test_wireup \
 	%D%/test_start_error \
 	%D%/test_start_params \
-	%D%/test_together
+	%D%/test_together \
+	%D%/test_usernet
 %C%_test_api_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_api_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_netjson_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -219,6 +222,8 @@ UNIT_TESTS += \
 %C%_test_seed_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_usernet_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_usernet_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "console.h"
+#include "forward.h"
 #include "layout.h"
 #include "log.h"
 #include "outfile.h"
@@ -53,6 +54,7 @@ struct machine {
 	struct console *console, *qemu_stderr;
 	struct guest *guest;
 	struct layout *layout;
+	struct forward *forward; /* NULL: no ports are published */
 };
 
 static void failed(struct machine *m, const char *what, const char *error)
@@ -89,15 +91,50 @@ static void on_cpus(json_t *result, const char *error, void *arg)
 	qmp_send(m->qmp, "cont", NULL, on_running, m);
 }
 
-static void on_qmp_ready(void *arg)
+static void bind_and_run(struct machine *m)
 {
-	struct machine *m = arg;
-
-	m->accepted = true;
 	if (layout_binds(m->layout))
 		qmp_send(m->qmp, "query-cpus-fast", NULL, on_cpus, m);
 	else
 		qmp_send(m->qmp, "cont", NULL, on_running, m);
+}
+
+static void say_ports(const struct machine *m)
+{
+	const struct publish *p;
+	size_t n;
+
+	p = forward_ports(m->forward, &n);
+	for (size_t i = 0; i < n; i++)
+		log_info("port %u/%s is 127.0.0.1:%u on %s", p[i].guest,
+			 p[i].udp ? "udp" : "tcp", p[i].host, m->task->node);
+}
+
+static void on_forwarded(const char *error, void *arg)
+{
+	struct machine *m = arg;
+
+	if (error) {
+		m->ops.failed(error, m->arg);
+		return;
+	}
+	say_ports(m);
+	bind_and_run(m);
+}
+
+static void on_qmp_ready(void *arg)
+{
+	struct machine *m = arg;
+	int r = 0;
+
+	m->accepted = true;
+	if (m->spec->n_ports)
+		r = forward_start(m->qmp, m->task, m->spec, on_forwarded, m,
+				  &m->forward);
+	else
+		bind_and_run(m);
+	if (r < 0)
+		failed(m, "--vm-publish", strerror(-r));
 }
 
 static void set_paused(struct machine *m, bool paused)
@@ -436,6 +473,7 @@ void machine_free(struct machine *m)
 	console_free(m->console);
 	console_free(m->qemu_stderr);
 	layout_free(m->layout);
+	forward_free(m->forward);
 	work_free(m->copying);
 	save_free(m->save);
 	plan_clean(&m->plan, m->started);
@@ -477,6 +515,11 @@ struct guest *machine_guest(const struct machine *m)
 	return m->guest;
 }
 
+const struct publish *machine_ports(const struct machine *m, size_t *ret_n)
+{
+	return forward_ports(m->forward, ret_n);
+}
+
 int machine_print(const struct machine *m)
 {
 	return plan_print(&m->plan, m->qemu);
@@ -486,7 +529,9 @@ static int plan(struct machine *m, struct errmsg *err)
 {
 	int r;
 
-	m->qemu = qemu_find(m->task->qemu, err);
+	m->qemu = m->spec->qemu
+			  ? qemu_find(m->spec->qemu, "--vm-qemu", err)
+			  : qemu_find(m->task->qemu, "vmstep.conf: qemu", err);
 	if (!m->qemu)
 		return -ENOENT;
 	r = plan_accel(m->task, m->spec, &m->plan, &m->why_not_kvm, err);

@@ -15,6 +15,7 @@
 #include "op_agent.h"
 #include "opcat.h"
 #include "param.h"
+#include "qemu.h"
 #include "usage.h"
 
 /* A call that waits for QEMU's answer, or for the VM to be as it is wanted. */
@@ -449,6 +450,28 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 
 /* -- task.* ---------------------------------------------------------------- */
 
+/* From outside: ports of the node, a display. */
+static void add_ways(json_t *o, const struct op_vm *v)
+{
+	const struct task *t = v->conf.task;
+	const struct publish *p;
+	json_t *ports = json_array();
+	char path[4096];
+	size_t n;
+
+	p = machine_ports(v->conf.machine, &n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(
+			ports, json_pack("{s:i, s:s, s:i}", "port", p[i].guest,
+					 "proto", p[i].udp ? "udp" : "tcp",
+					 "host_port", p[i].host));
+	json_object_set_new(o, "publish", ports);
+	if (!v->conf.spec->vnc)
+		return;
+	snprintf(path, sizeof(path), QEMU_DISPLAY, t->step_dir, t->rank);
+	json_object_set_new(o, "display", json_string(path));
+}
+
 static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_vm *v = arg;
@@ -468,6 +491,7 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	json_object_set_new(o, "mem_bytes",
 			    json_integer((json_int_t)v->conf.spec->mem_bytes));
 	json_object_set_new(o, "procs", procs);
+	add_ways(o, v);
 	if (g && guest_hello(g)) {
 		json_object_set(o, "guest",
 				(json_t *)(uintptr_t)guest_hello(g));

@@ -14,6 +14,7 @@
 #include "child.h"
 #include "cleanup.h"
 #include "port.h"
+#include "usernet.h"
 
 #define FIRST_FD 3 /* in QEMU, in the order of enum qemu_fd */
 
@@ -55,7 +56,7 @@ void qemu_plan_done(struct qemu_plan *p)
 	qemu_plan_init(p);
 }
 
-char *qemu_find(const char *name, struct errmsg *err)
+char *qemu_find(const char *name, const char *origin, struct errmsg *err)
 {
 	const char *path = getenv("PATH");
 	char file[PATH_MAX];
@@ -63,7 +64,7 @@ char *qemu_find(const char *name, struct errmsg *err)
 	if (strchr(name, '/')) {
 		if (access(name, X_OK) == 0)
 			return strdup(name);
-		errmsg_set(err, -errno, "QEMU (vmstep.conf: qemu=%s)", name);
+		errmsg_set(err, -errno, "QEMU (%s=%s)", origin, name);
 		return NULL;
 	}
 	if (!path || !*path)
@@ -78,8 +79,8 @@ char *qemu_find(const char *name, struct errmsg *err)
 	}
 	errmsg_say(
 		err, -ENOENT,
-		"%s is not installed on this node (not in PATH %s); install QEMU or name it by qemu= in vmstep.conf",
-		name, path);
+		"%s is not installed on this node (not in PATH %s); install QEMU or name another (%s)",
+		name, path, origin);
 	return NULL;
 }
 
@@ -210,6 +211,25 @@ static void fam_args(struct args *a, const struct spec *s)
 	args_add2(a, "-device", "ivshmem-plain,memdev=fam,bus=pcie.0,addr=0x4");
 }
 
+/* In a directory that is its user's alone; there is no TCP port. A tablet says
+ * where the pointer is, a mouse only how far it went. */
+static void display_args(struct args *a, const struct qemu_plan *p)
+{
+	_cleanup_free_ char *dir = NULL;
+
+	if (!p->spec->vnc) {
+		args_add2(a, "-display", "none");
+		args_add2(a, "-vga", "none");
+		return;
+	}
+	dir = args_quoted(p->task->step_dir);
+	args_add(a, "-vnc");
+	args_add(a, "unix:" QEMU_DISPLAY, dir ? dir : "", p->task->rank);
+	args_add2(a, "-vga", "std");
+	args_add2(a, "-device", "qemu-xhci");
+	args_add2(a, "-device", "usb-tablet");
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -237,8 +257,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	smp_args(a, p);
 	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */
-	args_add2(a, "-display", "none");
-	args_add2(a, "-vga", "none");
+	display_args(a, p);
 	args_add2(a, "-rtc", "base=utc");
 	task_uuid(p->task, uuid);
 	args_add2(a, "-uuid", uuid);
@@ -377,6 +396,7 @@ int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret)
 	machine_args(&a, p);
 	port_args(&a, p->spec);
 	net_args(&a, p);
+	usernet_args(&a, p->task, p->spec);
 	boot_args(&a, p);
 	for (size_t i = 0; i < p->spec->qemu_args.n; i++)
 		args_add(&a, "%s", p->spec->qemu_args.v[i]);

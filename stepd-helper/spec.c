@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -399,6 +400,77 @@ static int resolve_stats(const struct task *t, struct spec *s,
 	return s->stats ? 0 : errmsg_prefix(err, -EINVAL, "--vm-stats");
 }
 
+/* A named port of the node is the first task's; others count on from it. */
+static int add_rank(const struct task *t, struct publish *p, struct errmsg *err)
+{
+	uint64_t host = (uint64_t)p->host + t->rank;
+
+	if (!p->host)
+		return 0;
+	if (host > UINT16_MAX)
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-publish=%u=%u: task %u would have port %llu; name a lower one, or none, for a free one",
+			p->guest, p->host, t->rank, (unsigned long long)host);
+	if (host < t->publish_first || host > t->publish_last)
+		return errmsg_say(
+			err, -EPERM,
+			"--vm-publish=%u=%u: task %u's port %llu is not among those that the site allows (allow_publish): %u-%u",
+			p->guest, p->host, t->rank, (unsigned long long)host,
+			t->publish_first, t->publish_last);
+	p->host = (uint16_t)host;
+	return 0;
+}
+
+static int resolve_ports(const struct task *t, struct spec *s,
+			 struct errmsg *err)
+{
+	struct strings vals = { 0 };
+	int r = option_values(&t->options, OPT_PUBLISH, t->rank, &vals, err);
+
+	for (size_t i = 0; i < vals.n && r == 0; i++) {
+		r = publish_parse(vals.v[i], s->ports, &s->n_ports, err);
+		if (r < 0)
+			errmsg_prefix(err, r, "--vm-publish");
+	}
+	for (size_t i = 0; i < s->n_ports && r == 0; i++)
+		r = add_rank(t, &s->ports[i], err);
+	strings_done(&vals);
+	return r;
+}
+
+static int resolve_tftp(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int r = expanded_value(t, OPT_TFTP, NULL, &s->tftp, err);
+	struct stat st;
+
+	if (r < 0 || !s->tftp)
+		return r;
+	if (stat(s->tftp, &st) < 0 || access(s->tftp, R_OK | X_OK) < 0)
+		return errmsg_set(err, -errno, "--vm-tftp=%s", s->tftp);
+	return S_ISDIR(st.st_mode)
+		       ? 0
+		       : errmsg_say(err, -ENOTDIR,
+				    "--vm-tftp=%s: that is no directory",
+				    s->tftp);
+}
+
+static int resolve_ways(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int outbound = 0, display = 0;
+	int r = word_value(t, OPT_OUTBOUND, &outbound, err);
+
+	if (r == 0)
+		r = word_value(t, OPT_DISPLAY, &display, err);
+	s->outbound = outbound == 1;
+	s->vnc = display == 1;
+	if (r == 0)
+		r = resolve_tftp(t, s, err);
+	return r < 0 ? r : resolve_ports(t, s, err);
+}
+
 static int resolve_capture(const struct task *t, struct spec *s,
 			   struct errmsg *err)
 {
@@ -530,6 +602,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	if (r == 0)
 		r = resolve_cloud_init(t, s, err);
 	if (r == 0)
+		r = expanded_value(t, OPT_QEMU, NULL, &s->qemu, err);
+	if (r == 0)
 		r = expanded_value(t, OPT_KERNEL, NULL, &s->kernel, err);
 	if (r == 0)
 		r = expanded_value(t, OPT_INITRD, NULL, &s->initrd, err);
@@ -578,6 +652,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_capture(t, ret, err);
 	if (r == 0)
+		r = resolve_ways(t, ret, err);
+	if (r == 0)
 		r = resolve_log(t, ret, err);
 	if (r == 0)
 		r = resolve_stats(t, ret, err);
@@ -612,6 +688,8 @@ void spec_done(struct spec *s)
 	free(s->workdir);
 	free(s->console);
 	free(s->capture);
+	free(s->qemu);
+	free(s->tftp);
 	free(s->log);
 	if (s->log_fd > STDERR_FILENO)
 		close(s->log_fd);

@@ -13,6 +13,7 @@
 #include "errmsg.h"
 #include "famspec.h"
 #include "option.h"
+#include "publish.h"
 #include "task.h"
 
 enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
@@ -59,6 +60,12 @@ struct spec {
 	char *workdir;	    /* NULL: the guest user's home */
 	struct strings env; /* names, one each */
 	unsigned int boot_timeout_s, grace_s;
+	bool vnc;   /* a display, see display_path() */
+	char *qemu; /* NULL: the site's */
+	bool outbound;
+	char *tftp;			   /* a directory; NULL: none */
+	struct publish ports[PUBLISH_MAX]; /* with ranks added */
+	size_t n_ports;
 	char *capture; /* a file's path; NULL: none */
 	char *console; /* NULL: kept; "stdout", "off", or a file's path */
 	char *stats;   /* NULL: none */

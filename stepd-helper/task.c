@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "digest.h"
+#include "publish.h"
 #include "value.h"
 
 static int get_text(const struct desc *d, const char *key, const char **ret,
@@ -156,6 +157,11 @@ static int load_texts(struct task *t, struct errmsg *err)
 			     &t->allow_qemu_args, err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
+	if (r == 0)
+		r = get_text(t->desc, "site.allow_publish", &text, err);
+	if (r == 0)
+		r = publish_allowed(text, &t->publish_first, &t->publish_last,
+				    err);
 	return r;
 }
 

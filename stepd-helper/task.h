@@ -39,6 +39,8 @@ struct task {
 	bool allow_tcg, allow_qmp, allow_qemu_args, net_encrypt;
 	uint64_t mem_reserve;
 	uint64_t max_fam;
+	/* what --vm-publish may take of the node's ports; last 0: none */
+	uint16_t publish_first, publish_last;
 };
 
 /* From the inherited descriptor. The words of @err are for the user as they

@@ -66,7 +66,8 @@ bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
 	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
-	mem=10M log=f,loud numa=some hugepages=3M)
+	mem=10M log=f,loud numa=some hugepages=3M
+	display=x outbound=x tftp= publish=x publish=22=80 qemu=)
 for option in "${bad[@]}"; do
 	name=${option%%=*} value=${option#*=}
 	var=VMSTEP_${name^^}
@@ -77,12 +78,21 @@ for option in "${bad[@]}"; do
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
 for option in input=x output=x mounts=a:b mount-home firmware=uefi \
-	install=x fam=1G display=vnc qemu=x \
-	outbound=user tftp=x publish=22 config=x \
-	restore=x; do
+	install=x fam=1G config=x restore=x; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \
 		"--vm-$option, which comes later" -n1 --vm-image=tiny "--vm-$option" hostname
 done
+while read -r option key; do
+	refused 125 "--vm-$option: the site does not allow it \\($key in vmstep.conf\\)" \
+		"--vm-$option, which a site has to allow" -n1 --vm-image=tiny "--vm-$option" hostname
+done <<'END'
+outbound=user allow_outbound
+tftp=/tmp allow_outbound
+publish=22 allow_publish
+qemu=/bin/true allow_qemu_args
+END
+refused 125 '--vm-hugepages=1G: (the VM has|the VM needs [0-9]+ pages, n1 has 0 free)' \
+	"huge pages that the node has not" -n1 --vm-image=tiny --vm-hugepages=1G --vm-mem=1G hostname
 refused 255 '--vm-mem needs --vm-image' "--vm-mem without an image" -n1 --vm-mem=1G hostname
 (cd "$tmp/home" && as_user vm env VMSTEP_MEM=1G srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
 is "VMSTEP_MEM without an image: status 255" $? 255
