@@ -521,3 +521,41 @@ int call_one(const struct call_conf *conf, const char *what, json_t **ret,
 	json_decref(answer);
 	return status;
 }
+
+static int find_group(const json_t *answer, const char *name, char **ret)
+{
+	const char *key, *ranks = NULL;
+	json_t *one;
+
+	json_object_foreach (json_object_get(answer, "results"), key, one)
+		if (!ranks)
+			ranks = json_string_value(json_object_get(
+				json_object_get(json_object_get(one, "result"),
+						"groups"),
+				name));
+	if (!ranks) {
+		log_err("-r @%s: the step has no such group (--vm-config)",
+			name);
+		return EXIT_USAGE;
+	}
+	*ret = strdup(ranks);
+	return *ret ? EXIT_DONE : EXIT_FAILED;
+}
+
+int call_group(const struct invocation *inv, char **ret)
+{
+	struct invocation all = *inv;
+	const struct call_conf conf = { &all, "task.features", NULL, CALL_S };
+	json_t *answer = NULL;
+	int status;
+
+	*ret = NULL;
+	if (!inv->ranks || *inv->ranks != '@')
+		return EXIT_DONE;
+	all.ranks = NULL;
+	status = call_tasks(&conf, &answer);
+	if (status == EXIT_DONE)
+		status = find_group(answer, inv->ranks + 1, ret);
+	json_decref(answer);
+	return status;
+}

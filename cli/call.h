@@ -36,6 +36,10 @@ int call_here(const struct call_conf *conf);
 int call_one(const struct call_conf *conf, const char *what, json_t **ret,
 	     char **ret_rank, char **ret_step);
 
+/* The ranks of "@NAME" in -r, as its step has them: *ret, to be freed; NULL
+ * where -r names no group. An EXIT_ status. */
+int call_group(const struct invocation *inv, char **ret);
+
 /* What all of it takes: which step, which ranks, the site. */
 struct call_where {
 	struct step_name step;

@@ -23,7 +23,7 @@
 /* In the order of struct invocation's fields, as set_common() has them. */
 const struct cmd_option common_options[] = {
 	{ "-j", "JOB[.STEP]", "the step; within a job its only VM step" },
-	{ "-r", "RANKS", "these tasks only, as in 0,3,7-9" },
+	{ "-r", "RANKS", "these tasks only, as in 0,3,7-9 or @GROUP" },
 	{ "--json", NULL, "JSON instead of text" },
 	{ "--config", "FILE",
 	  "vmstep.conf, where plugstack.conf names another" },

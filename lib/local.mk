@@ -12,6 +12,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/errmsg.c %D%/errmsg.h \
 	%D%/filelock.c %D%/filelock.h \
 	%D%/famspec.c %D%/famspec.h \
+	%D%/configfile.c %D%/configfile.h \
+	%D%/group.c %D%/group.h \
 	%D%/imagespec.c %D%/imagespec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
@@ -58,6 +60,7 @@ UNIT_TESTS += \
 	%D%/test_desc \
 	%D%/test_famspec \
 	%D%/test_files \
+	%D%/test_configfile \
 	%D%/test_imagespec \
 	%D%/test_log \
 	%D%/test_loop \
@@ -76,6 +79,8 @@ UNIT_TESTS += \
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
+%C%_test_configfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_configfile_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_imagespec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_imagespec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_rankset_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -11,6 +11,7 @@
 #include "addr.h"
 #include "cleanup.h"
 #include "famspec.h"
+#include "group.h"
 #include "imagespec.h"
 #include "publish.h"
 #include "rankset.h"
@@ -190,6 +191,12 @@ static int check_fam(const char *value, struct errmsg *err)
 	return r;
 }
 
+/* A group of a file that was read goes on in its place. */
+static int check_config(const char *value, struct errmsg *err)
+{
+	return *value == '@' ? group_check(value, err) : check_path(value, err);
+}
+
 static int check_publish(const char *value, struct errmsg *err)
 {
 	struct publish list[PUBLISH_MAX];
@@ -362,8 +369,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 			"what the step's network has carried, as JSON", NULL, 0,
 			check_path, NULL },
 	[OPT_CONFIG] = { "config", "FILE",
-			 "options for sets of ranks, and groups", NULL,
-			 OPTF_LATER, check_path, NULL },
+			 "options from a file, and names for groups of tasks",
+			 NULL, OPTF_ADDS, check_config, NULL },
 	[OPT_RESTORE] = { "restore", "DIR", "start from a saved step", NULL,
 			  OPTF_LATER, check_path, NULL },
 	[OPT_DRY_RUN] = { "dry-run", NULL,
@@ -502,6 +509,14 @@ static int append_value(struct optset *set, enum option_id id, const char *text)
 	return 0;
 }
 
+/* "@NAME:" */
+static bool is_group(const char *text)
+{
+	size_t len = group_name_len(text);
+
+	return len && text[1 + len] == ':';
+}
+
 /* Split @text into an optional RANKS: prefix, parsed into @ranks with
  * *has_ranks, and the value, returned. NULL with @err where RANKS is bad. */
 static const char *split_ranks(const struct option_def *def, const char *text,
@@ -515,12 +530,9 @@ static const char *split_ranks(const struct option_def *def, const char *text,
 		return text;
 	if (colon == text)
 		return text + 1;
-	if (*text == '@' && !memchr(text, '/', (size_t)(colon - text))) {
-		errmsg_say(
-			err, -ENOTSUP,
-			"'%.*s' names a group: groups come with --vm-config, which is not in this version yet",
-			(int)(colon - text), text);
-		return NULL;
+	if (is_group(text)) { /* what ranks it has is seen later */
+		*has_ranks = true;
+		return colon + 1;
 	}
 	if (!rankset_looks_like(text, (size_t)(colon - text)))
 		return text;
@@ -852,6 +864,11 @@ int option_values(const struct optset *set, enum option_id id, uint32_t rank,
 		const char *value, *piece;
 		size_t len;
 
+		if ((def->flags & OPTF_RANKS) && is_group(vals->v[i]))
+			return errmsg_say(
+				err, -EINVAL,
+				"--vm-%s=%s: that names a group, and only files that --vm-config names have them",
+				def->name, vals->v[i]);
 		value = split_ranks(def, vals->v[i], &ranks, &has_ranks, err);
 		if (!value)
 			return -EINVAL;

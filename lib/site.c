@@ -221,6 +221,10 @@ static int set_default(struct site *s, const char *name, const char *value,
 		return errmsg_say(
 			err, -EINVAL,
 			"default_image would turn every step into virtual machines; leave it to the users");
+	if (id == OPT_CONFIG)
+		return errmsg_say(
+			err, -EINVAL,
+			"default_config: the site's options stand here, as default_NAME");
 	snprintf(origin, sizeof(origin), "%s", name);
 	return optset_add(&s->defaults, (enum option_id)id, value, origin, err);
 }

@@ -52,6 +52,8 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_OUTBOUND] = { { "user", "none" }, { "", "tap" } },
 	[OPT_TFTP] = { { "/srv/tftp" }, { "" } },
 	[OPT_PUBLISH] = { { "22", "0:22=8022,53/udp" }, { "", "22=80" } },
+	[OPT_CONFIG] = { { "job.conf", "@workers=1-7" },
+			 { "", "@a", "@a=x", "@=1", "@a b=1" } },
 	[OPT_NUMA] = { { "mirror", "flat" }, { "", "none" } },
 	[OPT_HUGEPAGES] = { { "", "2M", "1G" }, { "4K", "3M", "x" } },
 	[OPT_NET] = { { "vhost-user", "stream", "dgram", "none" },
@@ -157,8 +159,8 @@ static void test_bad_ranks(void **state)
 	assert_int_equal(try(OPT_MEM, "1,:4G", NULL), -EINVAL);
 	assert_int_equal(try(OPT_MEM, "-:4G", NULL), -EINVAL);
 	assert_int_equal(try(OPT_MEM, "99999999:4G", NULL), -EINVAL);
-	assert_int_equal(try(OPT_MEM, "@head:4G", &err), -EINVAL);
-	assert_non_null(strstr(err.text, "'@head' names a group"));
+	assert_int_equal(try(OPT_MEM, "@head:4X", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "'4X' is not a size"));
 	assert_int_equal(try(OPT_MEM, "0:", NULL), -EINVAL);
 	assert_int_equal(try(OPT_MEM, "x:4G", NULL), -EINVAL);
 	assert_int_equal(try(OPT_NET_MTU, "0:1500", NULL), -EINVAL);

@@ -510,6 +510,23 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	rpc_result(call, o);
 }
 
+static json_t *groups_json(const struct task *t)
+{
+	const struct optvals *vals = &t->options.opt[OPT_CONFIG];
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < vals->n; i++) {
+		_cleanup_free_ char *name = strdup(vals->v[i] + 1);
+		char *eq = name ? strchr(name, '=') : NULL;
+
+		if (!eq)
+			continue;
+		*eq = '\0';
+		json_object_set_new(o, name, json_string(eq + 1));
+	}
+	return o;
+}
+
 static void task_features(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
@@ -524,6 +541,7 @@ static void task_features(struct rpc_call *call, const json_t *params,
 	if (g && guest_hello(g))
 		json_object_set(o, "agent",
 				json_object_get(guest_hello(g), "features"));
+	json_object_set_new(o, "groups", groups_json(v->conf.task));
 	rpc_result(call, o);
 }
 

@@ -78,21 +78,24 @@ for option in "${bad[@]}"; do
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
 for option in input=x output=x mounts=a:b mount-home firmware=uefi \
-	install=x fam=1G config=x restore=x; do
+	install=x fam=1G restore=x; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \
 		"--vm-$option, which comes later" -n1 --vm-image=tiny "--vm-$option" hostname
 done
-while read -r option key; do
-	refused 125 "--vm-$option: the site does not allow it \\($key in vmstep.conf\\)" \
-		"--vm-$option, which a site has to allow" -n1 --vm-image=tiny "--vm-$option" hostname
-done <<'END'
-outbound=user allow_outbound
-tftp=/tmp allow_outbound
-publish=22 allow_publish
-qemu=/bin/true allow_qemu_args
-END
+for row in outbound=user:allow_outbound tftp=/tmp:allow_outbound \
+	publish=22:allow_publish qemu=/bin/true:allow_qemu_args; do
+	refused 125 "--vm-${row%:*}: the site does not allow it \\(${row#*:} in vmstep.conf\\)" \
+		"--vm-${row%:*}, which a site has to allow" -n1 --vm-image=tiny "--vm-${row%:*}" hostname
+done
 refused 125 '--vm-hugepages=1G: (the VM has|the VM needs [0-9]+ pages, n1 has 0 free)' \
 	"huge pages that the node has not" -n1 --vm-image=tiny --vm-hugepages=1G --vm-mem=1G hostname
+printf 'image = tiny\n[0]\nmem = 4X\n' >bad.conf
+refused 255 'bad.conf:3: mem: .4X. is not a size' "a bad line in the file of --vm-config" \
+	-n1 --vm-config=bad.conf hostname
+refused 255 '--vm-config=nosuch.conf: No such file' "a file that is not there" \
+	-n1 --vm-image=tiny --vm-config=nosuch.conf hostname
+refused 255 "--vm-mem=@head:1G: there is no group 'head'" "a group that nobody named" \
+	-n1 --vm-image=tiny --vm-mem=@head:1G hostname
 refused 255 '--vm-mem needs --vm-image' "--vm-mem without an image" -n1 --vm-mem=1G hostname
 (cd "$tmp/home" && as_user vm env VMSTEP_MEM=1G srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
 is "VMSTEP_MEM without an image: status 255" $? 255
