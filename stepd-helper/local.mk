@@ -32,6 +32,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
+	%D%/oom.c %D%/oom.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
 	%D%/op_console.c %D%/op_console.h \
@@ -126,6 +127,7 @@ UNIT_TESTS += \
 	%D%/test_kernel \
 	%D%/test_net \
 	%D%/test_netjson \
+	%D%/test_oom \
 	%D%/test_oplink \
 	%D%/test_oplink_sealed \
 	%D%/test_ops \
@@ -224,6 +226,8 @@ UNIT_TESTS += \
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_usernet_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_usernet_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_oom_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_oom_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
