@@ -56,6 +56,9 @@ const struct site_key site_keys[] = {
 	{ "allow_publish", SITE_PUBLISH, AT(allow_publish), "no",
 	  "may ports of guests be had at their node's 127.0.0.1 (--vm-publish)? yes, no, or ports of the node as in 40000-40999",
 	  false },
+	{ "allow_devices", SITE_TEXT, AT(allow_devices), "",
+	  "PCI devices that --gres gives and guests get, as in 0000:3b:00.0, separated by commas, or all; empty: none",
+	  false },
 	{ "net_device", SITE_TEXT, AT(net_device), "",
 	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host",
 	  false },
@@ -81,7 +84,6 @@ const struct site_key site_keys[] = {
 	  "seconds to end in order; as default_grace", false },
 	{ "data_path", SITE_TEXT, 0, NULL, "", true },
 	{ "allow_mounts", SITE_TEXT, 0, NULL, "", true },
-	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);

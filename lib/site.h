@@ -38,6 +38,7 @@ struct site {
 	char *allow_images; /* directories, separated by ':'; "" all */
 	bool allow_qemu_args;
 	bool allow_outbound;
+	char *allow_devices; /* see vfio.h */
 	char *allow_publish; /* see publish_allowed() */
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */

@@ -310,6 +310,7 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.allow_images", "%s", s->allow_images);
 	desc_add(w, "site.allow_qemu_args", "%s",
 		 s->allow_qemu_args ? "yes" : "no");
+	desc_add(w, "site.allow_devices", "%s", s->allow_devices);
 	desc_add(w, "site.allow_publish", "%s", s->allow_publish);
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);

@@ -97,6 +97,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/together.c %D%/together.h \
 	%D%/userdata.c %D%/userdata.h \
 	%D%/usernet.c %D%/usernet.h \
+	%D%/vfio.c %D%/vfio.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
@@ -153,7 +154,8 @@ UNIT_TESTS += \
 	%D%/test_start_error \
 	%D%/test_start_params \
 	%D%/test_together \
-	%D%/test_usernet
+	%D%/test_usernet \
+	%D%/test_vfio
 %C%_test_api_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_api_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_netjson_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -228,6 +230,8 @@ UNIT_TESTS += \
 %C%_test_usernet_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_oom_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_oom_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_vfio_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_vfio_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -49,6 +49,7 @@ void qemu_plan_done(struct qemu_plan *p)
 		if (p->copy_fd[i] >= 0)
 			close(p->copy_fd[i]);
 	}
+	strings_done(&p->devices);
 	strings_done(&p->to_remove);
 	firmware_done(&p->firmware);
 	seed_user_done(&p->seed_user);
@@ -397,6 +398,10 @@ int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret)
 	port_args(&a, p->spec);
 	net_args(&a, p);
 	usernet_args(&a, p->task, p->spec);
+	for (size_t i = 0; i < p->devices.n; i++) {
+		args_add(&a, "-device");
+		args_add(&a, "vfio-pci,host=%s", p->devices.v[i]);
+	}
 	boot_args(&a, p);
 	for (size_t i = 0; i < p->spec->qemu_args.n; i++)
 		args_add(&a, "%s", p->spec->qemu_args.v[i]);

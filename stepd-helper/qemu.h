@@ -58,6 +58,7 @@ struct qemu_plan {
 	bool copy_overlay[QEMU_DISKS_MAX];	/* what QEMU has is above it */
 	int copy_fd[QEMU_DISKS_MAX];		/* owned; it, held */
 	unsigned int n_copies;
+	struct strings devices;	  /* PCI addresses, passed by VFIO */
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
 	bool seed;		  /* a cloud-init seed comes along: */

@@ -138,6 +138,7 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.net_port_range", &t->net_port_range },
 		{ "site.net_link", &t->net_link },
 		{ "site.allow_images", &t->allow_images },
+		{ "site.allow_devices", &t->allow_devices },
 	};
 	const char *text;
 	int r = 0;

@@ -33,6 +33,7 @@ struct task {
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *kernel, *initrd; /* of root file systems; "" none */
 	const char *allow_images;    /* directories with ':' between; "" all */
+	const char *allow_devices;   /* PCI addresses, "all", or "" for none */
 	const char *net_device, *net_port_range, *net_link;
 	uint32_t lost_after_s, beacon_interval_s;
 	uint32_t net_workers;
