@@ -264,8 +264,7 @@ static json_t *take_of(const char *step, const char *dir,
 	return o ? o : json_pack("{s:s}", "error", err.text);
 }
 
-static json_t *take_here(const struct call_conf *conf,
-			 const struct call_where *w)
+json_t *call_of_node(const struct call_conf *conf, const struct call_where *w)
 {
 	struct strings steps = { 0 }, dirs = { 0 };
 	struct errmsg err;
@@ -295,7 +294,7 @@ int call_here(const struct call_conf *conf)
 
 	if (status != EXIT_DONE)
 		return status;
-	o = take_here(conf, &w);
+	o = call_of_node(conf, &w);
 	status = o && here_print(o) == 0 ? EXIT_DONE : EXIT_FAILED;
 	json_decref(o);
 	call_where_done(&w);

@@ -27,6 +27,11 @@ struct call_conf {
  * else what went wrong has been said. */
 int call_tasks(const struct call_conf *conf, json_t **ret);
 
+/* The same of the tasks of this node only, without srun; {"error"} with words.
+ */
+struct call_where;
+json_t *call_of_node(const struct call_conf *conf, const struct call_where *w);
+
 /* The same from the tasks of this node, printed for another vmstep. */
 int call_here(const struct call_conf *conf);
 

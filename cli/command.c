@@ -19,6 +19,7 @@
 #include "ssh.h"
 #include "stats.h"
 #include "top.h"
+#include "topo.h"
 
 /* In the order of struct invocation's fields, as set_common() has them. */
 const struct cmd_option common_options[] = {
@@ -73,7 +74,7 @@ const struct command commands[] = {
 	  stats_options },
 	{ "top", "", "what VMs use", top_run, top_options },
 	{ "capture", "", "capture packets", NULL, NULL },
-	{ "topo", "", "where VMs are", NULL, NULL },
+	{ "topo", "", "nodes, with the VMs on them", topo_run, topo_options },
 	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
 	{ "log", "", "the logs of the step's helpers and networks", log_run,
 	  log_options },
