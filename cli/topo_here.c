@@ -145,6 +145,7 @@ static _Noreturn void run_lstopo(const char *xml, bool svg)
 			       "--of",
 			       svg ? "svg" : "console",
 			       "--no-io",
+			       "--disallowed",
 			       "-",
 			       NULL };
 

@@ -31,8 +31,9 @@ const struct site_key site_keys[] = {
 	  "initial RAM disk for it, as contrib/mkimage tiny makes one", false },
 	{ "qemu", SITE_PROGRAM, AT(qemu), "qemu-system-x86_64",
 	  "QEMU, a path or a name looked up in PATH", false },
-	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
-	  "memory of each task kept back for QEMU itself", false },
+	{ "mem_reserve", SITE_RESERVE, AT(mem_reserve), "auto",
+	  "memory of each task kept back for QEMU itself; auto: 116M and a 64th",
+	  false },
 	{ "max_fam", SITE_SIZE, AT(max_fam), "1024T",
 	  "the most that --vm-fam may ask for on a node", false },
 	{ "allow_users", SITE_TEXT, AT(allow_users), "",
@@ -116,6 +117,14 @@ static int set_publish(char **at, const char *value, struct errmsg *err)
 	return r < 0 ? r : set_text(at, value, err);
 }
 
+static int set_reserve(uint64_t *at, const char *value, struct errmsg *err)
+{
+	if (strcmp(value, "auto") != 0)
+		return value_size(value, at, err);
+	*at = 0;
+	return 0;
+}
+
 static int set_link(char **at, const char *value, struct errmsg *err)
 {
 	if (strcmp(value, "auto") != 0 && strcmp(value, "tcp") != 0 &&
@@ -187,6 +196,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_search((char **)(void *)at, value, err);
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
+	case SITE_RESERVE:
+		return set_reserve((uint64_t *)(void *)at, value, err);
 	case SITE_SECONDS:
 		return set_uint((unsigned int *)(void *)at, SECONDS_MAX, value,
 				err);

@@ -205,7 +205,7 @@ static void test_defaults(void **state)
 	assert_string_equal(f->site.qemu, "qemu-system-x86_64");
 	assert_string_equal(f->site.allow_users, "");
 	assert_true(f->site.allow_tcg);
-	assert_int_equal(f->site.mem_reserve, 256 << 20);
+	assert_int_equal(f->site.mem_reserve, 0); /* auto */
 	for (int i = 0; i < OPT_COUNT; i++)
 		assert_false(optset_has(&f->site.defaults, (enum option_id)i));
 }

@@ -231,6 +231,27 @@ static void display_args(struct args *a, const struct qemu_plan *p)
 	args_add2(a, "-device", "usb-tablet");
 }
 
+/* A translation cache of QEMU's own default size (1 GiB) would not fit into
+ * what is kept back for QEMU: it has what is left of that. */
+#define TCG_BESIDE  72 /* MiB */
+#define TCG_DISPLAY 24 /* more, for the picture and its copies */
+#define TCG_LEAST   32
+#define TCG_MOST    512
+
+static void accel_args(struct args *a, const struct qemu_plan *p)
+{
+	uint64_t beside = TCG_BESIDE + (p->spec->vnc ? TCG_DISPLAY : 0);
+	uint64_t mib = p->task->mem_reserve >> 20;
+
+	mib = mib > beside + TCG_LEAST ? mib - beside : TCG_LEAST;
+	args_add(a, "-accel");
+	if (p->kvm)
+		args_add(a, "kvm");
+	else
+		args_add(a, "tcg,thread=multi,tb-size=%u",
+			 (unsigned int)(mib < TCG_MOST ? mib : TCG_MOST));
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -251,9 +272,7 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 							: "",
 		 p->firmware.code ? ",pflash0=fwcode,pflash1=fwvars" : "");
 	firmware_args(a, p);
-	/* a translation cache of its own default size (1 GiB) would not fit
-	 * into what the site keeps back for QEMU */
-	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
+	accel_args(a, p);
 	args_add2(a, "-cpu", cpu_model(p));
 	smp_args(a, p);
 	memory_args(a, p);

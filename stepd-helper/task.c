@@ -62,6 +62,20 @@ static uint64_t node_mem_bytes(void)
 	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }
 
+/* Measured, with a guest that uses all it has: QEMU of itself, its thread's
+ * stacks and the kernel's tables take some 55 MiB, beside what TCG translates
+ * (see qemu.c), helper and vmstep-net a few. More for large guests is for what
+ * TCG translates of them. */
+#define RESERVE_LEAST	  (116ull << 20)
+#define RESERVE_SHARE	  64
+#define RESERVE_UNCOUNTED (4ull << 30) /* as if a task had that */
+
+static uint64_t auto_reserve(uint64_t mem_bytes)
+{
+	return RESERVE_LEAST +
+	       (mem_bytes ? mem_bytes : RESERVE_UNCOUNTED) / RESERVE_SHARE;
+}
+
 static int load_numbers(struct task *t, struct errmsg *err)
 {
 	const struct {
@@ -105,6 +119,8 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		t->cpus = 1;
 	/* more than 1 PiB is Slurm's way to say that it does not count */
 	t->mem_bytes = mib < (1ull << 30) ? (mib << 20) / t->local_tasks : 0;
+	if (!t->mem_reserve)
+		t->mem_reserve = auto_reserve(t->mem_bytes);
 	t->node_mem_bytes = node_mem_bytes();
 	return 0;
 }

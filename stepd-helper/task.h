@@ -38,7 +38,7 @@ struct task {
 	uint32_t lost_after_s, beacon_interval_s;
 	uint32_t net_workers;
 	bool allow_tcg, allow_qmp, allow_qemu_args, net_encrypt;
-	uint64_t mem_reserve;
+	uint64_t mem_reserve; /* of them, for QEMU */
 	uint64_t max_fam;
 	/* what --vm-publish may take of the node's ports; last 0: none */
 	uint16_t publish_first, publish_last;

@@ -89,6 +89,24 @@ static void assert_option(struct fixture *f, const char *option,
 		fail_msg("no %s %s", option, value ? value : "");
 }
 
+static void test_reserve(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=32");
+	f->t.mem_reserve = 160 << 20;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=88");
+	f->t.step_dir = "/run";
+	f->s.vnc = true;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=64");
+	f->t.mem_reserve = 4ull << 30;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=512");
+}
+
 static void test_display(void **state)
 {
 	struct fixture *f = *state;
@@ -563,6 +581,8 @@ int main(void)
 		     test_ports),
 		TEST("UEFI: its code to read, its variables to write",
 		     test_firmware),
+		TEST("what TCG translates fits into what is kept back for QEMU",
+		     test_reserve),
 		TEST("a display on a socket of the step's directory",
 		     test_display),
 		TEST("KVM or TCG, and the CPU model that goes with it",
