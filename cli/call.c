@@ -264,8 +264,7 @@ static json_t *take_of(const char *step, const char *dir,
 	return o ? o : json_pack("{s:s}", "error", err.text);
 }
 
-static json_t *take_here(const struct call_conf *conf,
-			 const struct call_where *w)
+json_t *call_of_node(const struct call_conf *conf, const struct call_where *w)
 {
 	struct strings steps = { 0 }, dirs = { 0 };
 	struct errmsg err;
@@ -295,7 +294,7 @@ int call_here(const struct call_conf *conf)
 
 	if (status != EXIT_DONE)
 		return status;
-	o = take_here(conf, &w);
+	o = call_of_node(conf, &w);
 	status = o && here_print(o) == 0 ? EXIT_DONE : EXIT_FAILED;
 	json_decref(o);
 	call_where_done(&w);
@@ -486,5 +485,76 @@ int call_tasks(const struct call_conf *conf, json_t **ret)
 	json_decref(g.results);
 	json_decref(g.steps);
 	call_where_done(&w);
+	return status;
+}
+
+int call_one(const struct call_conf *conf, const char *what, json_t **ret,
+	     char **ret_rank, char **ret_step)
+{
+	json_t *answer = NULL, *results, *one;
+	int status = call_tasks(conf, &answer);
+	const char *text;
+	void *at;
+
+	if (status != EXIT_DONE)
+		return status;
+	results = json_object_get(answer, "results");
+	at = json_object_iter(results);
+	one = json_object_iter_value(at);
+	text = json_string_value(
+		json_object_get(json_object_get(one, "error"), "message"));
+	if (json_object_size(results) != 1) {
+		log_err("%s is for one VM: say which with -r", what);
+		status = EXIT_USAGE;
+	} else if (text) {
+		log_err("vm[%s]: %s", json_object_iter_key(at), text);
+		status = EXIT_FAILED;
+	} else {
+		*ret = json_incref(json_object_get(one, "result"));
+		*ret_rank = strdup(json_object_iter_key(at));
+		*ret_step = strdup(
+			json_string_value(json_object_get(answer, "step")));
+		if (!*ret_rank || !*ret_step)
+			status = EXIT_FAILED;
+	}
+	json_decref(answer);
+	return status;
+}
+
+static int find_group(const json_t *answer, const char *name, char **ret)
+{
+	const char *key, *ranks = NULL;
+	json_t *one;
+
+	json_object_foreach (json_object_get(answer, "results"), key, one)
+		if (!ranks)
+			ranks = json_string_value(json_object_get(
+				json_object_get(json_object_get(one, "result"),
+						"groups"),
+				name));
+	if (!ranks) {
+		log_err("-r @%s: the step has no such group (--vm-config)",
+			name);
+		return EXIT_USAGE;
+	}
+	*ret = strdup(ranks);
+	return *ret ? EXIT_DONE : EXIT_FAILED;
+}
+
+int call_group(const struct invocation *inv, char **ret)
+{
+	struct invocation all = *inv;
+	const struct call_conf conf = { &all, "task.features", NULL, CALL_S };
+	json_t *answer = NULL;
+	int status;
+
+	*ret = NULL;
+	if (!inv->ranks || *inv->ranks != '@')
+		return EXIT_DONE;
+	all.ranks = NULL;
+	status = call_tasks(&conf, &answer);
+	if (status == EXIT_DONE)
+		status = find_group(answer, inv->ranks + 1, ret);
+	json_decref(answer);
 	return status;
 }

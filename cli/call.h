@@ -27,8 +27,23 @@ struct call_conf {
  * else what went wrong has been said. */
 int call_tasks(const struct call_conf *conf, json_t **ret);
 
+/* The same of the tasks of this node only, without srun; {"error"} with words.
+ */
+struct call_where;
+json_t *call_of_node(const struct call_conf *conf, const struct call_where *w);
+
 /* The same from the tasks of this node, printed for another vmstep. */
 int call_here(const struct call_conf *conf);
+
+/* The same of the one task that is meant. *ret is its result, *ret_rank and
+ * *ret_step say which it is; all to be freed. Another number of tasks than one
+ * is EXIT_USAGE, said with @what as in "ssh". */
+int call_one(const struct call_conf *conf, const char *what, json_t **ret,
+	     char **ret_rank, char **ret_step);
+
+/* The ranks of "@NAME" in -r, as its step has them: *ret, to be freed; NULL
+ * where -r names no group. An EXIT_ status. */
+int call_group(const struct invocation *inv, char **ret);
 
 /* What all of it takes: which step, which ranks, the site. */
 struct call_where {

@@ -10,6 +10,7 @@
 #include "connect.h"
 #include "console.h"
 #include "cp.h"
+#include "display.h"
 #include "events.h"
 #include "exec.h"
 #include "image.h"
@@ -18,11 +19,12 @@
 #include "ssh.h"
 #include "stats.h"
 #include "top.h"
+#include "topo.h"
 
 /* In the order of struct invocation's fields, as set_common() has them. */
 const struct cmd_option common_options[] = {
 	{ "-j", "JOB[.STEP]", "the step; within a job its only VM step" },
-	{ "-r", "RANKS", "these tasks only, as in 0,3,7-9" },
+	{ "-r", "RANKS", "these tasks only, as in 0,3,7-9 or @GROUP" },
 	{ "--json", NULL, "JSON instead of text" },
 	{ "--config", "FILE",
 	  "vmstep.conf, where plugstack.conf names another" },
@@ -41,7 +43,8 @@ const struct command commands[] = {
 	  1, 2 },
 	{ "console", "", "a VM's serial console", console_run,
 	  console_options },
-	{ "display", "", "a VM's display", NULL, NULL },
+	{ "display", "", "where a VM's display is, or the way to it",
+	  display_run, display_options },
 	{ "ssh", "[ARG]...", "log in to a VM", ssh_run, ssh_options, 0,
 	  ARGS_COMMAND },
 	{ "pause", "", "stop VMs", pause_run, NULL },
@@ -71,7 +74,7 @@ const struct command commands[] = {
 	  stats_options },
 	{ "top", "", "what VMs use", top_run, top_options },
 	{ "capture", "", "capture packets", NULL, NULL },
-	{ "topo", "", "where VMs are", NULL, NULL },
+	{ "topo", "", "nodes, with the VMs on them", topo_run, topo_options },
 	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
 	{ "log", "", "the logs of the step's helpers and networks", log_run,
 	  log_options },

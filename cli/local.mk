@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/copylocal.c %D%/copylocal.h \
 	%D%/copyprogress.c %D%/copyprogress.h \
 	%D%/cp.c %D%/cp.h \
+	%D%/display.c %D%/display.h \
 	%D%/elsewhere.c %D%/elsewhere.h \
 	%D%/escape.c %D%/escape.h \
 	%D%/events.c %D%/events.h \
@@ -37,6 +38,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/relay.c %D%/relay.h \
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
+	%D%/splice.c %D%/splice.h \
 	%D%/srun.c %D%/srun.h \
 	%D%/ssh.c %D%/ssh.h \
 	%D%/stats.c %D%/stats.h \
@@ -44,14 +46,17 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/step.c %D%/step.h \
 	%D%/top.c %D%/top.h \
 	%D%/top_here.c %D%/top_here.h \
-	%D%/top_text.c %D%/top_text.h
+	%D%/top_text.c %D%/top_text.h \
+	%D%/topo.c %D%/topo.h \
+	%D%/topo_here.c %D%/topo_here.h
 # where contrib/python is installed
 %C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"' \
 	-I$(srcdir)/stepd-helper
-%C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
+%C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
+	$(HWLOC_CFLAGS)
 # of the helper: what knows images
 cli_libs = %D%/libcli.la stepd-helper/libhelper.la lib/librpc.la lib/libfiles.la lib/libprog.la \
-	lib/libcore.la $(JANSSON_LIBS) $(CRYPTO_LIBS) -lm
+	lib/libcore.la $(JANSSON_LIBS) $(HWLOC_LIBS) $(CRYPTO_LIBS) -lm
 
 %C%_vmstep_SOURCES = %D%/vmstep.c
 %C%_vmstep_LDADD = $(cli_libs)
@@ -60,6 +65,7 @@ if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_command \
 	%D%/test_copy \
+	%D%/test_topo \
 	%D%/test_copyhere \
 	%D%/test_stats
 # With the helper's ops, and the agent of this build.
@@ -73,6 +79,9 @@ UNIT_TESTS += \
 %C%_test_copy_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_command_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_command_LDADD = $(cli_libs) $(CMOCKA_LIBS)
+%C%_test_topo_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \
+	$(HWLOC_CFLAGS)
+%C%_test_topo_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_stats_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_stats_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 endif

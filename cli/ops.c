@@ -218,6 +218,21 @@ static const char *text_of(const json_t *o, const char *name)
 	return text ? text : "-";
 }
 
+static void show_ports(const json_t *result)
+{
+	json_t *port;
+	size_t i;
+
+	json_array_foreach (json_object_get(result, "publish"), i, port)
+		printf("       %lld/%s is 127.0.0.1:%lld on %s\n",
+		       (long long)json_integer_value(
+			       json_object_get(port, "port")),
+		       text_of(port, "proto"),
+		       (long long)json_integer_value(
+			       json_object_get(port, "host_port")),
+		       text_of(result, "node"));
+}
+
 /* What the guest has of the node's, a line each. */
 static void show_data(const json_t *data)
 {
@@ -254,6 +269,7 @@ static void show_ps(const char *rank, const json_t *result)
 		       json_object_get(result, "mem_bytes")) >>
 		       20,
 	       running, text_of(json_object_get(result, "guest"), "os"));
+	show_ports(result);
 	show_data(json_object_get(result, "data"));
 }
 

@@ -223,50 +223,17 @@ static int run(const char *const *argv)
 				  : 128 + WTERMSIG(wstatus);
 }
 
-/* The one task that is meant. An EXIT_ status. */
-static int find(const struct invocation *inv, struct login *l)
-{
-	const struct call_conf conf = { inv, "sys.ssh", NULL, CALL_S };
-	json_t *answer = NULL, *results, *one;
-	int status = call_tasks(&conf, &answer);
-	const char *text;
-	void *at;
-
-	if (status != EXIT_DONE)
-		return status;
-	results = json_object_get(answer, "results");
-	at = json_object_iter(results);
-	one = json_object_iter_value(at);
-	text = json_string_value(
-		json_object_get(json_object_get(one, "error"), "message"));
-	if (json_object_size(results) != 1) {
-		log_err("ssh is for one VM: say which with -r");
-		status = EXIT_USAGE;
-	} else if (text) {
-		log_err("vm[%s]: %s", json_object_iter_key(at), text);
-		status = EXIT_FAILED;
-	} else {
-		l->result = json_incref(json_object_get(one, "result"));
-		l->rank = strdup(json_object_iter_key(at));
-		l->step = strdup(
-			json_string_value(json_object_get(answer, "step")));
-		if (!l->rank || !l->step)
-			status = EXIT_FAILED;
-	}
-	json_decref(answer);
-	return status;
-}
-
 int ssh_run(const struct invocation *inv)
 {
 	_cleanup_free_ const char **argv = NULL;
+	const struct call_conf conf = { inv, "sys.ssh", NULL, CALL_S };
 	struct login l = { 0 };
 	struct errmsg err;
 	int status, r;
 
 	if (inv->options[PROXY])
 		return run_proxy(inv);
-	status = find(inv, &l);
+	status = call_one(&conf, "ssh", &l.result, &l.rank, &l.step);
 	if (status == EXIT_DONE) {
 		r = make_files(&l, &err);
 		if (r >= 0)

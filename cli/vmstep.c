@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "call.h"
+#include "cleanup.h"
 #include "command.h"
 #include "log.h"
 
@@ -26,6 +28,16 @@ static int say_done(void)
 		return EXIT_DONE;
 	log_err("standard output: %m");
 	return EXIT_FAILED;
+}
+
+static int run(struct invocation *inv)
+{
+	_cleanup_free_ char *ranks = NULL;
+	int status = call_group(inv, &ranks);
+
+	if (ranks)
+		inv->ranks = ranks;
+	return status == EXIT_DONE ? inv->command->run(inv) : status;
 }
 
 int main(int argc, char **argv)
@@ -48,5 +60,5 @@ int main(int argc, char **argv)
 		command_help(stdout, inv.command);
 		return say_done();
 	}
-	return inv.command->run(&inv);
+	return run(&inv);
 }

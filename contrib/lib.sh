@@ -28,7 +28,7 @@ packages_build=(
 packages_run=(
 	slurmctld slurmd slurm-client munge libpmix-dev iproute2 util-linux perl
 	procps psmisc qemu-system-x86 qemu-utils seabios openssh-client
-	squashfs-tools ovmf
+	squashfs-tools ovmf hwloc-nox
 )
 packages_tiny=(busybox-static cpio lz4 zstd xz-utils kmod iperf3)
 packages_debian=(mmdebstrap e2fsprogs mtools fdisk)

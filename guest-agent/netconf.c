@@ -19,9 +19,10 @@
 #include "param.h"
 #include "resolvconf.h"
 
-#define HOSTS_PATH  "/etc/hosts"
-#define RESOLV_PATH "/etc/resolv.conf"
-#define TIMEOUT_MS  10000
+#define HOSTS_PATH	"/etc/hosts"
+#define RESOLV_PATH	"/etc/resolv.conf"
+#define TIMEOUT_MS	10000
+#define NAMESERVERS_MAX 3 /* that resolvers look at */
 
 /* -- parameters ------------------------------------------------------------ */
 
@@ -71,18 +72,61 @@ static int parse_ip(const json_t *params, struct netconf *c, struct errmsg *err)
 	return 0;
 }
 
+static int add_nameserver(const json_t *value, struct netconf *c,
+			  struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	struct in_addr ip;
+	char *all;
+	int r = param_value_text(value, "nameserver", &text, err);
+
+	if (r < 0)
+		return r;
+	if (inet_pton(AF_INET, text, &ip) != 1)
+		return errmsg_say(err, -EINVAL,
+				  "nameserver: %s is no IPv4 address", text);
+	if (asprintf(&all, "%s%s%s", c->nameserver ? c->nameserver : "",
+		     c->nameserver ? " " : "", text) < 0)
+		return errmsg_set(err, -ENOMEM, "nameserver");
+	free(c->nameserver);
+	c->nameserver = all;
+	return 0;
+}
+
+/* One, or a list. */
 static int parse_nameserver(const json_t *params, struct netconf *c,
 			    struct errmsg *err)
 {
-	int r = param_text(params, "nameserver", &c->nameserver, err);
-	struct in_addr ip;
+	const json_t *value = json_object_get(params, "nameserver");
+	json_t *one;
+	size_t i;
+	int r = 0;
 
-	if (r < 0 || !c->nameserver)
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_array(value))
+		return add_nameserver(value, c, err);
+	if (json_array_size(value) > NAMESERVERS_MAX)
+		return errmsg_say(err, -EINVAL, "nameserver: more than %d",
+				  NAMESERVERS_MAX);
+	json_array_foreach ((json_t *)(uintptr_t)value, i, one)
+		if (r == 0)
+			r = add_nameserver(one, c, err);
+	return r;
+}
+
+static int parse_gateway(const json_t *params, struct netconf *c,
+			 struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = param_text(params, "gateway", &text, err);
+
+	if (r < 0 || !text)
 		return r;
-	if (inet_pton(AF_INET, c->nameserver, &ip) != 1)
+	if (inet_pton(AF_INET, text, &c->gateway) != 1)
 		return errmsg_say(err, -EINVAL,
-				  "nameserver: %s is no IPv4 address",
-				  c->nameserver);
+				  "gateway: %s is no IPv4 address", text);
+	c->has_gateway = true;
 	return 0;
 }
 
@@ -130,6 +174,8 @@ int netconf_parse(const json_t *params, struct netconf *ret, struct errmsg *err)
 		r = param_text(params, "hosts", &c.hosts, err);
 	if (r == 0)
 		r = parse_nameserver(params, &c, err);
+	if (r == 0)
+		r = parse_gateway(params, &c, err);
 	if (r < 0)
 		return r;
 	c.mtu = (unsigned int)mtu;
@@ -204,6 +250,10 @@ static int set_interface(const struct netconf *c, struct netlink_if *i,
 			return errmsg_set(err, r, "%s: cannot set its address",
 					  i->name);
 	}
+	r = c->has_gateway ? netlink_add_gateway(i->index, c->gateway) : 0;
+	if (r < 0)
+		return errmsg_set(err, r, "%s: cannot set its gateway",
+				  i->name);
 	return netlink_find(c->mac, c->ip, c->prefix, i, has);
 }
 

@@ -22,7 +22,9 @@ struct netconf {
 	bool check;		 /* look, change nothing */
 	char *hostname, *domain; /* owned; NULL: leave it */
 	char *hosts;		 /* owned; lines for /etc/hosts */
-	char *nameserver;	 /* owned; IPv4; NULL: none */
+	char *nameserver;	 /* owned; IPv4, spaces between; NULL: none */
+	bool has_gateway;
+	struct in_addr gateway;
 };
 
 int netconf_parse(const json_t *params, struct netconf *ret,

@@ -24,6 +24,7 @@ struct request {
 	union {
 		struct ifinfomsg link;
 		struct ifaddrmsg addr;
+		struct rtmsg route;
 	};
 	char attrs[64];
 };
@@ -99,6 +100,28 @@ int netlink_add_address(unsigned int ifindex, struct in_addr ip, int prefix)
 	add_attr(&r, IFA_ADDRESS, &ip, sizeof(ip));
 	if (prefix < 31)
 		add_attr(&r, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+	return ask(&r);
+}
+
+#define LAST_METRIC 4096 /* DHCP clients give theirs lower ones */
+
+int netlink_add_gateway(unsigned int ifindex, struct in_addr ip)
+{
+	const uint32_t metric = LAST_METRIC;
+	struct request r = {
+		.header.nlmsg_type = RTM_NEWROUTE,
+		.header.nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE,
+		.header.nlmsg_len = NLMSG_LENGTH(sizeof(r.route)),
+		.route = { .rtm_family = AF_INET,
+			   .rtm_table = RT_TABLE_MAIN,
+			   .rtm_protocol = RTPROT_STATIC,
+			   .rtm_scope = RT_SCOPE_UNIVERSE,
+			   .rtm_type = RTN_UNICAST },
+	};
+
+	add_attr(&r, RTA_GATEWAY, &ip, sizeof(ip));
+	add_attr(&r, RTA_OIF, &ifindex, sizeof(ifindex));
+	add_attr(&r, RTA_PRIORITY, &metric, sizeof(metric));
 	return ask(&r);
 }
 

@@ -14,6 +14,9 @@
 /* Set the MTU (0: leave it) and bring the interface up. */
 int netlink_set_link(unsigned int ifindex, unsigned int mtu);
 int netlink_add_address(unsigned int ifindex, struct in_addr ip, int prefix);
+/* Where packets go that have no other way; after any such way that the guest
+ * has already. */
+int netlink_add_gateway(unsigned int ifindex, struct in_addr ip);
 
 /* A non-blocking socket that becomes readable when any link changes; or
  * -errno. */

@@ -27,21 +27,37 @@ static bool names_server(const char *path)
 	return false;
 }
 
-int resolvconf_set(const char *path, const char *server, const char *domain,
+/* NULL: no memory. */
+static char *make_lines(const char *servers, const char *domain)
+{
+	_cleanup_free_ char *lines = NULL;
+	size_t size;
+	FILE *f = open_memstream(&lines, &size);
+
+	if (!f)
+		return NULL;
+	if (domain && *domain)
+		fprintf(f, "search %s\n", domain);
+	for (const char *p = servers; *p; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+
+		fprintf(f, "nameserver %.*s\n", (int)n, p);
+		p += n;
+	}
+	return fclose(f) == 0 ? TAKE_PTR(lines) : NULL;
+}
+
+int resolvconf_set(const char *path, const char *servers, const char *domain,
 		   struct errmsg *err)
 {
 	_cleanup_free_ char *lines = NULL;
-	bool has_domain = domain && *domain;
 	struct stat st;
 
 	if (lstat(path, &st) == 0 &&
 	    (S_ISLNK(st.st_mode) || names_server(path)))
 		return 0;
-	if (asprintf(&lines, "%s%s%snameserver %s\n",
-		     has_domain ? "search " : "", has_domain ? domain : "",
-		     has_domain ? "\n" : "", server) < 0) {
-		lines = NULL;
+	lines = make_lines(servers, domain);
+	if (!lines)
 		return errmsg_set(err, -ENOMEM, "%s", path);
-	}
 	return hostsfile_set(path, lines, err); /* comments look the same */
 }

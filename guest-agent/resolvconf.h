@@ -9,9 +9,10 @@
 
 #include "errmsg.h"
 
-/* @domain: to look names up in, too; NULL or "": none. Returns 0 or -errno with
+/* @servers: one or more, with spaces between.
+ * @domain: to look names up in, too; NULL or "": none. Returns 0 or -errno with
  * words. */
-int resolvconf_set(const char *path, const char *server, const char *domain,
+int resolvconf_set(const char *path, const char *servers, const char *domain,
 		   struct errmsg *err);
 
 #endif

@@ -460,6 +460,10 @@ static void test_netconf(void **state)
 		"{\"hostname\":\"a\\n10.0.0.1 evil\"}",
 		"{\"timeout_ms\":-1}",
 		"{\"nameserver\":\"10.0.0.1 evil\"}",
+		"{\"nameserver\":[\"10.0.0.1\",\"evil\"]}",
+		"{\"nameserver\":[\"1.1.1.1\",\"1.1.1.2\",\"1.1.1.3\",\"1.1.1.4\"]}",
+		"{\"nameserver\":[1]}",
+		"{\"gateway\":\"vmhost\"}",
 	};
 	struct netconf c = { 0 };
 
@@ -482,6 +486,16 @@ static void test_netconf(void **state)
 		0);
 	assert_false(c.has_mac);
 	assert_string_equal(c.nameserver, "10.0.0.9");
+	assert_false(c.has_gateway);
+	netconf_done(&c);
+	assert_int_equal(
+		parse_netconf(
+			"{\"gateway\":\"10.0.0.2\",\"nameserver\":[\"10.0.0.9\",\"10.0.0.8\"]}",
+			&c),
+		0);
+	assert_true(c.has_gateway);
+	assert_int_equal(c.gateway.s_addr, htonl(0x0a000002));
+	assert_string_equal(c.nameserver, "10.0.0.9 10.0.0.8");
 	netconf_done(&c);
 }
 

@@ -12,11 +12,14 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/errmsg.c %D%/errmsg.h \
 	%D%/filelock.c %D%/filelock.h \
 	%D%/famspec.c %D%/famspec.h \
+	%D%/configfile.c %D%/configfile.h \
+	%D%/group.c %D%/group.h \
 	%D%/imagespec.c %D%/imagespec.h \
 	%D%/mountspec.c %D%/mountspec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
 	%D%/plain.c %D%/plain.h \
+	%D%/publish.c %D%/publish.h \
 	%D%/rankset.c %D%/rankset.h \
 	%D%/relpath.c %D%/relpath.h \
 	%D%/site.c %D%/site.h \
@@ -58,6 +61,7 @@ UNIT_TESTS += \
 	%D%/test_desc \
 	%D%/test_famspec \
 	%D%/test_files \
+	%D%/test_configfile \
 	%D%/test_imagespec \
 	%D%/test_mountspec \
 	%D%/test_log \
@@ -67,6 +71,7 @@ UNIT_TESTS += \
 	%D%/test_opq \
 	%D%/test_option \
 	%D%/test_plain \
+	%D%/test_publish \
 	%D%/test_rankset \
 	%D%/test_site \
 	%D%/test_usage \
@@ -76,6 +81,8 @@ UNIT_TESTS += \
 %C%_test_files_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(CRYPTO_CFLAGS)
 %C%_test_files_LDADD = %D%/libfiles.la %D%/libprog.la %D%/libcore.la \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
+%C%_test_configfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_configfile_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_mountspec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_mountspec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_imagespec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
@@ -98,6 +105,8 @@ UNIT_TESTS += \
 %C%_test_opq_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_option_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_option_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_publish_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_publish_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -11,8 +11,10 @@
 #include "addr.h"
 #include "cleanup.h"
 #include "famspec.h"
+#include "group.h"
 #include "imagespec.h"
 #include "mountspec.h"
+#include "publish.h"
 #include "rankset.h"
 #include "value.h"
 
@@ -23,6 +25,19 @@ static int check_size(const char *value, struct errmsg *err)
 	uint64_t bytes;
 
 	return value_size(value, &bytes, err);
+}
+
+/* Which of them a node has is seen there. */
+static int check_hugepages(const char *value, struct errmsg *err)
+{
+	uint64_t bytes;
+	int r = value_size(value, &bytes, err);
+
+	if (r == 0 && (bytes & (bytes - 1) || bytes < OPTION_HUGEPAGE_LEAST))
+		return errmsg_say(
+			err, -EINVAL,
+			"'%s' is no size of huge pages: 2M and 1G are", value);
+	return r;
 }
 
 /* A share is compared on the node, where the whole is known. */
@@ -182,6 +197,20 @@ static int check_fam(const char *value, struct errmsg *err)
 	return r;
 }
 
+/* A group of a file that was read goes on in its place. */
+static int check_config(const char *value, struct errmsg *err)
+{
+	return *value == '@' ? group_check(value, err) : check_path(value, err);
+}
+
+static int check_publish(const char *value, struct errmsg *err)
+{
+	struct publish list[PUBLISH_MAX];
+	size_t n = 0;
+
+	return publish_parse(value, list, &n, err);
+}
+
 static int check_qemu_arg(const char *value, struct errmsg *err)
 {
 	if (!*value)
@@ -193,7 +222,7 @@ static int check_qemu_arg(const char *value, struct errmsg *err)
 
 /* A word with '!' before it is in the contract, but not in this version. */
 static const char *const words_accel[] = { "auto", "kvm", "tcg", NULL };
-static const char *const words_bind[] = { "cores", "none", "!numa", NULL };
+static const char *const words_bind[] = { "cores", "numa", "none", NULL };
 static const char *const words_numa[] = { "mirror", "flat", NULL };
 static const char *const words_net[] = { "vhost-user", "stream", "dgram",
 					 "none", NULL };
@@ -263,23 +292,23 @@ const struct option_def option_defs[OPT_COUNT] = {
 			  /* as QEMU 7.1 had it: one whose guests boot again
 			   * with -kernel, which 7.2's own do not */
 			  "pc-q35-7.1", 0, check_path, NULL },
-	[OPT_BIND] = { "bind", "cores|none",
-		       "pin each virtual CPU to one CPU of the task", "cores",
-		       0, NULL, words_bind },
+	[OPT_BIND] = { "bind", "cores|numa|none",
+		       "pin each virtual CPU to one CPU of the task, or to those of a NUMA node",
+		       "cores", 0, NULL, words_bind },
 	[OPT_IO_CPUS] = { "io-cpus", "N",
 			  "CPUs of a task kept for I/O and network",
 			  "0: shared", 0, check_io_cpus, NULL },
 	[OPT_NUMA] = { "numa", "mirror|flat", "NUMA nodes of the guest",
-		       "mirror", OPTF_LATER, NULL, words_numa },
+		       "mirror", 0, NULL, words_numa },
 	[OPT_HUGEPAGES] = { "hugepages", "SIZE",
-			    "back guest memory with huge pages", "off",
-			    OPTF_FLAGARG | OPTF_LATER, check_size, NULL },
+			    "back guest memory with huge pages (2M)", "off",
+			    OPTF_FLAGARG, check_hugepages, NULL },
 	[OPT_FAM] = { "fam", "SIZE[,file=PATH]",
 		      "memory shared by the step's VMs of a node", "off", 0,
 		      check_fam, NULL },
 	[OPT_DISPLAY] = { "display", "vnc|none", "a display on a unix socket",
-			  "none", OPTF_LATER, NULL, words_display },
-	[OPT_QEMU] = { "qemu", "BIN", "QEMU to use", "the site's", OPTF_LATER,
+			  "none", 0, NULL, words_display },
+	[OPT_QEMU] = { "qemu", "BIN", "QEMU to use", "the site's", 0,
 		       check_path, NULL },
 	[OPT_QEMU_ARG] = { "qemu-arg", "ARG", "one more argument for QEMU",
 			   NULL,
@@ -299,12 +328,12 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_DOMAIN] = { "domain", "NAME", "domain of the guests", "the node's",
 			 0, value_hostname, NULL },
 	[OPT_OUTBOUND] = { "outbound", "none|user", "a way out for the guest",
-			   "none", OPTF_LATER, NULL, words_outbound },
+			   "none", 0, NULL, words_outbound },
 	[OPT_TFTP] = { "tftp", "DIR", "directory served to the guest by TFTP",
-		       NULL, OPTF_LATER, check_path, NULL },
-	[OPT_PUBLISH] = { "publish", "PORT[=HOSTPORT]",
+		       NULL, 0, check_path, NULL },
+	[OPT_PUBLISH] = { "publish", "PORT[=HOSTPORT][/udp],...",
 			  "guest ports on the node's 127.0.0.1", NULL,
-			  OPTF_RANKS | OPTF_ADDS | OPTF_LATER, NULL, NULL },
+			  OPTF_RANKS | OPTF_ADDS, check_publish, NULL },
 	[OPT_CAPTURE] = { "capture", "FILE",
 			  "a packet capture of a task's frames", NULL,
 			  OPTF_RANKS, check_path, NULL },
@@ -346,8 +375,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 			"what the step's network has carried, as JSON", NULL, 0,
 			check_path, NULL },
 	[OPT_CONFIG] = { "config", "FILE",
-			 "options for sets of ranks, and groups", NULL,
-			 OPTF_LATER, check_path, NULL },
+			 "options from a file, and names for groups of tasks",
+			 NULL, OPTF_ADDS, check_config, NULL },
 	[OPT_RESTORE] = { "restore", "DIR", "start from a saved step", NULL,
 			  OPTF_LATER, check_path, NULL },
 	[OPT_DRY_RUN] = { "dry-run", NULL,
@@ -486,6 +515,14 @@ static int append_value(struct optset *set, enum option_id id, const char *text)
 	return 0;
 }
 
+/* "@NAME:" */
+static bool is_group(const char *text)
+{
+	size_t len = group_name_len(text);
+
+	return len && text[1 + len] == ':';
+}
+
 /* Split @text into an optional RANKS: prefix, parsed into @ranks with
  * *has_ranks, and the value, returned. NULL with @err where RANKS is bad. */
 static const char *split_ranks(const struct option_def *def, const char *text,
@@ -499,12 +536,9 @@ static const char *split_ranks(const struct option_def *def, const char *text,
 		return text;
 	if (colon == text)
 		return text + 1;
-	if (*text == '@' && !memchr(text, '/', (size_t)(colon - text))) {
-		errmsg_say(
-			err, -ENOTSUP,
-			"'%.*s' names a group: groups come with --vm-config, which is not in this version yet",
-			(int)(colon - text), text);
-		return NULL;
+	if (is_group(text)) { /* what ranks it has is seen later */
+		*has_ranks = true;
+		return colon + 1;
 	}
 	if (!rankset_looks_like(text, (size_t)(colon - text)))
 		return text;
@@ -836,6 +870,11 @@ int option_values(const struct optset *set, enum option_id id, uint32_t rank,
 		const char *value, *piece;
 		size_t len;
 
+		if ((def->flags & OPTF_RANKS) && is_group(vals->v[i]))
+			return errmsg_say(
+				err, -EINVAL,
+				"--vm-%s=%s: that names a group, and only files that --vm-config names have them",
+				def->name, vals->v[i]);
 		value = split_ranks(def, vals->v[i], &ranks, &has_ranks, err);
 		if (!value)
 			return -EINVAL;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "publish.h"
 #include "value.h"
 
 #define AT(member) offsetof(struct site, member)
@@ -30,8 +31,9 @@ const struct site_key site_keys[] = {
 	  "initial RAM disk for it, as contrib/mkimage tiny makes one", false },
 	{ "qemu", SITE_PROGRAM, AT(qemu), "qemu-system-x86_64",
 	  "QEMU, a path or a name looked up in PATH", false },
-	{ "mem_reserve", SITE_SIZE, AT(mem_reserve), "256M",
-	  "memory of each task kept back for QEMU itself", false },
+	{ "mem_reserve", SITE_RESERVE, AT(mem_reserve), "auto",
+	  "memory of each task kept back for QEMU itself; auto: 116M and a 64th",
+	  false },
 	{ "max_fam", SITE_SIZE, AT(max_fam), "1024T",
 	  "the most that --vm-fam may ask for on a node", false },
 	{ "allow_users", SITE_TEXT, AT(allow_users), "",
@@ -48,6 +50,15 @@ const struct site_key site_keys[] = {
 	  false },
 	{ "allow_qemu_args", SITE_BOOL, AT(allow_qemu_args), "no",
 	  "may users give QEMU arguments of their own (--vm-qemu-arg, --vm-image=file=...)?",
+	  false },
+	{ "allow_outbound", SITE_BOOL, AT(allow_outbound), "no",
+	  "may guests reach what their node reaches (--vm-outbound, --vm-tftp)?",
+	  false },
+	{ "allow_publish", SITE_PUBLISH, AT(allow_publish), "no",
+	  "may ports of guests be had at their node's 127.0.0.1 (--vm-publish)? yes, no, or ports of the node as in 40000-40999",
+	  false },
+	{ "allow_devices", SITE_TEXT, AT(allow_devices), "",
+	  "PCI devices that --gres gives and guests get, as in 0000:3b:00.0, separated by commas, or all; empty: none",
 	  false },
 	{ "allow_mounts", SITE_SEARCH, AT(allow_mounts), "",
 	  "directories whose files may be given to guests (--vm-input, --vm-output, --vm-mounts, --vm-mount-home), separated by ':'; empty: all",
@@ -81,9 +92,6 @@ const struct site_key site_keys[] = {
 	  "seconds a VM may take to come up; as default_boot_timeout", false },
 	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
 	  "seconds to end in order; as default_grace", false },
-	{ "allow_outbound", SITE_BOOL, 0, NULL, "", true },
-	{ "allow_publish", SITE_TEXT, 0, NULL, "", true },
-	{ "allow_devices", SITE_TEXT, 0, NULL, "", true },
 	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
@@ -106,6 +114,22 @@ static int set_ports(char **at, const char *value, struct errmsg *err)
 	int r = *value ? value_ports(value, &first, &last, err) : 0;
 
 	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_publish(char **at, const char *value, struct errmsg *err)
+{
+	uint16_t first, last;
+	int r = publish_allowed(value, &first, &last, err);
+
+	return r < 0 ? r : set_text(at, value, err);
+}
+
+static int set_reserve(uint64_t *at, const char *value, struct errmsg *err)
+{
+	if (strcmp(value, "auto") != 0)
+		return value_size(value, at, err);
+	*at = 0;
+	return 0;
 }
 
 static int set_link(char **at, const char *value, struct errmsg *err)
@@ -167,6 +191,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_ports((char **)(void *)at, value, err);
 	case SITE_LINK:
 		return set_link((char **)(void *)at, value, err);
+	case SITE_PUBLISH:
+		return set_publish((char **)(void *)at, value, err);
 	case SITE_PATH:
 		if (!*value && key->dflt && !*key->dflt)
 			return set_text((char **)(void *)at, value, err);
@@ -177,6 +203,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_search((char **)(void *)at, value, err);
 	case SITE_SIZE:
 		return value_size(value, (uint64_t *)(void *)at, err);
+	case SITE_RESERVE:
+		return set_reserve((uint64_t *)(void *)at, value, err);
 	case SITE_SECONDS:
 		return set_uint((unsigned int *)(void *)at, SECONDS_MAX, value,
 				err);
@@ -213,6 +241,10 @@ static int set_default(struct site *s, const char *name, const char *value,
 		return errmsg_say(
 			err, -EINVAL,
 			"default_image would turn every step into virtual machines; leave it to the users");
+	if (id == OPT_CONFIG)
+		return errmsg_say(
+			err, -EINVAL,
+			"default_config: the site's options stand here, as default_NAME");
 	snprintf(origin, sizeof(origin), "%s", name);
 	return optset_add(&s->defaults, (enum option_id)id, value, origin, err);
 }
@@ -320,7 +352,8 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 static bool is_text(enum site_kind kind)
 {
 	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
-	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK;
+	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK ||
+	       kind == SITE_PUBLISH;
 }
 
 void site_done(struct site *s)

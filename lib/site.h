@@ -28,7 +28,7 @@ struct site {
 	char *allow_groups;   /* the same; one of both must hold */
 	bool allow_tcg;	      /* may guests run without KVM? */
 	uint64_t max_fam;     /* bytes a node */
-	uint64_t mem_reserve; /* bytes of a task's memory kept for QEMU */
+	uint64_t mem_reserve; /* of a task's memory, for QEMU; 0: auto */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
 	char *net_link;	      /* "auto", "tcp" or "ucx" */
@@ -40,6 +40,9 @@ struct site {
 	char *data_path;    /* directories, separated by ':' */
 	char *virtiofsd;    /* a name, or a path */
 	bool allow_qemu_args;
+	bool allow_outbound;
+	char *allow_devices; /* see vfio.h */
+	char *allow_publish; /* see publish_allowed() */
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
@@ -51,10 +54,12 @@ enum site_kind {
 	SITE_PROGRAM, /* the same, or a name for PATH */
 	SITE_SEARCH,  /* absolute paths with ':' between them */
 	SITE_SIZE,
+	SITE_RESERVE, /* a size, or auto */
 	SITE_SECONDS,
 	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
 	SITE_PORTS,   /* FIRST-LAST, or empty */
 	SITE_LINK,    /* auto, tcp or ucx */
+	SITE_PUBLISH, /* no, yes, or FIRST-LAST */
 	SITE_BOOL,
 	SITE_OPTION
 };

@@ -152,9 +152,11 @@ static void test_bad_defaults(void **state)
 		"there is no option --vm-colour");
 	refused(f, "default_ = red\n", -EINVAL, "unknown key 'default_'");
 	refused(f, "default_image = a\n", -EINVAL, "every step");
+	refused(f, "default_config = a\n", -EINVAL,
+		"stand here, as default_NAME");
 	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
-	refused(f, "default_numa = flat\n", -ENOTSUP,
-		"default_numa: this option is not in this version");
+	refused(f, "default_restore = d\n", -ENOTSUP,
+		"default_restore: this option is not in this version");
 }
 
 static void test_later(void **state)
@@ -203,7 +205,7 @@ static void test_defaults(void **state)
 	assert_string_equal(f->site.qemu, "qemu-system-x86_64");
 	assert_string_equal(f->site.allow_users, "");
 	assert_true(f->site.allow_tcg);
-	assert_int_equal(f->site.mem_reserve, 256 << 20);
+	assert_int_equal(f->site.mem_reserve, 0); /* auto */
 	for (int i = 0; i < OPT_COUNT; i++)
 		assert_false(optset_has(&f->site.defaults, (enum option_id)i));
 }

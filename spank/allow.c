@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "publish.h"
 
 #define SEPARATORS ", "
 
@@ -60,6 +61,41 @@ int allow_user(const struct site *s, const char *user, gid_t gid,
 		"user %s may not run VMs here: the site's allow_users and allow_groups do not name them%s%s",
 		user ? user : "(unknown)", *unknown.text ? "; " : "",
 		unknown.text);
+}
+
+/* -- options --------------------------------------------------------------- */
+
+int allow_options(const struct site *s, const struct optset *options,
+		  struct errmsg *err)
+{
+	uint16_t first, last;
+	const struct {
+		enum option_id id;
+		bool allowed;
+		const char *key;
+	} rows[] = {
+		{ OPT_OUTBOUND, s->allow_outbound, "allow_outbound" },
+		{ OPT_TFTP, s->allow_outbound, "allow_outbound" },
+		{ OPT_PUBLISH,
+		  publish_allowed(s->allow_publish, &first, &last, NULL) == 0 &&
+			  last,
+		  "allow_publish" },
+		{ OPT_QEMU, s->allow_qemu_args, "allow_qemu_args" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct optvals *v = &options->opt[rows[i].id];
+
+		if (!v->n || rows[i].allowed ||
+		    strcmp(v->v[v->n - 1], "none") == 0)
+			continue;
+		return errmsg_say(
+			err, -EPERM,
+			"--vm-%s=%s: the site does not allow it (%s in vmstep.conf); leave it out",
+			option_defs[rows[i].id].name, v->v[v->n - 1],
+			rows[i].key);
+	}
+	return 0;
 }
 
 /* -- names that nobody has ------------------------------------------------- */

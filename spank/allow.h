@@ -20,4 +20,8 @@ int allow_user(const struct site *s, const char *user, gid_t gid,
  * say which. */
 bool allow_names_unknown(const struct site *s, struct errmsg *ret);
 
+/* What @options ask for that the site has not for anybody, by name. */
+int allow_options(const struct site *s, const struct optset *options,
+		  struct errmsg *err);
+
 #endif

@@ -231,6 +231,8 @@ static int prepare(int ac, char **av, struct errmsg *err)
 	if (r == 0)
 		r = allow_user(&stepd.site, stepd.user, stepd.gid, err);
 	if (r == 0)
+		r = allow_options(&stepd.site, &stepd.options, err);
+	if (r == 0)
 		r = make_step_dir(err);
 	return r;
 }
@@ -311,6 +313,8 @@ static void describe_site(struct desc_writer *w)
 	desc_add(w, "site.virtiofsd", "%s", s->virtiofsd);
 	desc_add(w, "site.allow_qemu_args", "%s",
 		 s->allow_qemu_args ? "yes" : "no");
+	desc_add(w, "site.allow_devices", "%s", s->allow_devices);
+	desc_add(w, "site.allow_publish", "%s", s->allow_publish);
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.max_fam", "%llu", (unsigned long long)s->max_fam);

@@ -38,6 +38,8 @@
 #include "allow.h"
 #include "cleanup.h"
 #include "cmdline.h"
+#include "configfile.h"
+#include "group.h"
 #include "site.h"
 
 #define EXIT_REFUSED 255 /* as srun does for its own bad options */
@@ -172,6 +174,17 @@ static int find_mpi_pmix(struct dl_phdr_info *info, size_t size, void *arg)
 	return access(path, R_OK) == 0;
 }
 
+/* Has the file that --vm-config names, if any, an image? */
+static bool file_wants_vm(const char *path)
+{
+	struct optset set = { 0 };
+	bool wants = path && configfile_load(path, &set, NULL) == 0 &&
+		     optset_wants_vm(&set);
+
+	optset_done(&set);
+	return wants;
+}
+
 /* Does this command line, not yet parsed, look as if it asked for VMs in one of
  * its components? */
 static bool looks_like_vm(bool dflt)
@@ -183,7 +196,12 @@ static bool looks_like_vm(bool dflt)
 		const char *image = cmdline_value(
 			&submit.args, &part, "--vm-image", strlen("--vm-im"));
 
-		wants |= image ? strcmp(image, "none") != 0 : dflt;
+		if (!image && !file_wants_vm(cmdline_value(
+				      &submit.args, &part, "--vm-config",
+				      strlen("--vm-conf"))))
+			wants |= dflt;
+		else
+			wants |= !image || strcmp(image, "none") != 0;
 	} while (cmdline_next(&submit.args, &part));
 	return wants;
 }
@@ -195,7 +213,8 @@ static void arrange_pmix(void)
 {
 	const char *image = getenv("VMSTEP_IMAGE");
 	const char *nodes = getenv("SLURM_JOB_NUM_NODES");
-	bool wants = optset_wants_vm(&submit.inherited);
+	bool wants = optset_wants_vm(&submit.inherited) ||
+		     file_wants_vm(getenv("VMSTEP_CONFIG"));
 
 	if (image)
 		wants = *image && strcmp(image, "none") != 0;
@@ -265,12 +284,18 @@ static int merge(struct optset *set, struct errmsg *err)
 
 	*set = submit.typed;
 	submit.typed = (struct optset){ 0 };
-	r = optset_add_env(&env, err);
+	r = configfile_take(set, err);
+	if (r == 0)
+		r = optset_add_env(&env, err);
+	if (r == 0)
+		r = configfile_take(&env, err);
 	if (r == 0)
 		r = optset_inherit(set, &env, err);
 	if (r == 0)
 		r = optset_inherit(set, &submit.inherited, err);
 	optset_done(&env);
+	if (r == 0)
+		r = group_resolve(set, err);
 	if (r == 0)
 		r = optset_check(set, err);
 	return r;
@@ -468,6 +493,8 @@ int submit_post_opt(spank_t sp, int ac, char **av)
 	if (spank_context() == S_CTX_ALLOCATOR)
 		drop_directives();
 	r = optset_inherit(&typed, &submit.typed, &err);
+	if (r == 0)
+		r = configfile_take(&typed, &err);
 	if (r == 0)
 		r = merge(&set, &err);
 	submit.wants_vm = r == 0 && optset_wants_vm(&set);

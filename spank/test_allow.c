@@ -79,6 +79,50 @@ static void test_allowed(void **state)
 	assert_false(allow_names_unknown(&s, &err));
 }
 
+static int asks(const struct site *s, enum option_id id, const char *value,
+		struct errmsg *err)
+{
+	struct optset set = { 0 };
+	int r = optset_add(&set, id, value, "--vm", NULL);
+
+	assert_int_equal(r, 0);
+	r = allow_options(s, &set, err);
+	optset_done(&set);
+	return r;
+}
+
+static void test_options(void **state)
+{
+	static char no[] = "no", yes[] = "yes", range[] = "40000-40999";
+	const struct site never = { .allow_publish = no };
+	const struct site ever = { .allow_publish = yes,
+				   .allow_outbound = true,
+				   .allow_qemu_args = true };
+	const struct site some = { .allow_publish = range };
+	const struct {
+		enum option_id id;
+		const char *value, *key;
+	} rows[] = {
+		{ OPT_OUTBOUND, "user", "allow_outbound" },
+		{ OPT_TFTP, "/srv", "allow_outbound" },
+		{ OPT_PUBLISH, "22", "allow_publish" },
+		{ OPT_QEMU, "/opt/qemu", "allow_qemu_args" },
+	};
+	struct errmsg err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(asks(&never, rows[i].id, rows[i].value, &err),
+				 -EPERM);
+		assert_non_null(strstr(err.text, rows[i].key));
+		assert_non_null(strstr(err.text, rows[i].value));
+		assert_int_equal(asks(&ever, rows[i].id, rows[i].value, &err),
+				 0);
+	}
+	assert_int_equal(asks(&some, OPT_PUBLISH, "22", &err), 0);
+	assert_int_equal(asks(&never, OPT_OUTBOUND, "none", &err), 0);
+	assert_int_equal(asks(&never, OPT_CPUS, "1", &err), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -87,6 +131,8 @@ int main(void)
 		{ "a name that nobody has is said", test_unknown, NULL, NULL,
 		  NULL },
 		{ "many of them are cut", test_many_unknown, NULL, NULL, NULL },
+		{ "options are allowed by the site or not", test_options, NULL,
+		  NULL, NULL },
 		{ "who is named may, by either list", test_allowed, NULL, NULL,
 		  NULL },
 	};

@@ -482,6 +482,54 @@ static void test_inherited_export_none(void **state)
 	assert_step(t, "image=a\nmem=1G\nverbose=yes\n");
 }
 
+/* "PATH" of a new file with @text. */
+static const char *config_file(const char *text)
+{
+	static char path[64];
+	int fd;
+
+	strcpy(path, "/tmp/vmstep-submit-XXXXXX");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	return path;
+}
+
+static void test_config(void **state)
+{
+	struct test *t = *state;
+	const char *path = config_file("image = file\nmem = 4G\ncpus = 4\n"
+				       "[groups]\nhead = 0\n"
+				       "[@head]\nmem = 8G\n");
+	char option[128], variable[128];
+
+	snprintf(option, sizeof(option), "--vm-config=%s", path);
+	snprintf(variable, sizeof(variable), "VMSTEP_CONFIG=%s", path);
+	/* between what is typed and the environment; groups are resolved */
+	srun(t,
+	     LIST("srun", option, "--vm-cpus=1", "--vm-scratch=@head:1G",
+		  "true"),
+	     LIST("VMSTEP_MEM=2G", "VMSTEP_GRACE=5"));
+	assert_step(
+		t,
+		"image=file\nscratch=0:1G\ncpus=1\nmem=4G\nmem=0:8G\ngrace=5\nconfig=@head=0\n");
+	/* behind the variables, before what sbatch was given */
+	srun(t, LIST("srun", "true"),
+	     LIST(variable, "VMSTEP_MEM=2G", INHERIT_ENV "=cpus=3\ngrace=5\n"));
+	assert_step(t, "image=file\ncpus=4\nmem=2G\ngrace=5\nconfig=@head=0\n");
+	/* a job's steps have its groups, and not the variable that lost */
+	sbatch(t, LIST("sbatch", option, "job.sh"), LIST("VMSTEP_MEM=2G"));
+	assert_null(played_env(&t->job, 0, "VMSTEP_MEM"));
+	unlink(path);
+	srun_in_job(t, LIST("srun", "--vm-cpus=@head:2", "true"));
+	assert_step(t,
+		    "image=file\ncpus=0:2\nmem=4G\nmem=0:8G\nconfig=@head=0\n");
+	refused(t, LIST("srun", option, "true"), NULL, "No such file");
+	refused(t, LIST("srun", "--vm-image=a", "--vm-mem=@head:1G", "true"),
+		NULL, "there is no group 'head'");
+}
+
 static void test_loser_is_removed(void **state)
 {
 	struct test *t = *state;
@@ -666,6 +714,8 @@ int main(void)
 		     test_directives),
 		TEST("inheritance survives sbatch --export=NONE",
 		     test_inherited_export_none),
+		TEST("a file of options: its place among the sources",
+		     test_config),
 		TEST("a variable that lost to sbatch's line is gone in the job",
 		     test_loser_is_removed),
 		TEST("a job without VMs hands on nothing", test_job_without),

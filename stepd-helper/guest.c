@@ -12,6 +12,7 @@
 #include "hosts.h"
 #include "log.h"
 #include "qga_net.h"
+#include "usernet.h"
 
 /* For the guest to find its network card. */
 #define CARD_TIMEOUT_MS 60000
@@ -217,17 +218,54 @@ static void on_configured(const struct rpc_reply *r, void *arg)
 				g->configure_arg);
 }
 
+/* The step's card has been set: the second one, where there is one. */
+static void on_step_card(const struct rpc_reply *r, void *arg)
+{
+	struct guest *g = arg;
+	struct usernet u;
+	json_t *p;
+
+	if (!r->result || !usernet_of(g->task, g->spec, &u)) {
+		on_configured(r, g);
+		return;
+	}
+	p = json_pack("{s:s, s:s, s:i, s:i}", "mac", u.mac, "ip", u.guest,
+		      "prefix", u.prefix, "timeout_ms", CARD_TIMEOUT_MS);
+	if (g->spec->outbound)
+		json_object_set_new(p, "gateway", json_string(u.host));
+	if (guest_request(g, "net.configure", p, on_configured, g) < 0)
+		log_debug("the second card is left as it is");
+}
+
+/* The second server is asked what the step's refuses: all names but its own. */
+static void add_nameservers(const struct guest *g, json_t *params)
+{
+	char server[INET_ADDRSTRLEN];
+	struct usernet u;
+	json_t *list;
+
+	addr_ip_text(addr_service_ip(&g->spec->cidr), server);
+	if (g->spec->net != NET_NONE)
+		json_object_set_new(params, "nameserver", json_string(server));
+	if (!g->spec->outbound || !usernet_of(g->task, g->spec, &u))
+		return;
+	list = json_array();
+	if (g->spec->net != NET_NONE)
+		json_array_append_new(list, json_string(server));
+	json_array_append_new(list, json_string(u.dns));
+	json_object_set_new(params, "nameserver", list);
+}
+
 static json_t *network_params(const struct guest *g)
 {
 	const struct spec *s = g->spec;
-	char mac[18], ip[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
+	char mac[18], ip[INET_ADDRSTRLEN];
 
 	addr_mac_text(g->task->rank, mac);
 	addr_ip_text(addr_ip(&s->cidr, g->task->rank), ip);
-	addr_ip_text(addr_service_ip(&s->cidr), server);
-	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:i}", "mac", mac, "ip", ip,
-			 "prefix", s->cidr.prefix, "mtu", s->mtu, "nameserver",
-			 server, "timeout_ms", CARD_TIMEOUT_MS);
+	return json_pack("{s:s, s:s, s:i, s:i, s:i}", "mac", mac, "ip", ip,
+			 "prefix", s->cidr.prefix, "mtu", s->mtu, "timeout_ms",
+			 CARD_TIMEOUT_MS);
 }
 
 static void on_qga_net(const char *error, void *arg)
@@ -270,15 +308,15 @@ int guest_configure(struct guest *g, guest_done_fn fn, void *arg)
 		return -ENOMEM;
 	json_object_set_new(p, "hostname", json_string(g->spec->hostname));
 	json_object_set_new(p, "domain", json_string(g->spec->domain));
-	if (g->spec->net != NET_NONE) {
-		if (hosts_text(g->task, g->spec, &hosts) == 0)
-			json_object_set_new(p, "hosts", json_string(hosts));
-		else
-			log_warn(
-				"the guest's hosts file is left as it is: %u guests are too many for it",
-				g->task->ranks);
-	}
-	return guest_request(g, "net.configure", p, on_configured, g);
+	add_nameservers(g, p);
+	if (g->spec->net != NET_NONE &&
+	    hosts_text(g->task, g->spec, &hosts) < 0)
+		log_warn(
+			"the guest's hosts file has not the step's names: %u guests are too many for it",
+			g->task->ranks);
+	if (hosts_usernet(g->task, g->spec, &hosts) == 0 && hosts)
+		json_object_set_new(p, "hosts", json_string(hosts));
+	return guest_request(g, "net.configure", p, on_step_card, g);
 }
 
 /* -- the port -------------------------------------------------------------- */

@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cleanup.h"
+#include "usernet.h"
 
 static int put_line(FILE *f, const struct task *t, const struct spec *s,
 		    uint32_t rank)
@@ -21,6 +23,21 @@ static int put_line(FILE *f, const struct task *t, const struct spec *s,
 		fprintf(f, "%s\t%s.%s %s\n", ip, name, s->domain, name);
 	else
 		fprintf(f, "%s\t%s\n", ip, name);
+	return 0;
+}
+
+int hosts_usernet(const struct task *t, const struct spec *s, char **text)
+{
+	char *both;
+	struct usernet u;
+
+	if (!usernet_of(t, s, &u))
+		return 0;
+	if (asprintf(&both, "%s%s\t" USERNET_HOST "\n", *text ? *text : "",
+		     u.host) < 0)
+		return -ENOMEM;
+	free(*text);
+	*text = both;
 	return 0;
 }
 

@@ -17,5 +17,8 @@
 /* A line a rank in *ret, to be freed: address, name with the domain where one
  * is known, name. -E2BIG, without a word, where there would be too many. */
 int hosts_text(const struct task *t, const struct spec *s, char **ret);
+/* Add the node, where the guest has a card that leads to it (usernet.h), to
+ * *text, which may be NULL. */
+int hosts_usernet(const struct task *t, const struct spec *s, char **text);
 
 #endif

@@ -21,16 +21,20 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/diskcopy.c %D%/diskcopy.h \
 	%D%/firmware.c %D%/firmware.h \
 	%D%/foreign.c %D%/foreign.h \
+	%D%/forward.c %D%/forward.h \
 	%D%/guest.c %D%/guest.h \
 	%D%/hold.c %D%/hold.h \
 	%D%/hosts.c %D%/hosts.h \
+	%D%/hugepages.c %D%/hugepages.h \
 	%D%/image.c %D%/image.h \
 	%D%/keep.c %D%/keep.h \
+	%D%/layout.c %D%/layout.h \
 	%D%/made.c %D%/made.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
+	%D%/oom.c %D%/oom.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
 	%D%/op_console.c %D%/op_console.h \
@@ -83,6 +87,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/service.c %D%/service.h \
 	%D%/session.c %D%/session.h %D%/session_impl.h \
 	%D%/session_run.c \
+	%D%/shape.c %D%/shape.h \
 	%D%/share.c %D%/share.h \
 	%D%/signs.c %D%/signs.h \
 	%D%/spec.c %D%/spec.h \
@@ -95,6 +100,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/task.c %D%/task.h \
 	%D%/together.c %D%/together.h \
 	%D%/userdata.c %D%/userdata.h \
+	%D%/usernet.c %D%/usernet.h \
+	%D%/vfio.c %D%/vfio.h \
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
@@ -126,6 +133,7 @@ UNIT_TESTS += \
 	%D%/test_kernel \
 	%D%/test_net \
 	%D%/test_netjson \
+	%D%/test_oom \
 	%D%/test_oplink \
 	%D%/test_oplink_sealed \
 	%D%/test_ops \
@@ -141,6 +149,7 @@ UNIT_TESTS += \
 	%D%/test_rootfs \
 	%D%/test_seed \
 	%D%/test_session \
+	%D%/test_shape \
 	%D%/test_save \
 	%D%/test_share \
 	%D%/test_spec \
@@ -150,7 +159,9 @@ UNIT_TESTS += \
 	%D%/test_wireup \
 	%D%/test_start_error \
 	%D%/test_start_params \
-	%D%/test_together
+	%D%/test_together \
+	%D%/test_usernet \
+	%D%/test_vfio
 %C%_test_api_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_api_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_netjson_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
@@ -223,6 +234,14 @@ UNIT_TESTS += \
 %C%_test_seed_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_session_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_session_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_usernet_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_usernet_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_oom_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_oom_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_vfio_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_vfio_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_save_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_share_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -13,9 +13,10 @@
 
 #include "cleanup.h"
 #include "console.h"
+#include "forward.h"
+#include "layout.h"
 #include "log.h"
 #include "outfile.h"
-#include "pin.h"
 #include "plan.h"
 #include "plan_disk.h"
 #include "qemu.h"
@@ -53,7 +54,8 @@ struct machine {
 	struct qmp *qmp;
 	struct console *console, *qemu_stderr;
 	struct guest *guest;
-	struct pin *pin;
+	struct layout *layout;
+	struct forward *forward;	/* NULL: no ports are published */
 	struct loop_timer *share_timer; /* a virtiofsd has ended */
 };
 
@@ -77,72 +79,64 @@ static void on_running(json_t *result, const char *error, void *arg)
 		m->runs = true;
 }
 
-static int pin_vcpus(struct machine *m, json_t *cpus, pid_t *tids,
-		     struct errmsg *err)
-{
-	size_t i;
-	json_t *cpu;
-	int r = 0;
-
-	json_array_foreach (cpus, i, cpu) {
-		if (i >= m->spec->cpus || r < 0)
-			break;
-		tids[i] = (pid_t)json_integer_value(
-			json_object_get(cpu, "thread-id"));
-		r = pin_thread(m->pin, (unsigned int)i, tids[i], err);
-	}
-	return r;
-}
-
-static int pin_all(struct machine *m, json_t *cpus, struct errmsg *err)
-{
-	const struct spec *s = m->spec;
-	const struct pin_want want = { s->cpus, s->io_cpus, m->task->local_id,
-				       m->task->local_tasks };
-	_cleanup_free_ pid_t *tids = calloc(s->cpus, sizeof(*tids));
-	int r = pin_plan(m->pin, &want, err);
-
-	if (!tids)
-		return errmsg_set(err, -ENOMEM, "CPU binding");
-	if (r == 0)
-		log_at(s->io_cpus ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
-		       "virtual CPUs are not pinned%s: the task's mask has fewer CPUs",
-		       s->io_cpus ? ", and none is kept for I/O" : "");
-	if (r <= 0)
-		return r;
-	r = pin_vcpus(m, cpus, tids, err);
-	if (r == 0 && s->io_cpus)
-		r = pin_others(m->pin, m->pid, tids, s->cpus, err);
-	return r;
-}
-
 static void on_cpus(json_t *result, const char *error, void *arg)
 {
 	struct machine *m = arg;
 	struct errmsg err;
-	int r;
 
 	if (error) {
 		failed(m, "QEMU does not tell its CPUs", error);
 		return;
 	}
-	r = pin_new(&m->pin, &err);
-	if (r == 0)
-		r = pin_all(m, result, &err);
-	if (r < 0)
+	if (layout_bind(m->layout, m->pid, result, &err) < 0)
 		log_warn("%s; the VM runs unpinned", err.text);
 	qmp_send(m->qmp, "cont", NULL, on_running, m);
+}
+
+static void bind_and_run(struct machine *m)
+{
+	if (layout_binds(m->layout))
+		qmp_send(m->qmp, "query-cpus-fast", NULL, on_cpus, m);
+	else
+		qmp_send(m->qmp, "cont", NULL, on_running, m);
+}
+
+static void say_ports(const struct machine *m)
+{
+	const struct publish *p;
+	size_t n;
+
+	p = forward_ports(m->forward, &n);
+	for (size_t i = 0; i < n; i++)
+		log_info("port %u/%s is 127.0.0.1:%u on %s", p[i].guest,
+			 p[i].udp ? "udp" : "tcp", p[i].host, m->task->node);
+}
+
+static void on_forwarded(const char *error, void *arg)
+{
+	struct machine *m = arg;
+
+	if (error) {
+		m->ops.failed(error, m->arg);
+		return;
+	}
+	say_ports(m);
+	bind_and_run(m);
 }
 
 static void on_qmp_ready(void *arg)
 {
 	struct machine *m = arg;
+	int r = 0;
 
 	m->accepted = true;
-	if (m->spec->bind == BIND_NONE)
-		qmp_send(m->qmp, "cont", NULL, on_running, m);
+	if (m->spec->n_ports)
+		r = forward_start(m->qmp, m->task, m->spec, on_forwarded, m,
+				  &m->forward);
 	else
-		qmp_send(m->qmp, "query-cpus-fast", NULL, on_cpus, m);
+		bind_and_run(m);
+	if (r < 0)
+		failed(m, "--vm-publish", strerror(-r));
 }
 
 static void set_paused(struct machine *m, bool paused)
@@ -514,7 +508,8 @@ void machine_free(struct machine *m)
 	qmp_free(m->qmp);
 	console_free(m->console);
 	console_free(m->qemu_stderr);
-	pin_free(m->pin);
+	layout_free(m->layout);
+	forward_free(m->forward);
 	loop_timer_free(m->share_timer);
 	work_free(m->copying);
 	save_free(m->save);
@@ -562,6 +557,11 @@ struct guest *machine_guest(const struct machine *m)
 	return m->guest;
 }
 
+const struct publish *machine_ports(const struct machine *m, size_t *ret_n)
+{
+	return forward_ports(m->forward, ret_n);
+}
+
 int machine_print(const struct machine *m)
 {
 	return plan_print(&m->plan, m->qemu);
@@ -571,10 +571,15 @@ static int plan(struct machine *m, struct errmsg *err)
 {
 	int r;
 
-	m->qemu = qemu_find(m->task->qemu, err);
+	m->qemu = m->spec->qemu
+			  ? qemu_find(m->spec->qemu, "--vm-qemu", err)
+			  : qemu_find(m->task->qemu, "vmstep.conf: qemu", err);
 	if (!m->qemu)
 		return -ENOENT;
 	r = plan_accel(m->task, m->spec, &m->plan, &m->why_not_kvm, err);
+	if (r == 0)
+		r = layout_new(m->task, m->spec, &m->plan.shape, &m->layout,
+			       err);
 	if (r == 0)
 		r = plan_prepare(m->task, m->spec, &m->plan, err);
 	if (r == 0)

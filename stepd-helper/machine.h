@@ -71,6 +71,9 @@ bool machine_runs(const struct machine *m);
 struct data_items *machine_data(struct machine *m);
 struct guest *machine_guest(const struct machine *m); /* once started */
 
+/* Its ports on the node's 127.0.0.1. */
+const struct publish *machine_ports(const struct machine *m, size_t *ret_n);
+
 /* The guest's serial console; NULL: not started. */
 struct console *machine_console(const struct machine *m);
 

@@ -16,6 +16,7 @@
 #include "op_agent.h"
 #include "opcat.h"
 #include "param.h"
+#include "qemu.h"
 #include "usage.h"
 
 /* A call that waits for QEMU's answer, or for the VM to be as it is wanted. */
@@ -450,6 +451,28 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 
 /* -- task.* ---------------------------------------------------------------- */
 
+/* From outside: ports of the node, a display. */
+static void add_ways(json_t *o, const struct op_vm *v)
+{
+	const struct task *t = v->conf.task;
+	const struct publish *p;
+	json_t *ports = json_array();
+	char path[4096];
+	size_t n;
+
+	p = machine_ports(v->conf.machine, &n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(
+			ports, json_pack("{s:i, s:s, s:i}", "port", p[i].guest,
+					 "proto", p[i].udp ? "udp" : "tcp",
+					 "host_port", p[i].host));
+	json_object_set_new(o, "publish", ports);
+	if (!v->conf.spec->vnc)
+		return;
+	snprintf(path, sizeof(path), QEMU_DISPLAY, t->step_dir, t->rank);
+	json_object_set_new(o, "display", json_string(path));
+}
+
 static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_vm *v = arg;
@@ -471,6 +494,7 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	json_object_set_new(o, "mem_bytes",
 			    json_integer((json_int_t)v->conf.spec->mem_bytes));
 	json_object_set_new(o, "procs", procs);
+	add_ways(o, v);
 	if (g && guest_hello(g)) {
 		json_object_set(o, "guest",
 				(json_t *)(uintptr_t)guest_hello(g));
@@ -489,6 +513,23 @@ static void task_state(struct rpc_call *call, const json_t *params, void *arg)
 	rpc_result(call, o);
 }
 
+static json_t *groups_json(const struct task *t)
+{
+	const struct optvals *vals = &t->options.opt[OPT_CONFIG];
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < vals->n; i++) {
+		_cleanup_free_ char *name = strdup(vals->v[i] + 1);
+		char *eq = name ? strchr(name, '=') : NULL;
+
+		if (!eq)
+			continue;
+		*eq = '\0';
+		json_object_set_new(o, name, json_string(eq + 1));
+	}
+	return o;
+}
+
 static void task_features(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
@@ -503,6 +544,7 @@ static void task_features(struct rpc_call *call, const json_t *params,
 	if (g && guest_hello(g))
 		json_object_set(o, "agent",
 				json_object_get(guest_hello(g), "features"));
+	json_object_set_new(o, "groups", groups_json(v->conf.task));
 	rpc_result(call, o);
 }
 

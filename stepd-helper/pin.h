@@ -10,11 +10,13 @@
 #ifndef VMSTEP_PIN_H
 #define VMSTEP_PIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "errmsg.h"
+#include "shape.h"
 
 struct pin;
 
@@ -22,15 +24,23 @@ struct pin_want {
 	unsigned int cpus; /* virtual ones */
 	unsigned int io;   /* to be kept besides */
 	unsigned int local_id, local_tasks;
+	bool by_node; /* any of the chosen CPUs of its NUMA node will do */
 };
 
 int pin_new(struct pin **ret, struct errmsg *err);
 void pin_free(struct pin *p); /* NULL is fine */
+/* Take @list, as in "0-3,8", for the mask. For tests, whose machine is not the
+ * one that they run on (HWLOC_SYNTHETIC). */
+int pin_set_mask(struct pin *p, const char *list);
 
 /* Choose the CPUs. Returns 1 when there are enough, 0 when nothing is to be
  * pinned, or -errno. */
 int pin_plan(struct pin *p, const struct pin_want *want, struct errmsg *err);
-/* Bind thread @tid to the CPU planned for virtual CPU @i. */
+/* Where that puts virtual CPU @i. */
+void pin_place(const struct pin *p, unsigned int i, struct shape_cpu *ret);
+/* NUMA nodes of this machine. */
+unsigned int pin_host_nodes(const struct pin *p);
+/* Bind thread @tid to what is planned for virtual CPU @i. */
 int pin_thread(struct pin *p, unsigned int i, pid_t tid, struct errmsg *err);
 /* Bind all threads of process @pid but the @n of @tids to the kept CPUs. */
 int pin_others(struct pin *p, pid_t pid, const pid_t *tids, size_t n,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "plan_root.h"
 #include "together.h"
 #include "value.h"
+#include "vfio.h"
 
 static int take_text(char **at, const char *text, struct errmsg *err)
 {
@@ -233,6 +235,38 @@ static int take_fam(const struct task *t, const struct spec *s,
 	return fd < 0 ? fd : 0;
 }
 
+/* As much as there may be, for QEMU inherits it. */
+static uint64_t raise_lock_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &l) < 0)
+		return 0;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_MEMLOCK, &l);
+	return l.rlim_max == RLIM_INFINITY ? UINT64_MAX : l.rlim_max;
+}
+
+static int plan_devices(const struct task *t, const struct spec *s,
+			struct qemu_plan *plan, struct errmsg *err)
+{
+	const char *given = getenv("SLURM_STEP_GPUS");
+	const struct vfio_ask ask = {
+		.sys = "/sys",
+		.dev = "/dev",
+		.node = t->node,
+		.given = given ? given : getenv("SLURM_JOB_GPUS"),
+		.on_node = getenv("SLURM_GPUS_ON_NODE"),
+		.allowed = t->allow_devices,
+		.local_id = t->local_id,
+		.local_tasks = t->local_tasks,
+		.mem_bytes = s->mem_bytes,
+		.lock_bytes = raise_lock_limit(),
+	};
+
+	return vfio_devices(&ask, &plan->devices, err);
+}
+
 int plan_prepare(const struct task *t, const struct spec *s,
 		 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -247,6 +281,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = plan_scratch(plan, err);
 	if (r == 0)
 		r = take_fam(t, s, plan, err);
+	if (r == 0)
+		r = plan_devices(t, s, plan, err);
 	if (r == 0)
 		r = plan_data(plan, err);
 	if (r == 0)

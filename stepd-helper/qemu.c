@@ -14,6 +14,7 @@
 #include "child.h"
 #include "cleanup.h"
 #include "port.h"
+#include "usernet.h"
 
 #define FIRST_FD 3 /* in QEMU, in the order of enum qemu_fd */
 
@@ -48,6 +49,7 @@ void qemu_plan_done(struct qemu_plan *p)
 		if (p->copy_fd[i] >= 0)
 			close(p->copy_fd[i]);
 	}
+	strings_done(&p->devices);
 	for (unsigned int i = 0; i < p->n_shares; i++)
 		share_done(&p->share[i]);
 	data_items_done(&p->data);
@@ -58,7 +60,7 @@ void qemu_plan_done(struct qemu_plan *p)
 	qemu_plan_init(p);
 }
 
-char *qemu_find(const char *name, struct errmsg *err)
+char *qemu_find(const char *name, const char *origin, struct errmsg *err)
 {
 	const char *path = getenv("PATH");
 	char file[PATH_MAX];
@@ -66,7 +68,7 @@ char *qemu_find(const char *name, struct errmsg *err)
 	if (strchr(name, '/')) {
 		if (access(name, X_OK) == 0)
 			return strdup(name);
-		errmsg_set(err, -errno, "QEMU (vmstep.conf: qemu=%s)", name);
+		errmsg_set(err, -errno, "QEMU (%s=%s)", origin, name);
 		return NULL;
 	}
 	if (!path || !*path)
@@ -81,8 +83,8 @@ char *qemu_find(const char *name, struct errmsg *err)
 	}
 	errmsg_say(
 		err, -ENOENT,
-		"%s is not installed on this node (not in PATH %s); install QEMU or name it by qemu= in vmstep.conf",
-		name, path);
+		"%s is not installed on this node (not in PATH %s); install QEMU or name another (%s)",
+		name, path, origin);
 	return NULL;
 }
 
@@ -102,28 +104,89 @@ bool qemu_shares_memory(const struct qemu_plan *p)
  */
 static void smp_args(struct args *a, const struct qemu_plan *p)
 {
+	const struct shape *s = &p->shape;
 	unsigned int cpus = p->spec->cpus;
 
 	args_add(a, "-smp");
 	if ((qemu_shares_memory(p) || p->spec->fam.bytes) && !p->kvm &&
 	    cpus == 1)
 		args_add(a, "1,maxcpus=2,sockets=1,cores=2,threads=1");
-	else
+	else if (!s->sockets)
 		args_add(a, "%u,sockets=1,cores=%u,threads=1", cpus, cpus);
+	else
+		args_add(a, "%u,sockets=%u,cores=%u,threads=%u", cpus,
+			 s->sockets, s->cores, s->threads);
+}
+
+/* AMD's CPUs tell of their threads by a feature that "host" leaves out. */
+static const char *cpu_model(const struct qemu_plan *p)
+{
+	if (p->spec->cpu)
+		return p->spec->cpu;
+	/* what TCG carries out byte by byte, eight times slower, the kernel
+	 * would take for the fast way to copy */
+	if (!p->kvm)
+		return "max,erms=off";
+	return p->shape.threads > 1 && __builtin_cpu_is("amd")
+		       ? "host,topoext=on"
+		       : "host";
+}
+
+/* Has guest memory to be an object of its own, of which something is said? */
+static bool has_backend(const struct qemu_plan *p)
+{
+	return qemu_shares_memory(p) || p->spec->hugepage_bytes ||
+	       p->shape.n_nodes;
 }
 
 /* vmstep-net maps the memory of a guest with a vhost-user port, virtiofsd that
  * of one with a share. QEMU seals it against shrinking. */
+static void backend_args(struct args *a, const struct qemu_plan *p,
+			 const char *id, uint64_t bytes,
+			 const struct shape_node *node)
+{
+	uint64_t page = p->spec->hugepage_bytes;
+	bool shared = qemu_shares_memory(p);
+	char huge[96] = "", bound[64] = "";
+
+	/* all of it now, or a page that is missing would kill the guest */
+	if (page)
+		snprintf(huge, sizeof(huge),
+			 ",hugetlb=on,hugetlbsize=%lluM,prealloc=on",
+			 (unsigned long long)page >> 20);
+	if (node && p->shape.bound)
+		snprintf(bound, sizeof(bound), ",host-nodes=%u,policy=bind",
+			 node->host);
+	args_add(a, "-object");
+	args_add(a, "memory-backend-%s,id=%s,size=%lluM%s%s%s",
+		 shared || page ? "memfd" : "ram", id,
+		 (unsigned long long)bytes >> 20, shared ? ",share=on" : "",
+		 huge, bound);
+}
+
+static void node_args(struct args *a, const struct qemu_plan *p)
+{
+	for (unsigned int i = 0; i < p->shape.n_nodes; i++) {
+		const struct shape_node *n = &p->shape.node[i];
+		char id[16];
+
+		snprintf(id, sizeof(id), "mem%u", i);
+		backend_args(a, p, id, n->mem_bytes, n);
+		args_add(a, "-numa");
+		args_add(a, "node,nodeid=%u,cpus=%u-%u,memdev=%s", i, n->first,
+			 n->first + n->n - 1, id);
+	}
+}
+
 static void memory_args(struct args *a, const struct qemu_plan *p)
 {
-	unsigned long long mib = p->spec->mem_bytes >> 20;
-
 	args_add(a, "-m");
-	args_add(a, "%lluM", mib);
-	if (!qemu_shares_memory(p))
-		return;
-	args_add(a, "-object");
-	args_add(a, "memory-backend-memfd,id=mem,size=%lluM,share=on", mib);
+	args_add(a, "%lluM", (unsigned long long)p->spec->mem_bytes >> 20);
+	if (p->shape.n_nodes > 1)
+		node_args(a, p);
+	else if (has_backend(p))
+		backend_args(a, p, "mem", p->spec->mem_bytes,
+			     p->shape.n_nodes ? &p->shape.node[0] : NULL);
 }
 
 /* Its variables are this machine's own. */
@@ -163,6 +226,46 @@ static void fam_args(struct args *a, const struct spec *s)
 	args_add2(a, "-device", "ivshmem-plain,memdev=fam,bus=pcie.0,addr=0x4");
 }
 
+/* In a directory that is its user's alone; there is no TCP port. A tablet says
+ * where the pointer is, a mouse only how far it went. */
+static void display_args(struct args *a, const struct qemu_plan *p)
+{
+	_cleanup_free_ char *dir = NULL;
+
+	if (!p->spec->vnc) {
+		args_add2(a, "-display", "none");
+		args_add2(a, "-vga", "none");
+		return;
+	}
+	dir = args_quoted(p->task->step_dir);
+	args_add(a, "-vnc");
+	args_add(a, "unix:" QEMU_DISPLAY, dir ? dir : "", p->task->rank);
+	args_add2(a, "-vga", "std");
+	args_add2(a, "-device", "qemu-xhci");
+	args_add2(a, "-device", "usb-tablet");
+}
+
+/* A translation cache of QEMU's own default size (1 GiB) would not fit into
+ * what is kept back for QEMU: it has what is left of that. */
+#define TCG_BESIDE  72 /* MiB */
+#define TCG_DISPLAY 24 /* more, for the picture and its copies */
+#define TCG_LEAST   32
+#define TCG_MOST    512
+
+static void accel_args(struct args *a, const struct qemu_plan *p)
+{
+	uint64_t beside = TCG_BESIDE + (p->spec->vnc ? TCG_DISPLAY : 0);
+	uint64_t mib = p->task->mem_reserve >> 20;
+
+	mib = mib > beside + TCG_LEAST ? mib - beside : TCG_LEAST;
+	args_add(a, "-accel");
+	if (p->kvm)
+		args_add(a, "kvm");
+	else
+		args_add(a, "tcg,thread=multi,tb-size=%u",
+			 (unsigned int)(mib < TCG_MOST ? mib : TCG_MOST));
+}
+
 static void machine_args(struct args *a, const struct qemu_plan *p)
 {
 	const struct spec *s = p->spec;
@@ -179,23 +282,16 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	args_add(a, "-machine");
 	args_add(a, "%s%s%s", s->machine,
-		 qemu_shares_memory(p) ? ",memory-backend=mem" : "",
+		 has_backend(p) && p->shape.n_nodes < 2 ? ",memory-backend=mem"
+							: "",
 		 p->firmware.code ? ",pflash0=fwcode,pflash1=fwvars" : "");
 	firmware_args(a, p);
-	/* a translation cache of its own default size (1 GiB) would not fit
-	 * into what the site keeps back for QEMU */
-	args_add2(a, "-accel", p->kvm ? "kvm" : "tcg,thread=multi,tb-size=96");
-	/* what TCG carries out byte by byte, eight times slower, the kernel
-	 * would take for the fast way to copy */
-	args_add2(a, "-cpu",
-		  s->cpu   ? s->cpu
-		  : p->kvm ? "host"
-			   : "max,erms=off");
+	accel_args(a, p);
+	args_add2(a, "-cpu", cpu_model(p));
 	smp_args(a, p);
 	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */
-	args_add2(a, "-display", "none");
-	args_add2(a, "-vga", "none");
+	display_args(a, p);
 	args_add2(a, "-rtc", "base=utc");
 	task_uuid(p->task, uuid);
 	args_add2(a, "-uuid", uuid);
@@ -337,6 +433,11 @@ int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret)
 	machine_args(&a, p);
 	port_args(&a, p->spec);
 	net_args(&a, p);
+	usernet_args(&a, p->task, p->spec);
+	for (size_t i = 0; i < p->devices.n; i++) {
+		args_add(&a, "-device");
+		args_add(&a, "vfio-pci,host=%s", p->devices.v[i]);
+	}
 	boot_args(&a, p);
 	for (size_t i = 0; i < p->spec->qemu_args.n; i++)
 		args_add(&a, "%s", p->spec->qemu_args.v[i]);

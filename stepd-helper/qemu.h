@@ -19,6 +19,7 @@
 #include "option.h"
 #include "qemu_disk.h"
 #include "seed_user.h"
+#include "shape.h"
 #include "share.h"
 #include "spec.h"
 #include "task.h"
@@ -50,6 +51,7 @@ struct qemu_plan {
 	const struct task *task;
 	const struct spec *spec;
 	bool kvm;
+	struct shape shape;
 	char *kernel, *initrd, *append; /* owned; NULL: boot the first disk */
 	unsigned int n_disks;
 	struct qemu_disk disk[QEMU_DISKS_MAX]; /* owned */
@@ -59,6 +61,7 @@ struct qemu_plan {
 	bool copy_overlay[QEMU_DISKS_MAX];	/* what QEMU has is above it */
 	int copy_fd[QEMU_DISKS_MAX];		/* owned; it, held */
 	unsigned int n_copies;
+	struct strings devices;	  /* PCI addresses, passed by VFIO */
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
 	bool seed;		  /* a cloud-init seed comes along: */
@@ -77,9 +80,12 @@ void qemu_plan_done(struct qemu_plan *p);
 /* QEMU has them: close ours, so that their ends are seen. */
 void qemu_plan_close_fds(struct qemu_plan *p);
 
-/* The path of QEMU: @name where it has a slash, else found in PATH. To be
- * freed; NULL with @err. */
-char *qemu_find(const char *name, struct errmsg *err);
+/* The path of QEMU: @name where it has a slash, else found in PATH. @origin
+ * says in words who named it. To be freed; NULL with @err. */
+char *qemu_find(const char *name, const char *origin, struct errmsg *err);
+
+/* Where the display of task @rank is, in the step's directory. */
+#define QEMU_DISPLAY "%s/vnc.%u"
 
 /* Does another process see the guest's memory? */
 bool qemu_shares_memory(const struct qemu_plan *p);

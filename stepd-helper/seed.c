@@ -18,6 +18,7 @@
 #include "hosts.h"
 #include "sshkey.h"
 #include "userdata.h"
+#include "usernet.h"
 
 #define AGENT_PATH PKGLIBEXECDIR "/vmstep-agent"
 
@@ -54,8 +55,7 @@ static void put_meta_data(FILE *f, const struct task *t, const struct spec *s)
 /* Without a network there is a card all the same (qemu.c), with no address but
  * the one that it gives itself. There is no router on a step's network, and
  * systemd-networkd, and the boot with it, would wait 12 s for one to answer. */
-static void put_network_config(FILE *f, const struct task *t,
-			       const struct spec *s)
+static void put_step_card(FILE *f, const struct task *t, const struct spec *s)
 {
 	char mac[18], ip[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
 
@@ -82,6 +82,26 @@ static void put_network_config(FILE *f, const struct task *t,
 		fprintf(f, "      search: [\"%s\"]\n", s->domain);
 }
 
+/* What is asked of it by name is not the step's: those names stay ours. */
+static void put_network_config(FILE *f, const struct task *t,
+			       const struct spec *s)
+{
+	struct usernet u;
+
+	put_step_card(f, t, s);
+	if (usernet_of(t, s, &u))
+		fprintf(f,
+			"  vmstep1:\n"
+			"    match:\n"
+			"      macaddress: \"%s\"\n"
+			"    dhcp4: true\n"
+			"    dhcp4-overrides:\n"
+			"      use-domains: false\n"
+			"      use-hostname: false\n"
+			"    accept-ra: false\n",
+			u.mac);
+}
+
 /* As the agent will write them, marks and all. */
 static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
 {
@@ -91,7 +111,9 @@ static void put_hosts(FILE *f, const struct task *t, const struct spec *s)
 		   "    append: true\n"
 		   "    content: |\n"
 		   "      # vmstep begin\n");
-	if (s->net != NET_NONE && hosts_text(t, s, &text) == 0)
+	if (s->net != NET_NONE && hosts_text(t, s, &text) < 0)
+		text = NULL;
+	if (hosts_usernet(t, s, &text) == 0 && text)
 		put_block(f, "      ", text);
 	fprintf(f, "      # vmstep end\n");
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -227,6 +228,34 @@ static int too_much_mem(const struct task *t, const struct spec *s,
 		want, have, t->node, keeper(s), reserve, can);
 }
 
+static int whole_pages(struct spec *s, const char *mem, struct errmsg *err)
+{
+	uint64_t page = s->hugepage_bytes;
+	char text[16];
+
+	if (!page)
+		return 0;
+	value_size_text(page, text);
+	s->mem_bytes -= s->mem_bytes % page;
+	return s->mem_bytes
+		       ? 0
+		       : errmsg_say(
+				 err, -ERANGE,
+				 "--vm-hugepages=%s: the VM has %s of memory, less than one of them: give it more, or take smaller pages",
+				 text, mem);
+}
+
+static int resolve_hugepages(const struct task *t, struct spec *s,
+			     struct errmsg *err)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = one_value(t, OPT_HUGEPAGES, NULL, &text, err);
+
+	if (r < 0 || !text)
+		return r;
+	return value_size(*text ? text : "2M", &s->hugepage_bytes, err);
+}
+
 static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 {
 	uint64_t whole = t->mem_bytes ? t->mem_bytes : MEM_UNCOUNTED;
@@ -254,7 +283,7 @@ static int resolve_mem(const struct task *t, struct spec *s, struct errmsg *err)
 				  "--vm-mem=%s: a VM needs 64M at the least",
 				  want);
 	s->mem_bytes &= ~((1ull << 20) - 1); /* QEMU counts in MiB */
-	return 0;
+	return whole_pages(s, want, err);
 }
 
 static int resolve_net(const struct task *t, struct spec *s, struct errmsg *err)
@@ -370,6 +399,77 @@ static int resolve_stats(const struct task *t, struct spec *s,
 		return r;
 	s->stats = task_expand(t, 0, raw, err);
 	return s->stats ? 0 : errmsg_prefix(err, -EINVAL, "--vm-stats");
+}
+
+/* A named port of the node is the first task's; others count on from it. */
+static int add_rank(const struct task *t, struct publish *p, struct errmsg *err)
+{
+	uint64_t host = (uint64_t)p->host + t->rank;
+
+	if (!p->host)
+		return 0;
+	if (host > UINT16_MAX)
+		return errmsg_say(
+			err, -ERANGE,
+			"--vm-publish=%u=%u: task %u would have port %llu; name a lower one, or none, for a free one",
+			p->guest, p->host, t->rank, (unsigned long long)host);
+	if (host < t->publish_first || host > t->publish_last)
+		return errmsg_say(
+			err, -EPERM,
+			"--vm-publish=%u=%u: task %u's port %llu is not among those that the site allows (allow_publish): %u-%u",
+			p->guest, p->host, t->rank, (unsigned long long)host,
+			t->publish_first, t->publish_last);
+	p->host = (uint16_t)host;
+	return 0;
+}
+
+static int resolve_ports(const struct task *t, struct spec *s,
+			 struct errmsg *err)
+{
+	struct strings vals = { 0 };
+	int r = option_values(&t->options, OPT_PUBLISH, t->rank, &vals, err);
+
+	for (size_t i = 0; i < vals.n && r == 0; i++) {
+		r = publish_parse(vals.v[i], s->ports, &s->n_ports, err);
+		if (r < 0)
+			errmsg_prefix(err, r, "--vm-publish");
+	}
+	for (size_t i = 0; i < s->n_ports && r == 0; i++)
+		r = add_rank(t, &s->ports[i], err);
+	strings_done(&vals);
+	return r;
+}
+
+static int resolve_tftp(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int r = expanded_value(t, OPT_TFTP, NULL, &s->tftp, err);
+	struct stat st;
+
+	if (r < 0 || !s->tftp)
+		return r;
+	if (stat(s->tftp, &st) < 0 || access(s->tftp, R_OK | X_OK) < 0)
+		return errmsg_set(err, -errno, "--vm-tftp=%s", s->tftp);
+	return S_ISDIR(st.st_mode)
+		       ? 0
+		       : errmsg_say(err, -ENOTDIR,
+				    "--vm-tftp=%s: that is no directory",
+				    s->tftp);
+}
+
+static int resolve_ways(const struct task *t, struct spec *s,
+			struct errmsg *err)
+{
+	int outbound = 0, display = 0;
+	int r = word_value(t, OPT_OUTBOUND, &outbound, err);
+
+	if (r == 0)
+		r = word_value(t, OPT_DISPLAY, &display, err);
+	s->outbound = outbound == 1;
+	s->vnc = display == 1;
+	if (r == 0)
+		r = resolve_tftp(t, s, err);
+	return r < 0 ? r : resolve_ports(t, s, err);
 }
 
 static int resolve_capture(const struct task *t, struct spec *s,
@@ -596,6 +696,8 @@ static int resolve_machine(const struct task *t, struct spec *s,
 	if (r == 0)
 		r = resolve_cloud_init(t, s, err);
 	if (r == 0)
+		r = expanded_value(t, OPT_QEMU, NULL, &s->qemu, err);
+	if (r == 0)
 		r = expanded_value(t, OPT_KERNEL, NULL, &s->kernel, err);
 	if (r == 0)
 		r = expanded_value(t, OPT_INITRD, NULL, &s->initrd, err);
@@ -612,6 +714,10 @@ static int resolve_machine(const struct task *t, struct spec *s,
 		r = word_value(t, OPT_FIRMWARE, &s->firmware, err);
 	if (r == 0)
 		r = word_value(t, OPT_BIND, &s->bind, err);
+	if (r == 0)
+		r = word_value(t, OPT_NUMA, &s->numa, err);
+	if (r == 0)
+		r = resolve_hugepages(t, s, err);
 	return r;
 }
 
@@ -641,6 +747,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 		r = expanded_value(t, OPT_CONSOLE, NULL, &ret->console, err);
 	if (r == 0)
 		r = resolve_capture(t, ret, err);
+	if (r == 0)
+		r = resolve_ways(t, ret, err);
 	if (r == 0)
 		r = resolve_log(t, ret, err);
 	if (r == 0)
@@ -679,6 +787,8 @@ void spec_done(struct spec *s)
 	free(s->workdir);
 	free(s->console);
 	free(s->capture);
+	free(s->qemu);
+	free(s->tftp);
 	free(s->log);
 	if (s->log_fd > STDERR_FILENO)
 		close(s->log_fd);

@@ -14,11 +14,13 @@
 #include "famspec.h"
 #include "mountspec.h"
 #include "option.h"
+#include "publish.h"
 #include "task.h"
 
 enum spec_accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 enum spec_firmware { FIRMWARE_BIOS, FIRMWARE_UEFI };
-enum spec_bind { BIND_CORES, BIND_NONE };
+enum spec_bind { BIND_CORES, BIND_NUMA, BIND_NONE };
+enum spec_numa { NUMA_MIRROR, NUMA_FLAT };
 enum spec_net { NET_VHOST_USER, NET_STREAM, NET_DGRAM, NET_NONE };
 enum spec_exec { EXEC_AUTO, EXEC_AGENT, EXEC_QGA, EXEC_NONE };
 enum spec_wait { WAIT_ALL, WAIT_NET, WAIT_AGENT };
@@ -43,10 +45,12 @@ struct spec {
 	int accel;	    /* enum spec_accel */
 	char *cpu;	    /* NULL: by accelerator */
 	char *machine;
-	int firmware;	      /* enum spec_firmware */
-	int bind;	      /* enum spec_bind */
-	unsigned int io_cpus; /* of the task's, besides those of cpus */
-	int net;	      /* enum spec_net */
+	int firmware;		 /* enum spec_firmware */
+	int bind;		 /* enum spec_bind */
+	int numa;		 /* enum spec_numa */
+	uint64_t hugepage_bytes; /* 0: none */
+	unsigned int io_cpus;	 /* of the task's, besides those of cpus */
+	int net;		 /* enum spec_net */
 	struct addr_net cidr;
 	unsigned int mtu;
 	char *hostname;		/* of this guest */
@@ -62,6 +66,12 @@ struct spec {
 	bool workdir_given;
 	struct strings env; /* names, one each */
 	unsigned int boot_timeout_s, grace_s;
+	bool vnc;   /* a display, see display_path() */
+	char *qemu; /* NULL: the site's */
+	bool outbound;
+	char *tftp;			   /* a directory; NULL: none */
+	struct publish ports[PUBLISH_MAX]; /* with ranks added */
+	size_t n_ports;
 	char *capture; /* a file's path; NULL: none */
 	char *console; /* NULL: kept; "stdout", "off", or a file's path */
 	char *stats;   /* NULL: none */

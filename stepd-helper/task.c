@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "digest.h"
+#include "publish.h"
 #include "value.h"
 
 static int get_text(const struct desc *d, const char *key, const char **ret,
@@ -61,6 +62,20 @@ static uint64_t node_mem_bytes(void)
 	return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
 }
 
+/* Measured, with a guest that uses all it has: QEMU of itself, its thread's
+ * stacks and the kernel's tables take some 55 MiB, beside what TCG translates
+ * (see qemu.c), helper and vmstep-net a few. More for large guests is for what
+ * TCG translates of them. */
+#define RESERVE_LEAST	  (116ull << 20)
+#define RESERVE_SHARE	  64
+#define RESERVE_UNCOUNTED (4ull << 30) /* as if a task had that */
+
+static uint64_t auto_reserve(uint64_t mem_bytes)
+{
+	return RESERVE_LEAST +
+	       (mem_bytes ? mem_bytes : RESERVE_UNCOUNTED) / RESERVE_SHARE;
+}
+
 static int load_numbers(struct task *t, struct errmsg *err)
 {
 	const struct {
@@ -104,6 +119,8 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		t->cpus = 1;
 	/* more than 1 PiB is Slurm's way to say that it does not count */
 	t->mem_bytes = mib < (1ull << 30) ? (mib << 20) / t->local_tasks : 0;
+	if (!t->mem_reserve)
+		t->mem_reserve = auto_reserve(t->mem_bytes);
 	t->node_mem_bytes = node_mem_bytes();
 	return 0;
 }
@@ -137,6 +154,7 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.net_port_range", &t->net_port_range },
 		{ "site.net_link", &t->net_link },
 		{ "site.allow_images", &t->allow_images },
+		{ "site.allow_devices", &t->allow_devices },
 		{ "site.allow_mounts", &t->allow_mounts },
 		{ "site.data_path", &t->data_path },
 		{ "site.virtiofsd", &t->virtiofsd },
@@ -159,6 +177,11 @@ static int load_texts(struct task *t, struct errmsg *err)
 			     &t->allow_qemu_args, err);
 	if (r == 0)
 		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
+	if (r == 0)
+		r = get_text(t->desc, "site.allow_publish", &text, err);
+	if (r == 0)
+		r = publish_allowed(text, &t->publish_first, &t->publish_last,
+				    err);
 	return r;
 }
 

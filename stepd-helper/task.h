@@ -33,14 +33,17 @@ struct task {
 	const char *image_path, *rundir, *qemu; /* the site's */
 	const char *kernel, *initrd; /* of root file systems; "" none */
 	const char *allow_images;    /* directories with ':' between; "" all */
+	const char *allow_devices;   /* PCI addresses, "all", or "" for none */
 	const char *allow_mounts;    /* the same */
 	const char *data_path, *virtiofsd;
 	const char *net_device, *net_port_range, *net_link;
 	uint32_t lost_after_s, beacon_interval_s;
 	uint32_t net_workers;
 	bool allow_tcg, allow_qmp, allow_qemu_args, net_encrypt;
-	uint64_t mem_reserve;
+	uint64_t mem_reserve; /* of them, for QEMU */
 	uint64_t max_fam;
+	/* what --vm-publish may take of the node's ports; last 0: none */
+	uint16_t publish_first, publish_last;
 };
 
 /* From the inherited descriptor. The words of @err are for the user as they

@@ -44,6 +44,12 @@ struct guest *machine_guest(const struct machine *m)
 	return m->guest;
 }
 
+const struct publish *machine_ports(const struct machine *m, size_t *ret_n)
+{
+	*ret_n = 0;
+	return NULL;
+}
+
 bool machine_runs(const struct machine *m)
 {
 	return true;

@@ -89,6 +89,36 @@ static void assert_option(struct fixture *f, const char *option,
 		fail_msg("no %s %s", option, value ? value : "");
 }
 
+static void test_reserve(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=32");
+	f->t.mem_reserve = 160 << 20;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=88");
+	f->t.step_dir = "/run";
+	f->s.vnc = true;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=64");
+	f->t.mem_reserve = 4ull << 30;
+	make(f);
+	assert_option(f, "-accel", "tcg,thread=multi,tb-size=512");
+}
+
+static void test_display(void **state)
+{
+	struct fixture *f = *state;
+
+	f->t.step_dir = "/run/a,b/12.0";
+	f->s.vnc = true;
+	make(f);
+	assert_option(f, "-vnc", "unix:/run/a,,b/12.0/vnc.4660");
+	assert_option(f, "-vga", "std");
+	assert_int_equal(count(f, "-display", NULL), 0);
+}
+
 /* -- finding it ------------------------------------------------------------ */
 
 static void test_not_found(void **state)
@@ -96,11 +126,13 @@ static void test_not_found(void **state)
 	struct fixture *f = *state;
 
 	setenv("PATH", "/nonexistent:/proc", 1);
-	assert_null(qemu_find("qemu-system-x86_64", &f->err));
+	assert_null(
+		qemu_find("qemu-system-x86_64", "vmstep.conf: qemu", &f->err));
 	assert_non_null(strstr(
 		f->err.text,
 		"qemu-system-x86_64 is not installed on this node (not in PATH /nonexistent:/proc)"));
-	assert_null(qemu_find("/nonexistent/qemu", &f->err));
+	assert_null(
+		qemu_find("/nonexistent/qemu", "vmstep.conf: qemu", &f->err));
 	assert_non_null(strstr(f->err.text, "qemu=/nonexistent/qemu"));
 	assert_non_null(strstr(f->err.text, "No such file"));
 }
@@ -111,12 +143,12 @@ static void test_found(void **state)
 	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL;
 
 	setenv("PATH", "/nonexistent::/bin", 1);
-	a = qemu_find("sh", &f->err);
+	a = qemu_find("sh", "--vm-qemu", &f->err);
 	assert_string_equal(a, "/bin/sh");
-	b = qemu_find("/bin/sh", &f->err);
+	b = qemu_find("/bin/sh", "--vm-qemu", &f->err);
 	assert_string_equal(b, "/bin/sh");
 	setenv("PATH", "", 1);
-	c = qemu_find("sh", &f->err);
+	c = qemu_find("sh", "--vm-qemu", &f->err);
 	assert_non_null(c);
 	setenv("PATH", "/usr/bin:/bin", 1);
 }
@@ -432,7 +464,8 @@ static void test_kernel(void **state)
 static void test_qemu_takes_them(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_free_ char *qemu = qemu_find("qemu-system-x86_64", NULL);
+	_cleanup_free_ char *qemu =
+		qemu_find("qemu-system-x86_64", "PATH", NULL);
 
 	if (!qemu)
 		skip();
@@ -548,6 +581,10 @@ int main(void)
 		     test_ports),
 		TEST("UEFI: its code to read, its variables to write",
 		     test_firmware),
+		TEST("what TCG translates fits into what is kept back for QEMU",
+		     test_reserve),
+		TEST("a display on a socket of the step's directory",
+		     test_display),
 		TEST("KVM or TCG, and the CPU model that goes with it",
 		     test_accel),
 		TEST("a comma in a host name stays in it", test_comma),

@@ -34,6 +34,12 @@ struct guest *machine_guest(const struct machine *m)
 	return m->guest;
 }
 
+const struct publish *machine_ports(const struct machine *m, size_t *ret_n)
+{
+	*ret_n = 0;
+	return NULL;
+}
+
 struct data_items *machine_data(struct machine *m)
 {
 	static struct data_items none;

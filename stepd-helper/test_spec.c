@@ -257,6 +257,8 @@ static void test_defaults(void **state)
 	assert_null(f->s.cpu);
 	assert_string_equal(f->s.machine, "pc-q35-7.1");
 	assert_int_equal(f->s.bind, BIND_CORES);
+	assert_int_equal(f->s.numa, NUMA_MIRROR);
+	assert_true(f->s.hugepage_bytes == 0);
 	assert_int_equal(f->s.net, NET_VHOST_USER);
 	assert_int_equal(f->s.cidr.base, 0x0a000000);
 	assert_int_equal(f->s.mtu, 9000);
@@ -315,6 +317,75 @@ static void test_given(void **state)
 	assert_int_equal(f->s.log_level, 1);
 	assert_true(f->s.verbose);
 	assert_false(f->s.cloud_init);
+}
+
+static void test_ports(void **state)
+{
+	struct fixture *f = *state;
+
+	f->t.publish_first = 1024;
+	f->t.publish_last = 65535;
+	give(f, OPT_PUBLISH, "22=8022,53/udp");
+	optset_add(&f->t.options, OPT_PUBLISH, "0:80", "", NULL);
+	optset_add(&f->t.options, OPT_PUBLISH, "3:81", "", NULL);
+	resolve(f);
+	assert_int_equal(f->s.n_ports, 3);
+	assert_int_equal(f->s.ports[0].host, 8025); /* of rank 3 */
+	assert_int_equal(f->s.ports[1].host, 0);
+	assert_int_equal(f->s.ports[2].guest, 81);
+	spec_done(&f->s);
+
+	f->t.publish_first = 8000;
+	f->t.publish_last = 8024;
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), -EPERM);
+	assert_non_null(strstr(
+		f->err.text,
+		"--vm-publish=22=8022: task 3's port 8025 is not among those that the site allows (allow_publish): 8000-8024"));
+	give(f, OPT_PUBLISH, "3:82=65535");
+	f->t.publish_last = 65535;
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), -ERANGE);
+	assert_non_null(strstr(f->err.text, "task 3 would have port 65538"));
+}
+
+static void test_ways(void **state)
+{
+	struct fixture *f = *state;
+
+	resolve(f);
+	assert_false(f->s.vnc || f->s.outbound || f->s.tftp || f->s.qemu);
+	spec_done(&f->s);
+	give(f, OPT_DISPLAY, "vnc");
+	give(f, OPT_OUTBOUND, "user");
+	give(f, OPT_TFTP, "/tmp");
+	give(f, OPT_QEMU, "/opt/%N/qemu");
+	resolve(f);
+	assert_true(f->s.vnc && f->s.outbound);
+	assert_string_equal(f->s.tftp, "/tmp");
+	assert_string_equal(f->s.qemu, "/opt/node07/qemu");
+	spec_done(&f->s);
+	give(f, OPT_TFTP, "/nonexistent");
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.text, "--vm-tftp=/nonexistent: No such"));
+}
+
+static void test_hugepages(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, OPT_HUGEPAGES, "");
+	give(f, OPT_MEM, "301M");
+	give(f, OPT_NUMA, "flat");
+	resolve(f);
+	assert_true(f->s.hugepage_bytes == 2 * MIB);
+	assert_true(f->s.mem_bytes == 300 * MIB);
+	assert_int_equal(f->s.numa, NUMA_FLAT);
+	spec_done(&f->s);
+
+	give(f, OPT_HUGEPAGES, "1G");
+	assert_int_equal(spec_resolve(&f->t, &f->s, &f->err), -ERANGE);
+	assert_non_null(strstr(
+		f->err.text,
+		"--vm-hugepages=1G: the VM has 301M of memory, less than one"));
 }
 
 /* -- data ------------------------------------------------------------------ */
@@ -522,6 +593,10 @@ static void test_hosts(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		TEST("published ports: counted on from a named one",
+		     test_ports),
+		TEST("display, outbound, tftp, another QEMU", test_ways),
+		TEST("huge pages: whole ones of them", test_hugepages),
 		TEST("a task that no image is named for is refused",
 		     test_no_image),
 		TEST("more CPUs than the task has are refused",

@@ -558,6 +558,7 @@ int vm_main(const struct task *t, const struct spec *s, const char *const *argv)
 	struct errmsg err;
 	int status;
 
+	oom_look(&vm.oom, OOM_PROC, OOM_ROOT);
 	vm.vmboot = strcmp(argv[0], "vmboot") == 0 || s->exec == EXEC_NONE;
 	vm.has_command = !s->run_head || t->rank == 0;
 	if (begin(&vm, &err) < 0) {

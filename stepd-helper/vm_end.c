@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "tty.h"
+#include "value.h"
 #include "vm_impl.h"
 
 #define QUIT_MS		2000  /* for QEMU to end when told to */
@@ -184,6 +185,19 @@ static void command_over(struct vm *vm, int status)
 		vm_end(vm, status);
 }
 
+static void fail_for_memory(struct vm *vm, uint64_t limit)
+{
+	char of[16] = "", mem[16], reserve[16];
+
+	if (limit)
+		value_size_text(limit, of);
+	value_size_text(vm->spec->mem_bytes, mem);
+	value_size_text(vm->task->mem_reserve, reserve);
+	vm_fail(vm, EXIT_VM_FAILED,
+		"the memory limit%s%s was hit, and the kernel killed QEMU: its guest had %s, the site keeps %s back for QEMU; give the step more by --mem, or the guest less by --vm-mem",
+		limit ? " of " : "", of, mem, reserve);
+}
+
 static void on_collected(const char *error, void *arg)
 {
 	struct vm *vm = arg;
@@ -236,6 +250,7 @@ void vm_served(struct vm *vm)
 static void exited_early(struct vm *vm, int wstatus)
 {
 	bool clean = WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0;
+	uint64_t limit;
 
 	if (vm->vmboot && clean) {
 		tell_done(vm);
@@ -244,6 +259,9 @@ static void exited_early(struct vm *vm, int wstatus)
 		vm_fail(vm, EXIT_VM_FAILED, "the guest %s before %s",
 			vm->resets ? "reset itself" : "powered off",
 			vm_whose_end(vm));
+	} else if (WIFSIGNALED(wstatus) && WTERMSIG(wstatus) == SIGKILL &&
+		   oom_struck(&vm->oom, &limit)) {
+		fail_for_memory(vm, limit);
 	} else if (WIFSIGNALED(wstatus)) {
 		vm_fail(vm, EXIT_VM_FAILED, "QEMU was ended by signal %d (%s)",
 			WTERMSIG(wstatus), strsignal(WTERMSIG(wstatus)));

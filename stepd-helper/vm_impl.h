@@ -17,6 +17,7 @@
 #include "loop.h"
 #include "machine.h"
 #include "net.h"
+#include "oom.h"
 #include "parent.h"
 #include "service.h"
 #include "vm.h"
@@ -60,6 +61,7 @@ struct vm {
 	uint8_t key[NETCTL_KEY_LEN];
 	unsigned int resets;
 	uint64_t held_signals; /* came before the command ran, by number */
+	struct oom oom;	       /* kills before there was a QEMU */
 	bool suspended;	       /* by SIGTSTP, until SIGCONT */
 	bool paused_by_us;     /* for that */
 };

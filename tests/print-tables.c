@@ -10,6 +10,7 @@
  */
 #include <config.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +21,11 @@
 
 static void print_tag(const struct option_def *def)
 {
-	printf("--vm-%s%s%s", def->name, def->arginfo ? "=" : "",
-	       def->arginfo ? def->arginfo : "");
+	bool optional = def->flags & OPTF_FLAGARG;
+
+	printf("--vm-%s%s%s%s%s", def->name, optional ? "[" : "",
+	       def->arginfo ? "=" : "", def->arginfo ? def->arginfo : "",
+	       optional ? "]" : "");
 }
 
 static int print_options(void)

@@ -109,7 +109,7 @@ for page in "${pages[@]}"; do
 done
 
 # --vm-save=... is an option whatever it is set to; --vm-NAME is none
-{ cut -f1 t.options; cat t.later; } | sed 's/=.*//' | sort -u >known
+{ cut -f1 t.options; cat t.later; } | sed 's/\[*=.*//' | sort -u >known
 for text in "${texts[@]}"; do
 	grep -ohE -e '--vm-[a-z][a-z-]*' "$text" | sort -u | comm -23 - known
 done >unknown

@@ -67,7 +67,8 @@ bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
 	mounts=a:b mounts=/a:/ input= output=
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
-	mem=10M log=f,loud)
+	mem=10M log=f,loud numa=some hugepages=3M
+	display=x outbound=x tftp= publish=x publish=22=80 qemu=)
 for option in "${bad[@]}"; do
 	name=${option%%=*} value=${option#*=}
 	var=VMSTEP_${name^^}
@@ -77,12 +78,24 @@ for option in "${bad[@]}"; do
 	is "$var=$value: status 255" $? 255
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
-for option in install=x numa=flat hugepages display=vnc qemu=x \
-	outbound=user tftp=x publish=22 config=x \
-	restore=x bind=numa; do
+for option in install=x restore=x; do
 	refused 255 "--vm-${option%%=*}: .*not in this version" \
 		"--vm-$option, which comes later" -n1 --vm-image=tiny "--vm-$option" hostname
 done
+for row in outbound=user:allow_outbound tftp=/tmp:allow_outbound \
+	publish=22:allow_publish qemu=/bin/true:allow_qemu_args; do
+	refused 125 "--vm-${row%:*}: the site does not allow it \\(${row#*:} in vmstep.conf\\)" \
+		"--vm-${row%:*}, which a site has to allow" -n1 --vm-image=tiny "--vm-${row%:*}" hostname
+done
+refused 125 '--vm-hugepages=1G: (the VM has|the VM needs [0-9]+ pages, n1 has 0 free)' \
+	"huge pages that the node has not" -n1 --vm-image=tiny --vm-hugepages=1G --vm-mem=1G hostname
+printf 'image = tiny\n[0]\nmem = 4X\n' >bad.conf
+refused 255 'bad.conf:3: mem: .4X. is not a size' "a bad line in the file of --vm-config" \
+	-n1 --vm-config=bad.conf hostname
+refused 255 '--vm-config=nosuch.conf: No such file' "a file that is not there" \
+	-n1 --vm-image=tiny --vm-config=nosuch.conf hostname
+refused 255 "--vm-mem=@head:1G: there is no group 'head'" "a group that nobody named" \
+	-n1 --vm-image=tiny --vm-mem=@head:1G hostname
 refused 255 '--vm-mem needs --vm-image' "--vm-mem without an image" -n1 --vm-mem=1G hostname
 (cd "$tmp/home" && as_user vm env VMSTEP_MEM=1G srun -n1 hostname >"$tmp/out" 2>"$tmp/err")
 is "VMSTEP_MEM without an image: status 255" $? 255
