@@ -64,7 +64,7 @@ refused 125 'error: .*tiny.vm wants 1[0-9][0-9]M of memory at the least' "less m
 # Every option with a value that does not parse, from both places.
 bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	net-mtu=1 hostname=a_b domain=-x run=some linger=x wait=x exec=x
-	env=1A boot-timeout=0 grace=-1 cloud-init=maybe image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
+	env=1A boot-timeout=0 grace=-1 cloud-init= image=a,ctl=z image=a,ctl=d qemu-arg= scratch=big save=,full
 	mounts=a:b mounts=/a:/ input= output=
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
 	mem=10M log=f,loud numa=some hugepages=3M
