@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "guests.h"
+#include "couple.h"
 #include "proc.h"
 
 #define PORTS	  8

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "guests.h"
+#include "couple.h"
 #include "netns.h"
 #include "quiet.h"
 #include "yardstick.h"

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "guests.h"
+#include "couple.h"
 #include "quiet.h"
 #include "yardstick.h"
 

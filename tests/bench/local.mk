@@ -7,7 +7,7 @@ check_LTLIBRARIES += %D%/libbench.la
 	%D%/crowd.c %D%/crowd.h \
 	%D%/frames.c %D%/frames.h \
 	%D%/guest.c %D%/guest.h \
-	%D%/guests.c %D%/guests.h \
+	%D%/couple.c %D%/couple.h \
 	%D%/idle.c %D%/latency.h \
 	%D%/netlog.c %D%/netlog.h \
 	%D%/netns.c %D%/netns.h \

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cleanup.h"
-#include "guests.h"
+#include "couple.h"
 
 #define RECEIVERS 4
 #define PAUSED	  3

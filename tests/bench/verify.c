@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "guests.h"
+#include "couple.h"
 #include "netns.h"
 
 #define BATCH	 32

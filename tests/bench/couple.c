@@ -1,6 +1,6 @@
 #include <config.h>
 
-#include "guests.h"
+#include "couple.h"
 
 #include <unistd.h>
 

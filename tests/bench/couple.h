@@ -1,6 +1,6 @@
-/* guests.h - the pairs of guests that the parts of the benchmark use */
-#ifndef VMSTEP_BENCH_GUESTS_H
-#define VMSTEP_BENCH_GUESTS_H
+/* couple.h - the pairs of guests that the parts of the benchmark use */
+#ifndef VMSTEP_BENCH_COUPLE_H
+#define VMSTEP_BENCH_COUPLE_H
 
 #include "bench.h"
 #include "frames.h"
