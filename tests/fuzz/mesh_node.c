@@ -269,7 +269,8 @@ static void make_mesh(void)
 	must(flow_new(loop, n.round, &n.flow, NULL));
 	fwd.flow = n.flow;
 	must(fwd_new(&fwd, &n.fwd, NULL));
-	must(census_new(6, &census_ops, NULL, &n.census, NULL));
+	must(census_new(6, CENSUS_GRACE_MS, &census_ops, NULL, &n.census,
+			NULL));
 	env.loop = loop;
 	env.round = n.round;
 	env.pool = &n.pool;
