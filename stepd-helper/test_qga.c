@@ -707,8 +707,13 @@ static void test_lost(void **state)
 	qga_port(run.f->q, false);
 	for (int i = 0; i < 100 && !strchr(run.told, '('); i++)
 		spin(run.f);
-	assert_string_equal(run.told,
-			    "0 ;QEMU's guest agent is gone out=(0) err=(0)");
+	/* by whom comes first: who asks, or who waits for an answer */
+	if (strcmp(run.told,
+		   "0 ;QEMU's guest agent has closed its port out=(0) err=(0)") !=
+	    0)
+		assert_string_equal(
+			run.told,
+			"0 ;QEMU's guest agent is gone out=(0) err=(0)");
 }
 
 static void kill_it(struct run *run, const char *started, const char *status,
