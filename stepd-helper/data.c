@@ -131,21 +131,30 @@ static void ask(struct data *d, const char *method, json_t *params,
 
 static void on_copied(struct data *d);
 
+/* The item's directory, and the stream between it and the agent. */
+static int open_tree(const struct data *d, int *ret_dir, struct flow *ret,
+		     struct errmsg *err)
+{
+	int r;
+
+	close(d->pipe[0]);
+	*ret_dir = open(item(d)->src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_dir < 0)
+		return errmsg_set(err, -errno, "%s", item(d)->src);
+	r = flow_init(ret, d->pipe[1], DIGEST_NONE);
+	return r < 0 ? errmsg_set(err, r, "%s", item(d)->src) : 0;
+}
+
 static int send_tree(size_t i, const void *what, struct errmsg *err)
 {
 	const struct data *d = what;
 	_cleanup_(flow_done) struct flow out = { 0 };
-	_cleanup_close_ int dir =
-		open(item(d)->src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = -1;
 	struct tree_counts n;
-	int r;
+	int r = open_tree(d, &dir, &out, err);
 
-	close(d->pipe[0]);
-	if (dir < 0)
-		return errmsg_set(err, -errno, "%s", item(d)->src);
-	r = flow_init(&out, d->pipe[1], DIGEST_NONE);
 	if (r < 0)
-		return errmsg_set(err, r, "%s", item(d)->src);
+		return r;
 	r = tree_send(dir, &out, &n, err);
 	return r < 0 ? errmsg_prefix(err, r, "%s", item(d)->src) : 0;
 }
@@ -155,17 +164,12 @@ static int receive_tree(size_t i, const void *what, struct errmsg *err)
 	static const struct tree_options o = { 0 };
 	const struct data *d = what;
 	_cleanup_(flow_done) struct flow in = { 0 };
-	_cleanup_close_ int dir =
-		open(item(d)->src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = -1;
 	struct tree_counts n;
-	int r;
+	int r = open_tree(d, &dir, &in, err);
 
-	close(d->pipe[0]);
-	if (dir < 0)
-		return errmsg_set(err, -errno, "%s", item(d)->src);
-	r = flow_init(&in, d->pipe[1], DIGEST_NONE);
 	if (r < 0)
-		return errmsg_set(err, r, "%s", item(d)->src);
+		return r;
 	r = tree_receive(dir, &in, &o, &n, err);
 	return r < 0 ? errmsg_prefix(err, r, "%s", item(d)->src) : 0;
 }
