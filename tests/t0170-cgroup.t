@@ -28,7 +28,7 @@ is "a guest that uses its memory survives" "$?$(cat "$tmp/out")" "0used"
 vrun -n1 --mem=700M --vm-image=tiny --vm-mem=9T true
 is "--vm-mem beyond the step's: status 125" $? 125
 like "... and says how much there is" "$(cat "$tmp/err")" \
-	'--vm-mem=9T: the task has 700M on n[12] .*ask for 540M or less'
+	'--vm-mem=9T: the task has 700M on n[12], .*ask for 540M or less'
 vrun -n1 --mem=100M --vm-image=tiny true
 is "a step too small for any VM: status 125" $? 125
 like "... and says so" "$(cat "$tmp/err")" 'the task has 100M of memory on n[12], too little'
