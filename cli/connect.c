@@ -21,6 +21,7 @@
 #include "elsewhere.h"
 #include "localsock.h"
 #include "log.h"
+#include "writeall.h"
 
 #define PIECE 65536
 
@@ -35,21 +36,6 @@ const struct cmd_option connect_options[] = {
 };
 
 /* -- standard input and output as a task's socket -------------------------- */
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
-}
 
 /* Until the end of @from, or nobody reads @to. */
 static void pump(int from, int to)

@@ -26,6 +26,7 @@
 #include "slurm.h"
 #include "source.h"
 #include "srun.h"
+#include "writeall.h"
 
 /* A copy is two processes and a pump between them. One sends a stream
  * (copyhead.h): of a path here, or, as `vmstep cp --here=get` on the node of a
@@ -252,19 +253,6 @@ static bool nobody_takes(const struct cp *c)
 
 /* -- the pump -------------------------------------------------------------- */
 
-static bool write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno != EINTR)
-			return false;
-		p += done > 0 ? done : 0;
-		n -= done > 0 ? (size_t)done : 0;
-	}
-	return true;
-}
-
 /* Wait for data, and listen to what is said meanwhile. */
 static void wait_for_data(struct cp *c, const struct end *from, struct end *to)
 {
@@ -295,7 +283,7 @@ static bool pump(struct cp *c, struct end *from, struct end *to,
 			taken = false;
 		n = taken ? read(from->fd, buf, PIECE) : 0;
 		if (n > 0)
-			taken = write_all(to->fd, buf, (size_t)n);
+			taken = write_all(to->fd, buf, (size_t)n) == 0;
 		bytes += n > 0 ? (uint64_t)n : 0;
 		copyprogress_at(&p, bytes);
 	} while (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));

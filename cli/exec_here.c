@@ -19,6 +19,7 @@
 #include "loop.h"
 #include "param.h"
 #include "tty.h"
+#include "writeall.h"
 
 #define PIECE	   65536
 #define LINE_BYTES 65536 /* of output; a longer one is shown in parts */
@@ -94,20 +95,7 @@ static void check(struct exec *e)
 
 /* -- output ---------------------------------------------------------------- */
 
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return; /* nobody reads it: the end will be seen */
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
-}
-
+/* Where nobody reads it the end will be seen. */
 static void show_line(struct output *o)
 {
 	char mark[16];

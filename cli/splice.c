@@ -8,24 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "writeall.h"
+
 /* Blocks until it is all written: who does not read what we bring is not sent
- * more, and nothing of it piles up here. */
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Returns 1, 0 at the end, or -errno. */
+ * more, and nothing of it piles up here. Returns 1, 0 at the end, or -errno. */
 static int move(int from, int to)
 {
 	char data[65536];

@@ -34,7 +34,7 @@ packages_tiny=(busybox-static cpio lz4 zstd xz-utils kmod iperf3)
 packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
 packages_check=(
 	clang clang-format libclang-rt-14-dev llvm shellcheck perl jq socat man-db
-	groff python3 mypy pyflakes3 genisoimage squashfs-tools file bsdutils tshark dpdk-dev
+	groff python3 mypy pyflakes3 genisoimage file bsdutils tshark dpdk-dev
 )
 
 # Install what is missing of the packages named. Services that they bring are

@@ -23,7 +23,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/rankset.c %D%/rankset.h \
 	%D%/relpath.c %D%/relpath.h \
 	%D%/site.c %D%/site.h \
-	%D%/value.c %D%/value.h
+	%D%/value.c %D%/value.h \
+	%D%/writeall.c %D%/writeall.h
 
 %C%_libprog_la_SOURCES = \
 	%D%/counters.c %D%/counters.h \

@@ -263,7 +263,7 @@ static void copy(struct data *d, bool out)
 	    on_tree);
 }
 
-static void on_readonly(const struct rpc_reply *reply, void *arg)
+static void on_there(const struct rpc_reply *reply, void *arg)
 {
 	struct data *d = arg;
 
@@ -290,22 +290,10 @@ static void on_copied(struct data *d)
 		ask(d, "fs.mount",
 		    json_pack("{s:s, s:o}", "kind", "readonly", "path",
 			      param_from_text(item(d)->dst)),
-		    on_readonly);
+		    on_there);
 }
 
 /* -- setting up ------------------------------------------------------------ */
-
-static void on_dir(const struct rpc_reply *reply, void *arg)
-{
-	struct data *d = arg;
-
-	if (!reply->result) {
-		fail(d, reply->message);
-		return;
-	}
-	item(d)->there = true;
-	done(d);
-}
 
 /* The guest has no such file system. What it is to write to cannot be a copy,
  * which nobody else would see, but for results. */
@@ -328,7 +316,7 @@ static void cannot_mount(struct data *d, const char *why)
 		ask(d, "fs.mount",
 		    json_pack("{s:s, s:o}", "kind", "dir", "path",
 			      param_from_text(i->dst)),
-		    on_dir);
+		    on_there);
 	else
 		copy(d, false);
 }

@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "outfile.h"
+#include "writeall.h"
 
 /* Asked for; what an ordinary user may have. */
 #define PIPE_BYTES (1024 * 1024)
@@ -24,21 +25,6 @@ struct pcapfile {
 	int error; /* the thread's; the file ends where it happened */
 	char data[64 * 1024];
 };
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 /* After an error goes on reading: vmstep-net is not to see a broken pipe. */
 static void *copy(void *arg)
