@@ -7,6 +7,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 
 %C%_libcore_la_SOURCES = \
 	%D%/addr.c %D%/addr.h \
+	%D%/allow.c %D%/allow.h \
 	%D%/cleanup.h \
 	%D%/desc.c %D%/desc.h \
 	%D%/errmsg.c %D%/errmsg.h \
@@ -34,12 +35,14 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/frame.c %D%/frame.h \
 	%D%/mux.c %D%/mux.h %D%/mux_impl.h \
 	%D%/mux_chan.c %D%/mux_port.c \
+	%D%/local_address.c %D%/local_address.h \
 	%D%/localsock.c %D%/localsock.h \
 	%D%/netctl.h \
 	%D%/netmsg.c %D%/netmsg.h \
 	%D%/opmsg.c %D%/opmsg.h \
 	%D%/opq.c %D%/opq.h \
 	%D%/netstats.c %D%/netstats.h \
+	%D%/rdma.c %D%/rdma.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/usage.c %D%/usage.h
 
@@ -59,6 +62,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 if HAVE_CMOCKA
 UNIT_TESTS += \
 	%D%/test_addr \
+	%D%/test_allow \
 	%D%/test_desc \
 	%D%/test_famspec \
 	%D%/test_files \
@@ -98,6 +102,8 @@ UNIT_TESTS += \
 %C%_test_mux_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_netstats_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_netstats_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_allow_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_allow_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_addr_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_addr_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_desc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -132,6 +132,10 @@ int optset_inherit(struct optset *set, const struct optset *lower,
 /* Add what the environment gives: VMSTEP_*. */
 int optset_add_env(struct optset *set, struct errmsg *err);
 
+/* Where sbatch and salloc leave what they were given, optset_encode()d, for the
+ * job's steps. */
+#define INHERIT_ENV "SLURM_VMSTEP_INHERIT"
+
 /* Does @set ask for VMs: an image that is not "none"? */
 bool optset_wants_vm(const struct optset *set);
 /* What holds between options; call when all sources are merged. */

@@ -274,9 +274,18 @@ static int set_named(struct site *s, const char *name, const char *value,
 			  name);
 }
 
-static int set_line(struct site *s, char *line, struct errmsg *err)
+/* What is read, and who wants to know. */
+struct reading {
+	struct site *site;
+	const struct site_listener *listener; /* NULL: nobody */
+	const char *file;
+	unsigned int line;
+};
+
+static int set_line(const struct reading *in, char *line, struct errmsg *err)
 {
 	char *name, *value, *eq;
+	int r;
 
 	name = value_strip(line);
 	if (!*name || *name == '#')
@@ -287,34 +296,40 @@ static int set_line(struct site *s, char *line, struct errmsg *err)
 				  "'%s' is not of the form key = value", name);
 	*eq = '\0';
 	value = value_strip(eq + 1);
-	return set_named(s, value_strip(name), value, err);
+	name = value_strip(name);
+	r = set_named(in->site, name, value, err);
+	if (r == 0 && in->listener)
+		in->listener->said(name, value, in->file, in->line,
+				   in->listener->arg);
+	return r;
 }
 
-static int load_file(struct site *s, const char *path, bool must_exist,
+static int load_file(struct reading *in, const char *path, bool must_exist,
 		     struct errmsg *err)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
-	unsigned int n = 0;
 	int r;
 
 	if (!f && errno == ENOENT && !must_exist)
 		return 0;
 	if (!f)
 		return errmsg_set(err, -errno, "%s", path);
+	in->file = path;
+	in->line = 0;
 	while (getline(&line, &size, f) >= 0) {
-		n++;
-		r = set_line(s, line, err);
+		in->line++;
+		r = set_line(in, line, err);
 		if (r < 0)
-			return errmsg_prefix(err, r, "%s:%u", path, n);
+			return errmsg_prefix(err, r, "%s:%u", path, in->line);
 	}
 	if (ferror(f))
 		return errmsg_set(err, -EIO, "%s", path);
 	return 0;
 }
 
-static int load_dir(struct site *s, const char *path, struct errmsg *err)
+static int load_dir(struct reading *in, const char *path, struct errmsg *err)
 {
 	char pattern[4096];
 	glob_t found;
@@ -324,14 +339,16 @@ static int load_dir(struct site *s, const char *path, struct errmsg *err)
 	if (glob(pattern, 0, NULL, &found) != 0)
 		return 0;
 	for (size_t i = 0; i < found.gl_pathc && r == 0; i++)
-		r = load_file(s, found.gl_pathv[i], true, err);
+		r = load_file(in, found.gl_pathv[i], true, err);
 	globfree(&found);
 	return r;
 }
 
-int site_load(const char *path, bool must_exist, struct site *ret,
-	      struct errmsg *err)
+int site_load_told(const char *path, bool must_exist,
+		   const struct site_listener *listener, struct site *ret,
+		   struct errmsg *err)
 {
+	struct reading in = { .site = ret, .listener = listener };
 	int r = 0;
 
 	*ret = (struct site){ 0 };
@@ -339,14 +356,37 @@ int site_load(const char *path, bool must_exist, struct site *ret,
 		if (site_keys[i].dflt)
 			r = set_key(ret, &site_keys[i], site_keys[i].dflt, err);
 	if (r == 0)
-		r = load_file(ret, path, must_exist, err);
+		r = load_file(&in, path, must_exist, err);
 	if (r == -ENOENT)
 		errmsg_set(err, r, "config=%s in plugstack.conf", path);
 	if (r == 0)
-		r = load_dir(ret, path, err);
+		r = load_dir(&in, path, err);
 	if (r < 0)
 		site_done(ret);
 	return r;
+}
+
+int site_load(const char *path, bool must_exist, struct site *ret,
+	      struct errmsg *err)
+{
+	return site_load_told(path, must_exist, NULL, ret, err);
+}
+
+int site_args(int ac, char *const *av, const char **ret_path, bool *ret_given,
+	      struct errmsg *err)
+{
+	*ret_path = SITE_DEFAULT_PATH;
+	*ret_given = false;
+	for (int i = 0; i < ac; i++) {
+		if (strncmp(av[i], "config=/", 8) != 0)
+			return errmsg_say(
+				err, -EINVAL,
+				"plugstack.conf: unknown argument '%s' of vmstep.so; it takes config=/PATH only",
+				av[i]);
+		*ret_path = av[i] + strlen("config=");
+		*ret_given = true;
+	}
+	return 0;
 }
 
 static bool is_text(enum site_kind kind)

@@ -15,6 +15,9 @@
 
 #define SITE_DEFAULT_PATH SYSCONFDIR "/vmstep/vmstep.conf"
 
+/* In vmstep.so, before its version. */
+#define PLUGIN_RELEASE "vmstep.so of version "
+
 #define SITE_WORKERS_MAX 16 /* that vmstep-net can have */
 
 struct site {
@@ -80,6 +83,23 @@ extern const size_t n_site_keys;
  * an error if it is missing.
  * On failure @err names file, line and cure, and @ret is empty. */
 int site_load(const char *path, bool must_exist, struct site *ret,
+	      struct errmsg *err);
+
+/* The same, and tell of each line that was understood, in order. @key is as it
+ * is written, default_NAME included; all texts are valid in the call only. */
+struct site_listener {
+	void (*said)(const char *key, const char *value, const char *file,
+		     unsigned int line, void *arg);
+	void *arg;
+};
+int site_load_told(const char *path, bool must_exist,
+		   const struct site_listener *listener, struct site *ret,
+		   struct errmsg *err);
+
+/* vmstep.so's arguments in plugstack.conf: "config=PATH" is all there is.
+ * *ret_path is borrowed from them, or the usual one; *ret_given: was it named?
+ * -EINVAL with words. */
+int site_args(int ac, char *const *av, const char **ret_path, bool *ret_given,
 	      struct errmsg *err);
 void site_done(struct site *s);
 

@@ -144,6 +144,57 @@ static void test_relative(void **state)
 	assert_int_equal(load(f, "image_path =\nqemu = /q\n"), 0);
 }
 
+struct told {
+	char text[512];
+};
+
+static void on_told(const char *key, const char *value, const char *file,
+		    unsigned int line, void *arg)
+{
+	struct told *t = arg;
+	size_t len = strlen(t->text);
+
+	snprintf(t->text + len, sizeof(t->text) - len, "%s:%u %s=%s\n",
+		 strrchr(file, '/') + 1, line, key, value);
+}
+
+static void test_told(void **state)
+{
+	struct fixture *f = *state;
+	struct told t = { "" };
+	const struct site_listener listener = { on_told, &t };
+
+	write_file(f, "vmstep.conf",
+		   "# x\n  qemu =  q  \n\ndefault_cpus = 2\nqemu = r\n");
+	write_file(f, "vmstep.conf.d/a.conf", "net_workers = 2\ngrace = x\n");
+	assert_int_equal(
+		site_load_told(f->conf, true, &listener, &f->site, &f->err),
+		-EINVAL);
+	/* what was not understood is not told */
+	assert_string_equal(t.text, "vmstep.conf:2 qemu=q\n"
+				    "vmstep.conf:4 default_cpus=2\n"
+				    "vmstep.conf:5 qemu=r\n"
+				    "a.conf:1 net_workers=2\n");
+}
+
+static void test_args(void **state)
+{
+	char a[] = "config=/a", b[] = "config=/b", wrong[] = "config=a";
+	char *good[] = { a, b }, *bad[] = { wrong };
+	struct errmsg err;
+	const char *path;
+	bool given;
+
+	assert_int_equal(site_args(0, NULL, &path, &given, &err), 0);
+	assert_string_equal(path, SITE_DEFAULT_PATH);
+	assert_false(given);
+	assert_int_equal(site_args(2, good, &path, &given, &err), 0);
+	assert_string_equal(path, "/b");
+	assert_true(given);
+	assert_int_equal(site_args(1, bad, &path, &given, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "'config=a'"));
+}
+
 static void test_bad_defaults(void **state)
 {
 	struct fixture *f = *state;
@@ -288,6 +339,9 @@ int main(void)
 		TEST("keys of a later version are refused by name", test_later),
 		TEST("a bad line of a drop-in names the drop-in",
 		     test_bad_dropin),
+		TEST("lines that are understood are told of, in order",
+		     test_told),
+		TEST("plugstack.conf's arguments", test_args),
 		TEST("each row of the table is filled", test_table),
 		TEST("without a file the defaults hold", test_defaults),
 		TEST("values of every kind", test_values),

@@ -27,7 +27,6 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/lock.h \
 	%D%/link_tcp.c %D%/link_tcp.h %D%/link_ucx.h \
 	%D%/link_tcp_conn.c %D%/link_tcp_conn.h \
-	%D%/local_address.c %D%/local_address.h \
 	%D%/mcast.c %D%/mcast.h \
 	%D%/mesh.c %D%/mesh.h \
 	%D%/names.c %D%/names.h \
@@ -41,7 +40,6 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/port_stream.c %D%/port_stream.h \
 	%D%/port_vhost.c %D%/port_vhost.h \
 	%D%/ports.c %D%/ports.h \
-	%D%/rdma.c %D%/rdma.h \
 	%D%/record.c %D%/record.h \
 	%D%/relay.c %D%/relay.h \
 	%D%/tally.c %D%/tally.h \

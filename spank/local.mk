@@ -4,7 +4,6 @@ plugin_LTLIBRARIES = %D%/vmstep.la
 
 %C%_vmstep_la_SOURCES = \
 	%D%/vmstep.c %D%/plugin.h \
-	%D%/allow.c %D%/allow.h \
 	%D%/cmdline.c %D%/cmdline.h \
 	%D%/submit.c \
 	%D%/stepd.c \
@@ -15,14 +14,11 @@ plugin_LTLIBRARIES = %D%/vmstep.la
 	-export-symbols-regex '^(plugin_|slurm_spank_)'
 
 if HAVE_CMOCKA
-UNIT_TESTS += %D%/test_allow %D%/test_cmdline %D%/test_submit \
+UNIT_TESTS += %D%/test_cmdline %D%/test_submit \
 	%D%/test_stepd %D%/test_sweep
 spank_test_libs = tests/fake-slurm/libcluster.la lib/libcore.la $(CMOCKA_LIBS)
 spank_test_cppflags = $(AM_CPPFLAGS) -I$(srcdir)/tests/fake-slurm \
 	-DPLUGIN='"$(abs_builddir)/%D%/.libs/vmstep.so"'
-%C%_test_allow_SOURCES = %D%/test_allow.c %D%/allow.c
-%C%_test_allow_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
-%C%_test_allow_LDADD = lib/libcore.la $(CMOCKA_LIBS)
 %C%_test_cmdline_SOURCES = %D%/test_cmdline.c %D%/cmdline.c
 %C%_test_cmdline_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_cmdline_LDADD = lib/libcore.la $(CMOCKA_LIBS)

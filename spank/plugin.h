@@ -14,8 +14,6 @@
 #ifndef VMSTEP_PLUGIN_H
 #define VMSTEP_PLUGIN_H
 
-#include <stdbool.h>
-
 /* What Slurm looks up is all that is exported (-fvisibility=hidden). */
 #pragma GCC visibility push(default)
 #include <slurm/spank.h>
@@ -23,18 +21,12 @@
 
 #include "errmsg.h"
 #include "option.h"
+#include "site.h"
 
 #define STEP_ENV    "SLURM_VMSTEP_STEP_"
 #define ARGV0_ENV   "SLURM_VMSTEP_ARGV0"
 #define MULTI_ENV   "SLURM_VMSTEP_MULTI_PROG"
-#define INHERIT_ENV "SLURM_VMSTEP_INHERIT"
 #define HELPER_PATH PKGLIBEXECDIR "/vmstep-helper"
-
-/* plugstack.conf's arguments: "config=PATH" is all there is. Returns the path
- * of the configuration, which lives as long as the process; words in @err
- * where an argument is bad. *ret_given: was it named? */
-int plugin_args(int ac, char **av, const char **ret_path, bool *ret_given,
-		struct errmsg *err);
 
 /* In srun, sbatch, salloc. As the user, before options are parsed. */
 int submit_init(spank_t sp, int ac, char **av);

@@ -221,7 +221,7 @@ static int prepare(int ac, char **av, struct errmsg *err)
 	bool given;
 	int r;
 
-	r = plugin_args(ac, av, &path, &given, err);
+	r = site_args(ac, av, &path, &given, err);
 	if (r == 0)
 		r = site_load(path, given, &stepd.site, err);
 	if (r == 0)

@@ -19,24 +19,10 @@
 
 #pragma GCC visibility push(default)
 SPANK_PLUGIN(vmstep, 1);
+/* For `vmstep check`, which reads the file. */
+extern const char plugin_release[];
+const char plugin_release[] = PLUGIN_RELEASE PACKAGE_VERSION;
 #pragma GCC visibility pop
-
-int plugin_args(int ac, char **av, const char **ret_path, bool *ret_given,
-		struct errmsg *err)
-{
-	*ret_path = SITE_DEFAULT_PATH;
-	*ret_given = false;
-	for (int i = 0; i < ac; i++) {
-		if (strncmp(av[i], "config=/", 8) != 0)
-			return errmsg_say(
-				err, -EINVAL,
-				"plugstack.conf: unknown argument '%s' of vmstep.so; it takes config=/PATH only",
-				av[i]);
-		*ret_path = av[i] + strlen("config=");
-		*ret_given = true;
-	}
-	return 0;
-}
 
 /* What is well-formed and still of no use on this node. */
 static void warn_of_site(const struct site *site)
@@ -61,7 +47,7 @@ static int slurmd_init(int ac, char **av)
 	const char *path;
 	bool given;
 
-	if (plugin_args(ac, av, &path, &given, &err) < 0 ||
+	if (site_args(ac, av, &path, &given, &err) < 0 ||
 	    site_load(path, given, &site, &err) < 0) {
 		slurm_error(
 			"vmstep: %s (steps that ask for VMs will be refused with this message)",
@@ -130,7 +116,7 @@ int slurm_spank_job_epilog(spank_t sp, int ac, char **av)
 	bool given;
 	uid_t uid;
 
-	if (plugin_args(ac, av, &path, &given, NULL) < 0 ||
+	if (site_args(ac, av, &path, &given, NULL) < 0 ||
 	    site_load(path, given, &site, NULL) < 0)
 		return ESPANK_SUCCESS;
 	if (spank_get_item(sp, S_JOB_ID, &job) == ESPANK_SUCCESS &&

@@ -210,15 +210,14 @@ static bool reap_by(pid_t pid, int64_t end_ms, int *wstatus)
 	return false;
 }
 
-int child_run(const char *const *argv, int keep_fd, int timeout_ms,
-	      struct errmsg *err)
+static int run(const char *const *argv, int keep_fd, int timeout_ms, char *ret,
+	       size_t size, struct errmsg *err)
 {
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	_cleanup_close_ int rd = -1, wr = -1;
 	struct child_fd fds[4];
 	struct child_spec spec = { .argv = argv, .fds = fds, .n_fds = 3 };
 	int64_t end = loop_now_ms() + timeout_ms;
-	char text[600];
 	int p[2], wstatus = -1, r;
 	pid_t pid;
 
@@ -235,12 +234,28 @@ int child_run(const char *const *argv, int keep_fd, int timeout_ms,
 	if (r < 0)
 		return r;
 	close(TAKE_FD(wr));
-	collect(rd, text, sizeof(text), end);
+	collect(rd, ret, size, end);
 	if (!reap_by(pid, end, &wstatus))
 		return errmsg_say(err, -ETIMEDOUT, "%s did not end within %d s",
 				  argv[0], timeout_ms / 1000);
-	if (WIFEXITED(wstatus) && WEXITSTATUS(wstatus) == 0)
-		return 0;
+	return WIFSIGNALED(wstatus) ? 128 + WTERMSIG(wstatus)
+				    : WEXITSTATUS(wstatus);
+}
+
+int child_run(const char *const *argv, int keep_fd, int timeout_ms,
+	      struct errmsg *err)
+{
+	char text[600];
+	int r = run(argv, keep_fd, timeout_ms, text, sizeof(text), err);
+
+	if (r <= 0)
+		return r;
 	text[strcspn(text, "\n")] = '\0';
 	return errmsg_say(err, -EIO, "%s", text[0] ? text : argv[0]);
+}
+
+int child_output(const char *const *argv, int timeout_ms, char *ret,
+		 size_t size, struct errmsg *err)
+{
+	return run(argv, -1, timeout_ms, ret, size, err);
 }

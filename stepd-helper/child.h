@@ -38,4 +38,9 @@ int child_start(const struct child_spec *spec, pid_t *ret, struct errmsg *err);
 int child_run(const char *const *argv, int keep_fd, int timeout_ms,
 	      struct errmsg *err);
 
+/* Run to the end in the same way; what it says at both outputs goes to @ret,
+ * cut to @size. Returns its exit status, 128+n for signal n; -errno. */
+int child_output(const char *const *argv, int timeout_ms, char *ret,
+		 size_t size, struct errmsg *err);
+
 #endif

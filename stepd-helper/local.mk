@@ -73,6 +73,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qcow2.c %D%/qcow2.h \
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qemu_disk.c %D%/qemu_disk.h \
+	%D%/qemu_find.c %D%/qemu_find.h \
 	%D%/qga.c %D%/qga.h \
 	%D%/qga_exec.c %D%/qga_exec.h \
 	%D%/qga_file.c %D%/qga_file.h \

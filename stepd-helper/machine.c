@@ -20,6 +20,7 @@
 #include "plan.h"
 #include "plan_disk.h"
 #include "qemu.h"
+#include "qemu_find.h"
 #include "qmp.h"
 #include "save.h"
 #include "seed.h"

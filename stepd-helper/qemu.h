@@ -80,10 +80,6 @@ void qemu_plan_done(struct qemu_plan *p);
 /* QEMU has them: close ours, so that their ends are seen. */
 void qemu_plan_close_fds(struct qemu_plan *p);
 
-/* The path of QEMU: @name where it has a slash, else found in PATH. @origin
- * says in words who named it. To be freed; NULL with @err. */
-char *qemu_find(const char *name, const char *origin, struct errmsg *err);
-
 /* Where the display of task @rank is, in the step's directory. */
 #define QEMU_DISPLAY "%s/vnc.%u"
 

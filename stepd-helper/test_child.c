@@ -132,6 +132,31 @@ static void test_run_fails(void **state)
 	assert_int_equal(strspn(err.text, "x"), 599);
 }
 
+static void test_output(void **state)
+{
+	struct errmsg err;
+	char text[8];
+
+	assert_int_equal(child_output(LIST("sh", "-c", "echo a; echo b >&2"),
+				      10000, text, sizeof(text), &err),
+			 0);
+	assert_string_equal(text, "a\nb\n");
+	assert_int_equal(
+		child_output(LIST("sh", "-c", "echo 123456789; exit 3"), 10000,
+			     text, sizeof(text), &err),
+		3);
+	assert_string_equal(text, "1234567");
+	assert_int_equal(child_output(LIST("sh", "-c", "kill -9 $$"), 10000,
+				      text, sizeof(text), &err),
+			 128 + 9);
+	assert_int_equal(child_output(LIST("/nonexistent"), 10000, text,
+				      sizeof(text), &err),
+			 -ENOENT);
+	assert_int_equal(child_output(LIST("sleep", "1000"), 50, text,
+				      sizeof(text), &err),
+			 -ETIMEDOUT);
+}
+
 static void test_timeout(void **state)
 {
 	struct errmsg err;
@@ -309,6 +334,8 @@ int main(void)
 		{ "too many descriptors are refused", test_too_many_fds, NULL,
 		  NULL, NULL },
 		{ "a program that fails leaves its first words", test_run_fails,
+		  NULL, NULL, NULL },
+		{ "all words of one can be had, with its status", test_output,
 		  NULL, NULL, NULL },
 		{ "one that does not end is ended", test_timeout, NULL, NULL,
 		  NULL },

@@ -15,6 +15,7 @@
 
 #include "cleanup.h"
 #include "qemu.h"
+#include "qemu_find.h"
 
 struct fixture {
 	struct task t;
