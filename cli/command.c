@@ -7,6 +7,7 @@
 
 #include "cleanup.h"
 #include "between.h"
+#include "check.h"
 #include "connect.h"
 #include "console.h"
 #include "cp.h"
@@ -16,6 +17,7 @@
 #include "image.h"
 #include "kernel.h"
 #include "ops.h"
+#include "showconfig.h"
 #include "ssh.h"
 #include "stats.h"
 #include "top.h"
@@ -82,8 +84,10 @@ const struct command commands[] = {
 	  connect_run, connect_options, 0, ARGS_COMMAND },
 	{ "image", "info|resize|overlay|squash|seed",
 	  "look at images, and make them", image_run, image_options, 2, 3 },
-	{ "config", "", "the settings in force", NULL, NULL },
-	{ "check", "", "is this node ready?", NULL, NULL },
+	{ "config", "", "the settings in force, and where from", config_run,
+	  NULL },
+	{ "check", "", "is the site set up, and this node ready?", check_run,
+	  check_options },
 	{ 0 },
 };
 

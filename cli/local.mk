@@ -7,6 +7,9 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/ask.c %D%/ask.h \
 	%D%/between.c %D%/between.h \
 	%D%/call.c %D%/call.h \
+	%D%/check.c %D%/check.h %D%/check_impl.h \
+	%D%/check_full.c %D%/check_node.c \
+	%D%/check_qemu.c %D%/check_slurm.c \
 	%D%/command.c %D%/command.h \
 	%D%/conn.c %D%/conn.h \
 	%D%/console.c %D%/console.h \
@@ -35,7 +38,11 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/netlog.c %D%/netlog.h \
 	%D%/ops.c %D%/ops.h \
 	%D%/place.c %D%/place.h \
+	%D%/plugstack.c %D%/plugstack.h \
 	%D%/relay.c %D%/relay.h \
+	%D%/settings.c %D%/settings.h \
+	%D%/showconfig.c %D%/showconfig.h \
+	%D%/slurmconf.c %D%/slurmconf.h \
 	%D%/slurm.c %D%/slurm.h \
 	%D%/source.c %D%/source.h \
 	%D%/splice.c %D%/splice.h \
@@ -51,6 +58,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/topo_here.c %D%/topo_here.h
 # where contrib/python is installed
 %C%_libcli_la_CPPFLAGS = $(AM_CPPFLAGS) -DPYTHON_DIR='"$(vmsteppathdir)"' \
+	-DPLUGINDIR='"$(plugindir)"' $(SLURM_CFLAGS) \
 	-I$(srcdir)/stepd-helper
 %C%_libcli_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS) \
 	$(HWLOC_CFLAGS)
@@ -63,6 +71,7 @@ cli_libs = %D%/libcli.la stepd-helper/libhelper.la lib/librpc.la lib/libfiles.la
 
 if HAVE_CMOCKA
 UNIT_TESTS += \
+	%D%/test_check \
 	%D%/test_command \
 	%D%/test_copy \
 	%D%/test_topo \
@@ -77,6 +86,9 @@ UNIT_TESTS += \
 %C%_test_copy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \
 	$(CRYPTO_CFLAGS)
 %C%_test_copy_LDADD = $(cli_libs) $(CMOCKA_LIBS)
+%C%_test_check_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/stepd-helper $(SLURM_CFLAGS)
+%C%_test_check_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_check_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_command_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_command_LDADD = $(cli_libs) $(CMOCKA_LIBS)
 %C%_test_topo_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS) \

@@ -21,6 +21,23 @@ is "-o out-%t has standard output apart" \
 like "-e err-%t has standard error apart" "$(cat "$tmp/home/err-1")" "(^|[^a-z])e$"
 nok "and nothing else mixes" grep -q '^e' "$tmp/home/out-1"
 
+vmstep=$build/inst/bin/vmstep
+vrun -N1 -n1 "$vmstep" check --full >"$tmp/check"
+is "vmstep check --full on a node finds nothing that fails" $? 0
+[[ $(<"$tmp/check") != *failed\ \ * ]] || diag "$(<"$tmp/check")" "$(<"$tmp/err")"
+like "... it loads the plugin" "$(<"$tmp/check")" \
+	"ok +plugin +srun loads $plugin, version "
+like "... PMIx is there" "$(<"$tmp/check")" "ok +pmix +.*/mpi_pmix.so"
+like "... QEMU has what VMs need" "$(<"$tmp/check")" "ok +qemu +.*, version "
+like "... and a step of one VM works" "$(<"$tmp/check")" \
+	"ok +full +a step of one VM, image tiny: Linux [1-9].* s from srun"
+like "on the login host it is not asked for a node's" \
+	"$(vsh "$vmstep check" 2>&1)" "this host is no node .* 0 failed"
+like "vmstep config knows file and line" "$(vsh "$vmstep config")" \
+	"image_path +$images +$tmp/vmstep.conf:2"
+like "... and how that was found" "$(vsh "$vmstep config" | head -1)" \
+	"^$tmp/vmstep.conf \\(.*plugstack.conf:1\\)$"
+
 is "standard input reaches the guest" \
 	"$(echo hi | vrun -n1 --vm-image=tiny cat)" hi
 
