@@ -23,4 +23,5 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0260-qga.t %D%/t0310-images.t %D%/t0320-data.t \
 	%D%/t0330-roots.t \
 	%D%/t0340-machine.t %D%/t0350-fam.t %D%/fam.c \
+	%D%/t0600-package.t \
 	%D%/t0500-tutorials.t %D%/tutorial
