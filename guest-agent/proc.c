@@ -52,8 +52,9 @@ struct proc {
 	int status;	       /* how the start went, while STARTING */
 	struct loop_io *status_io;
 	char *program, *cwd, *user;
-	bool bound;	  /* it does not outlive the agent */
-	int64_t quiet_ms; /* since when; 0: it is not */
+	bool bound;	   /* it does not outlive the agent */
+	int64_t orphan_ms; /* since when it has no host; 0: it has one */
+	int64_t quiet_ms;  /* since when; 0: it is not */
 };
 
 struct procs {
@@ -114,10 +115,19 @@ static void tell_exit(struct proc *p, bool out_open)
 	rpc_notify(p->procs->agent->rpc, "proc.exit", params);
 }
 
+/* A host may come, and ask for it. */
+static bool is_held(const struct proc *p)
+{
+	return p->orphan_ms && loop_now_ms() - p->orphan_ms < PROCIO_HOLD_MS;
+}
+
 /* Returns whether it is over for good; @p is then gone. */
 static bool proc_check(struct proc *p)
 {
-	if (p->state == ENDED && procio_is_done(p->io)) {
+	if (p->state == ENDED && is_held(p)) {
+		loop_timer_set(p->procs->look, LOOK_MS);
+		return false;
+	} else if (p->state == ENDED && procio_is_done(p->io)) {
 		tell_exit(p, false);
 	} else if (p->state == ENDED) {
 		if (!procio_is_quiet(p->io))
@@ -397,6 +407,87 @@ static void answer(struct rpc_call *call, int r, const char *doing)
 	}
 	errmsg_say(&err, 0, "%s: %s", doing, strerror(-r));
 	rpc_fail_os(call, RPC_E_OS, -r, NULL, err.text);
+}
+
+void procs_host_gone(struct procs *ps)
+{
+	struct proc *p;
+
+	for (p = LIST_FIRST(&ps->list); p; p = LIST_NEXT(p, next))
+		p->orphan_ms = loop_now_ms();
+}
+
+void procs_let_go(struct procs *ps)
+{
+	struct proc *p;
+
+	for (p = LIST_FIRST(&ps->list); p; p = LIST_NEXT(p, next)) {
+		if (p->orphan_ms && p->io)
+			procio_let_go(p->io);
+		p->orphan_ms = 0;
+	}
+}
+
+static struct proc *find_orphan(struct procs *ps, int64_t id)
+{
+	struct proc *p;
+
+	for (p = LIST_FIRST(&ps->list); p; p = LIST_NEXT(p, next))
+		if (p->id == id && p->orphan_ms &&
+		    (p->state == RUNNING || p->state == ENDED))
+			return p;
+	return NULL;
+}
+
+static int parse_attach(const json_t *params, int64_t *id,
+			struct procio_spec *io, struct errmsg *err)
+{
+	static const char *const names[] = { "stdin", "stdout", "stderr" };
+	unsigned int *const chans[] = { &io->in, &io->out, &io->err };
+	int r = param_int(params, "proc", 1, INT64_MAX, id, err);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && r == 0; i++) {
+		int64_t chan = 0;
+
+		r = param_int(params, names[i], 1, INT32_MAX, &chan, err);
+		*chans[i] = (unsigned int)chan;
+	}
+	return r;
+}
+
+/* One of the host before this one, which goes on with it. */
+void proc_attach(struct rpc_call *call, const json_t *params, void *agent)
+{
+	struct agent *a = agent;
+	struct procio_spec io = { 0 };
+	bool out = false, error = false;
+	struct errmsg err;
+	struct proc *p;
+	int64_t id = 0;
+	int r;
+
+	if (parse_attach(params, &id, &io, &err) < 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
+		return;
+	}
+	p = find_orphan(a->procs, id);
+	if (!p) {
+		errmsg_say(&err, 0, "no process %lld waits for a host",
+			   (long long)id);
+		rpc_fail(call, RPC_E_NOENT, err.text);
+		return;
+	}
+	r = procio_attach(p->io, a->mux, &io, &out, &error);
+	if (r < 0) {
+		errmsg_set(&err, r, "process %lld", (long long)id);
+		rpc_fail_os(call, rpc_error_of(-r), -r, "setup", err.text);
+		return;
+	}
+	p->orphan_ms = 0;
+	rpc_result(call, json_pack("{s:I, s:i, s:b, s:b}", "proc", p->id, "pid",
+				   (int)p->pid, "stdout", (int)out, "stderr",
+				   (int)error));
+	loop_timer_set(a->procs->look, 0);
 }
 
 void proc_signal(struct rpc_call *call, const json_t *params, void *agent)

@@ -17,10 +17,17 @@
 
 unsigned int procs_running(const struct procs *ps);
 
+/* The host is gone. What ends now is not told, for a while, to nobody: see
+ * procio.h. */
+void procs_host_gone(struct procs *ps);
+/* One has come that has no use for them. */
+void procs_let_go(struct procs *ps);
+
 struct procs *procs_new(struct agent *a); /* NULL without memory */
 void procs_free(struct procs *ps);	  /* NULL is fine */
 
 void proc_start(struct rpc_call *call, const json_t *params, void *agent);
+void proc_attach(struct rpc_call *call, const json_t *params, void *agent);
 void proc_signal(struct rpc_call *call, const json_t *params, void *agent);
 void proc_resize(struct rpc_call *call, const json_t *params, void *agent);
 void proc_list(struct rpc_call *call, const json_t *params, void *agent);

@@ -28,6 +28,7 @@ struct procio {
 	void *arg;
 	unsigned int in; /* channel; 0: none, or at its end */
 	int pty;	 /* the master; -1: pipes */
+	struct loop_timer *hold;
 	struct output outputs[2];
 };
 
@@ -54,6 +55,29 @@ static void on_drain(uint32_t events, void *arg)
 	o->io->fn(o->io->arg);
 }
 
+static void drain(struct output *o)
+{
+	if (loop_io_add(o->io->loop, o->fd, EPOLLIN, on_drain, o, &o->drain) <
+	    0)
+		output_end(o);
+}
+
+/* Nobody has come back: read on, to nowhere. */
+void procio_let_go(struct procio *io)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(io->outputs); i++) {
+		struct output *o = &io->outputs[i];
+
+		if (o->fd >= 0 && !o->chan && !o->drain)
+			drain(o);
+	}
+}
+
+static void on_hold(void *arg)
+{
+	procio_let_go(arg);
+}
+
 /* The host has closed its terminal: so does the process's, with SIGHUP. */
 static void hang_up(struct procio *io)
 {
@@ -66,10 +90,10 @@ static void on_output_done(unsigned int chan, int error, void *arg)
 	struct output *o = arg;
 
 	o->chan = 0;
-	if (error && !mux_is_up(o->io->mux) &&
-	    loop_io_add(o->io->loop, o->fd, EPOLLIN, on_drain, o, &o->drain) ==
-		    0)
-		return; /* nobody is there: read on, to nowhere */
+	if (error && !mux_is_up(o->io->mux)) {
+		loop_timer_set(o->io->hold, PROCIO_HOLD_MS);
+		return;
+	}
 	if (error && o->io->pty >= 0)
 		hang_up(o->io);
 	output_end(o);
@@ -83,19 +107,23 @@ static int copy_of(int fd)
 	return copy < 0 ? -errno : copy;
 }
 
-/* @fd is taken. */
-static int output_start(struct procio *io, struct output *o, unsigned int chan,
-			int fd)
+static int output_send(struct output *o, unsigned int chan)
 {
-	int copy = copy_of(fd), r;
+	int copy = copy_of(o->fd), r;
 
-	o->fd = fd;
 	if (copy < 0)
 		return copy;
-	r = mux_send_fd(io->mux, chan, copy, on_output_done, o);
+	r = mux_send_fd(o->io->mux, chan, copy, on_output_done, o);
 	if (r == 0)
 		o->chan = chan;
 	return r;
+}
+
+/* @fd is taken. */
+static int output_start(struct output *o, unsigned int chan, int fd)
+{
+	o->fd = fd;
+	return output_send(o, chan);
 }
 
 bool procio_is_done(const struct procio *io)
@@ -184,8 +212,7 @@ static int open_pipes(struct procio *io, const struct procio_spec *spec,
 		if (r < 0)
 			return r;
 		r = i == 0 ? input_start(io, chans[i], ours)
-			   : output_start(io, &io->outputs[i - 1], chans[i],
-					  ours);
+			   : output_start(&io->outputs[i - 1], chans[i], ours);
 		if (r < 0)
 			return r;
 	}
@@ -229,8 +256,7 @@ static int open_pty(struct procio *io, const struct procio_spec *spec,
 		r = procio_resize(io, spec->rows, spec->cols);
 	if (r == 0 && spec->out) {
 		fd = copy_of(io->pty);
-		r = fd < 0 ? fd
-			   : output_start(io, &io->outputs[0], spec->out, fd);
+		r = fd < 0 ? fd : output_start(&io->outputs[0], spec->out, fd);
 	}
 	if (r == 0 && spec->in) {
 		fd = copy_of(io->pty);
@@ -272,7 +298,10 @@ int procio_open(struct loop *l, struct mux *m, const struct procio_spec *spec,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(io->outputs); i++)
 		io->outputs[i] = (struct output){ .io = io, .fd = -1 };
-	r = spec->pty ? open_pty(io, spec, child) : open_pipes(io, spec, child);
+	r = loop_timer_add(l, -1, on_hold, io, &io->hold);
+	if (r == 0)
+		r = spec->pty ? open_pty(io, spec, child)
+			      : open_pipes(io, spec, child);
 	if (r < 0) {
 		procio_free(io, ECANCELED);
 		procio_close_child(child);
@@ -282,6 +311,34 @@ int procio_open(struct loop *l, struct mux *m, const struct procio_spec *spec,
 	}
 	*ret = io;
 	return 0;
+}
+
+/* *ret: it was not at its end. */
+static int output_attach(struct output *o, unsigned int chan, bool *ret)
+{
+	*ret = chan && o->fd >= 0;
+	if (!*ret)
+		return 0;
+	loop_io_free(TAKE_PTR(o->drain));
+	return output_send(o, chan);
+}
+
+int procio_attach(struct procio *io, struct mux *m,
+		  const struct procio_spec *spec, bool *ret_out, bool *ret_err)
+{
+	int r, fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(io->outputs); i++)
+		if (io->outputs[i].chan)
+			return -EBUSY;
+	io->mux = m;
+	r = output_attach(&io->outputs[0], spec->out, ret_out);
+	if (r == 0)
+		r = output_attach(&io->outputs[1], spec->err, ret_err);
+	if (r < 0 || io->pty < 0 || !spec->in || io->in)
+		return r;
+	fd = copy_of(io->pty);
+	return fd < 0 ? fd : input_start(io, spec->in, fd);
 }
 
 void procio_free(struct procio *io, int error)
@@ -294,6 +351,7 @@ void procio_free(struct procio *io, int error)
 			mux_reset(io->mux, io->outputs[i].chan, true, error);
 		output_end(&io->outputs[i]);
 	}
+	loop_timer_free(io->hold);
 	if (io->pty >= 0)
 		close(io->pty);
 	free(io);

@@ -5,6 +5,10 @@
  * is not to die of SIGPIPE for that. When the host gives a channel up while it
  * is there, our copy is closed, and the process learns.
  *
+ * A host that is gone may be one that has moved: the guest was saved, and goes
+ * on elsewhere. So for PROCIO_HOLD_MS nothing is read; a host that comes back
+ * in time attaches its channels and has lost none of it.
+ *
  * Thread: the loop's.
  */
 #ifndef VMSTEP_PROCIO_H
@@ -16,6 +20,8 @@
 #include "errmsg.h"
 #include "loop.h"
 #include "mux.h"
+
+#define PROCIO_HOLD_MS 5000
 
 struct procio;
 
@@ -38,6 +44,15 @@ int procio_open(struct loop *l, struct mux *m, const struct procio_spec *spec,
 void procio_close_child(int child[3]);
 /* Resets what is still open. NULL is fine. @error goes to the host. */
 void procio_free(struct procio *io, int error);
+
+/* A host that has come back takes over what is not at its end, by @m and the
+ * channels of @spec: *ret_out, *ret_err say which of them it does. The input of
+ * a pipe has ended with the host before. -EBUSY: a host has it. */
+int procio_attach(struct procio *io, struct mux *m,
+		  const struct procio_spec *spec, bool *ret_out, bool *ret_err);
+
+/* No host will attach to it. */
+void procio_let_go(struct procio *io);
 
 bool procio_is_done(const struct procio *io); /* all outputs at their end */
 /* Nothing is on its way: the outputs that are open are empty, and the host has

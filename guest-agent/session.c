@@ -50,6 +50,7 @@ static const struct rpc_method methods[] = {
 	{ "op.find", kernel_find_op },
 	{ "op.register", kernel_register },
 	{ "op.unregister", kernel_unregister },
+	{ "proc.attach", proc_attach },
 	{ "proc.kill_all", proc_kill_all },
 	{ "proc.list", proc_list },
 	{ "proc.resize", proc_resize },
@@ -119,6 +120,8 @@ static void on_welcome(const struct rpc_reply *reply, void *arg)
 			 (long long)json_integer_value(rank),
 			 (long long)json_integer_value(ntasks));
 	start_beacons(s, json_object_get(reply->result, "beacon_ms"));
+	if (!json_is_true(json_object_get(reply->result, "attach")))
+		procs_let_go(s->agent->procs);
 	if (s->agent->opsock && json_is_string(user))
 		opsock_set_user(s->agent->opsock, json_string_value(user));
 }
@@ -140,6 +143,7 @@ static void on_down(const char *why, void *arg)
 
 	log_limited(LOG_LEVEL_INFO, "the host is gone: %s", why);
 	loop_timer_set(s->beacon, -1);
+	procs_host_gone(s->agent->procs);
 	rpc_forget(s->agent->rpc, why);
 }
 

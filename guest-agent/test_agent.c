@@ -680,6 +680,52 @@ static void test_host_gone(void **state)
 	run_close(&r);
 }
 
+static json_t *attach(struct run *r)
+{
+	return ask(r->f, "proc.attach",
+		   json_pack("{s:I, s:I, s:I}", "proc", r->proc, "stdout",
+			     (json_int_t)r->out, "stderr", (json_int_t)r->err));
+}
+
+static void test_attach(void **state)
+{
+	struct fixture *f = *state;
+	char script[300], go[100];
+	json_int_t proc;
+	struct run r;
+
+	snprintf(go, sizeof(go), "%s/go", f->dir);
+	snprintf(
+		script, sizeof(script),
+		"echo one; exec 2>&-; until [ -e %s ]; do sleep 0.01; done; seq 100000; exit 7",
+		go);
+	start_shell(f, &r, script);
+	WAIT_FOR(f, *text_of(r.out_file) && r.err_done);
+	check_error(attach(&r), RPC_E_NOENT, NULL); /* it has its host */
+	proc = r.proc;
+	run_close(&r);
+	hang_up(f);
+	close(open(go, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	f->attach = true;
+	accept_agent(f);
+	run_open(f, &r, -1);
+	r.proc = proc;
+	result_of(attach(&r));
+	assert_true(json_is_true(json_object_get(
+		json_object_get(f->reply, "result"), "stdout")));
+	assert_true(json_is_false(json_object_get(
+		json_object_get(f->reply, "result"), "stderr")));
+	r.err_done = true;
+	check_error(attach(&r), RPC_E_NOENT, NULL); /* once */
+	run_wait(&r);
+	assert_int_equal(exit_int(&r, "exit"), 7);
+	assert_int_equal(lseek(r.out_file, 0, SEEK_END),
+			 588895); /* all of it */
+	check_error(attach(&r), RPC_E_NOENT, NULL);
+	unlink(go);
+	run_close(&r);
+}
+
 /* -- terminals ------------------------------------------------------------- */
 
 static json_t *with_pty(json_t *params)
@@ -808,6 +854,8 @@ int main(void)
 		     test_daemon),
 		TEST("nor cut a slow reader short", test_daemon_slow_reader),
 		TEST("the host goes and comes, processes stay", test_host_gone),
+		TEST("a host that comes takes over a process and all that it says",
+		     test_attach),
 		TEST("a terminal of the right size", test_pty),
 		TEST("its size changes", test_pty_resize),
 		TEST("keys, and ^C", test_pty_keys),

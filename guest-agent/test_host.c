@@ -77,10 +77,11 @@ static void on_message(struct fixture *f, json_t *msg)
 		f->n_hello++;
 		json_decref(f->hello);
 		f->hello = json_incref(params);
-		send_json(f, json_pack("{s:s, s:O, s:{s:i, s:i, s:s}}",
+		send_json(f, json_pack("{s:s, s:O, s:{s:i, s:i, s:s, s:b}}",
 				       "jsonrpc", "2.0", "id",
 				       json_object_get(msg, "id"), "result",
-				       "rank", 0, "ntasks", 1, "name", "vm0"));
+				       "rank", 0, "ntasks", 1, "name", "vm0",
+				       "attach", (int)f->attach));
 	} else if (method && strcmp(method, "proc.exit") == 0) {
 		snprintf(key, sizeof(key), "%lld",
 			 (long long)json_integer_value(

@@ -5,6 +5,7 @@
 #define VMSTEP_TEST_HOST_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ struct fixture {
 	struct mux *mux;
 	pid_t agent;
 	int n_up, n_hello, n_done;
+	bool attach;   /* the host says that it may take over processes */
 	int n_results; /* answers that are no errors */
 	json_t *hello;
 	json_int_t last_id;
