@@ -17,6 +17,7 @@
 #include "image.h"
 #include "kernel.h"
 #include "ops.h"
+#include "save.h"
 #include "showconfig.h"
 #include "ssh.h"
 #include "stats.h"
@@ -55,7 +56,7 @@ const struct command commands[] = {
 	  shutdown_options },
 	{ "poweroff", "", "switch VMs off", poweroff_run, NULL },
 	{ "reset", "", "reset VMs", reset_run, NULL },
-	{ "save", "DIR", "save the step", NULL, NULL },
+	{ "save", "DIR", "save the step", save_run, save_options, 1, 1 },
 	{ "snapshot", "save|list|load|delete", "snapshots of disks", NULL,
 	  NULL },
 	{ "send", "DATA", "put a message into tasks' queues", send_run,

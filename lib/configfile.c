@@ -195,3 +195,49 @@ int configfile_take(struct optset *set, struct errmsg *err)
 	optset_done(&groups);
 	return r;
 }
+
+/* -- of a saved step ------------------------------------------------------- */
+
+#define OPTIONS_MAX (128 * 1024)
+
+static int read_options(const char *path, char **ret, struct errmsg *err)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	_cleanup_free_ char *text = calloc(1, OPTIONS_MAX + 1);
+	size_t n;
+
+	if (!f)
+		return errmsg_set(err, -errno, "%s", path);
+	if (!text)
+		return errmsg_set(err, -ENOMEM, "%s", path);
+	n = fread(text, 1, OPTIONS_MAX + 1, f);
+	if (ferror(f))
+		return errmsg_set(err, -EIO, "%s", path);
+	if (n > OPTIONS_MAX || memchr(text, '\0', n))
+		return errmsg_say(err, -EINVAL, "%s: has no options of a step",
+				  path);
+	*ret = TAKE_PTR(text);
+	return 0;
+}
+
+int configfile_take_saved(struct optset *set, struct errmsg *err)
+{
+	const struct optvals *named = &set->opt[OPT_RESTORE];
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	struct optset saved = { 0 };
+	int r;
+
+	if (!named->n)
+		return 0;
+	if (asprintf(&path, "%s/options", named->v[named->n - 1]) < 0) {
+		path = NULL;
+		return errmsg_set(err, -ENOMEM, "--vm-restore");
+	}
+	r = read_options(path, &text, err);
+	if (r == 0)
+		r = optset_decode(&saved, text, err);
+	if (r == 0)
+		r = optset_inherit(set, &saved, err);
+	optset_done(&saved);
+	return r < 0 ? errmsg_prefix(err, r, "--vm-restore") : 0;
+}

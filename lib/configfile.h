@@ -29,4 +29,8 @@ int configfile_load(const char *path, struct optset *ret, struct errmsg *err);
  * OPT_CONFIG. */
 int configfile_take(struct optset *set, struct errmsg *err);
 
+/* Where @set names a saved step (--vm-restore), what that was started with
+ * counts where @set says nothing itself. */
+int configfile_take_saved(struct optset *set, struct errmsg *err);
+
 #endif

@@ -12,6 +12,9 @@
 
 #define NEWFILE_NAME 32
 
+/* A directory that is there when it is whole: meanwhile its name begins so. */
+#define NEWFILE_DIR ".vmstep-save-"
+
 struct newfile {
 	int dir;		 /* borrowed */
 	int fd;			 /* owned; for writing; -1: none */

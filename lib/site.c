@@ -241,6 +241,10 @@ static int set_default(struct site *s, const char *name, const char *value,
 		return errmsg_say(
 			err, -EINVAL,
 			"default_image would turn every step into virtual machines; leave it to the users");
+	if (id == OPT_RESTORE)
+		return errmsg_say(
+			err, -EINVAL,
+			"default_restore would start every step from one that was saved; leave it to the users");
 	if (id == OPT_CONFIG)
 		return errmsg_say(
 			err, -EINVAL,

@@ -195,6 +195,31 @@ static void test_precedence(void **state)
 	assert_null(group_find(&f->set, "d", 1));
 }
 
+static void test_saved(void **state)
+{
+	struct fixture *f = *state;
+	char command[512], path[128];
+
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), 0);
+	snprintf(path, sizeof(path), "%s.saved", f->path);
+	give(f, OPT_RESTORE, path);
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.text, ".saved/options: No such file"));
+	snprintf(command, sizeof(command),
+		 "mkdir %s && printf 'image=a\\nmem=2G\\n' >%s/options", path,
+		 path);
+	assert_int_equal(system(command), 0);
+	give(f, OPT_MEM, "4G");
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), 0);
+	assert_values(f, OPT_IMAGE, 0, "a");
+	assert_values(f, OPT_MEM, 0, "4G");
+	snprintf(command, sizeof(command), "echo nonsense >%s/options", path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), -EINVAL);
+	snprintf(command, sizeof(command), "rm -r %s", path);
+	assert_int_equal(system(command), 0);
+}
+
 static void test_no_group(void **state)
 {
 	struct fixture *f = *state;
@@ -224,6 +249,7 @@ int main(void)
 		TEST("a group that nobody named is told of", test_no_group),
 		TEST("options for all, for ranks and for groups", test_file),
 		TEST("a source comes before its files", test_precedence),
+		TEST("a saved step's options come last", test_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

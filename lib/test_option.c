@@ -88,6 +88,7 @@ static const struct example examples[OPT_COUNT] = {
 	[OPT_LOG] = { { "log", "log.%t,debug", "a,b,err" },
 		      { "", ",err", "log,loud", "log," } },
 	[OPT_VERBOSE] = { { "yes", "0", "on" }, { "", "maybe" } },
+	[OPT_RESTORE] = { { "saved" }, { "" } },
 	[OPT_DRY_RUN] = { { "yes", "off" }, { "", "2" } },
 };
 

@@ -206,8 +206,9 @@ static void test_bad_defaults(void **state)
 	refused(f, "default_config = a\n", -EINVAL,
 		"stand here, as default_NAME");
 	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
-	refused(f, "default_restore = d\n", -ENOTSUP,
-		"default_restore: this option is not in this version");
+	refused(f, "default_restore = d\n", -EINVAL, "every step");
+	refused(f, "default_install = d\n", -ENOTSUP,
+		"default_install: this option is not in this version");
 }
 
 static void test_later(void **state)

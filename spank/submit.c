@@ -196,9 +196,12 @@ static bool looks_like_vm(bool dflt)
 		const char *image = cmdline_value(
 			&submit.args, &part, "--vm-image", strlen("--vm-im"));
 
-		if (!image && !file_wants_vm(cmdline_value(
-				      &submit.args, &part, "--vm-config",
-				      strlen("--vm-conf"))))
+		if (!image && cmdline_value(&submit.args, &part, "--vm-restore",
+					    strlen("--vm-re")))
+			wants = true;
+		else if (!image && !file_wants_vm(cmdline_value(
+					   &submit.args, &part, "--vm-config",
+					   strlen("--vm-conf"))))
 			wants |= dflt;
 		else
 			wants |= !image || strcmp(image, "none") != 0;
@@ -214,7 +217,8 @@ static void arrange_pmix(void)
 	const char *image = getenv("VMSTEP_IMAGE");
 	const char *nodes = getenv("SLURM_JOB_NUM_NODES");
 	bool wants = optset_wants_vm(&submit.inherited) ||
-		     file_wants_vm(getenv("VMSTEP_CONFIG"));
+		     file_wants_vm(getenv("VMSTEP_CONFIG")) ||
+		     getenv("VMSTEP_RESTORE");
 
 	if (image)
 		wants = *image && strcmp(image, "none") != 0;
@@ -294,6 +298,8 @@ static int merge(struct optset *set, struct errmsg *err)
 	if (r == 0)
 		r = optset_inherit(set, &submit.inherited, err);
 	optset_done(&env);
+	if (r == 0)
+		r = configfile_take_saved(set, err);
 	if (r == 0)
 		r = group_resolve(set, err);
 	if (r == 0)

@@ -27,6 +27,7 @@
 
 #include "cleanup.h"
 #include "filelock.h"
+#include "newfile.h"
 
 #define MAX_DEPTH 8
 
@@ -76,13 +77,36 @@ static bool own_ids(struct ids *ret)
 	return ret->groups && getgroups(ret->n, ret->groups) == ret->n;
 }
 
+/* A directory that was to be a saved step's, with files in it. */
+static void remove_made_dir(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct dirent *e;
+	int fd;
+	DIR *dir;
+
+	if (strncmp(slash + 1, NEWFILE_DIR, strlen(NEWFILE_DIR)) != 0)
+		return;
+	fd = open_dir_at(AT_FDCWD, path);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			unlinkat(dirfd(dir), e->d_name, 0);
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
 static void remove_made(const char *path, uid_t uid)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
-	if (*path != '/' || lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    st.st_uid != uid)
+	if (*path != '/' || lstat(path, &st) < 0 || st.st_uid != uid)
+		return;
+	if (S_ISDIR(st.st_mode))
+		remove_made_dir(path);
+	if (!S_ISREG(st.st_mode))
 		return;
 	fd = open(path,
 		  O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

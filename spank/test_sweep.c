@@ -95,6 +95,23 @@ static void test_links(void **state)
 	assert_true(elsewhere(t, "precious/deep/file"));
 }
 
+/* Of directories that were written down only those of steps that were not
+ * saved to the end. */
+static void test_saved(void **state)
+{
+	struct test *t = *state;
+
+	make(t,
+	     "mkdir -p %s/.vmstep-save-x %s/own 12.0 && touch %s/.vmstep-save-x/memory.0 %s/own/file",
+	     t->c->dir, t->c->dir, t->c->dir, t->c->dir);
+	make(t,
+	     "ln -s %s/.vmstep-save-x 12.0/made.0.0 && ln -s %s/own 12.0/made.0.1",
+	     t->c->dir, t->c->dir);
+	epilog(t, 12);
+	assert_false(elsewhere(t, ".vmstep-save-x"));
+	assert_true(elsewhere(t, "own/file"));
+}
+
 static void test_user_link(void **state)
 {
 	struct test *t = *state;
@@ -196,6 +213,8 @@ int main(void)
 		TEST("a bad configuration removes nothing, fails nothing",
 		     test_bad_config),
 		TEST("links are removed, not followed", test_links),
+		TEST("of directories those that were to be saved steps",
+		     test_saved),
 		TEST("a link in place of the user's directory is not followed",
 		     test_user_link),
 		TEST("other jobs' directories stay", test_other_jobs),

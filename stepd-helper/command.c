@@ -19,6 +19,7 @@ struct command {
 	struct proc *proc; /* NULL: it has ended */
 	command_fn fn;
 	void *arg;
+	bool attached; /* it ran already */
 };
 
 static void on_ended(struct proc *p, void *arg)
@@ -52,6 +53,12 @@ static void on_started(struct proc *p, const struct rpc_reply *reply, void *arg)
 	if (reply->code == RPC_E_UNREACHABLE)
 		return; /* the agent is lost, and that is told */
 	status = start_error_status(&e, c->spec, c->task->argv0, &words);
+	if (c->attached) {
+		errmsg_say(&words, 0,
+			   "the saved command cannot be gone on with: %s",
+			   reply->message);
+		status = 125;
+	}
 	c->fn(status, words.text, c->arg);
 }
 
@@ -72,7 +79,10 @@ int command_run(struct guest *g, const struct task *t, const struct spec *s,
 {
 	struct command *c = calloc(1, sizeof(*c));
 	struct proc_spec ps = { .params = start_params(t, s, cmd),
-				.fd = { standard_stream(STDIN_FILENO),
+				.attach = cmd->attach,
+				.fd = { cmd->attach && !cmd->pty
+						? -1
+						: standard_stream(STDIN_FILENO),
 					standard_stream(STDOUT_FILENO),
 					standard_stream(STDERR_FILENO) },
 				.pty = cmd->pty,
@@ -93,7 +103,7 @@ int command_run(struct guest *g, const struct task *t, const struct spec *s,
 		return no ? errmsg_say(err, -EOPNOTSUPP, "%s", no)
 			  : errmsg_set(err, -ENOMEM, "the command");
 	}
-	*c = (struct command){ g, t, s, NULL, fn, arg };
+	*c = (struct command){ g, t, s, NULL, fn, arg, cmd->attach };
 	r = procs_start(guest_procs(g), &ps, &c->proc);
 	if (r < 0) {
 		free(c);
@@ -115,6 +125,14 @@ void command_signal(struct command *c, int sig)
 bool command_reads_input(const struct command *c)
 {
 	return c && c->proc && proc_reads_input(c->proc);
+}
+
+json_int_t command_agents_id(const struct command *c, const char **ret_program)
+{
+	if (!c || !c->proc || !proc_agents_id(c->proc))
+		return 0;
+	*ret_program = proc_program(c->proc);
+	return proc_agents_id(c->proc);
 }
 
 void command_resize(struct command *c, const struct winsize *ws)

@@ -26,6 +26,8 @@ int command_run(struct guest *g, const struct task *t, const struct spec *s,
 void command_signal(struct command *c, int sig);
 /* Does it wait for the end of our stdin before it starts? */
 bool command_reads_input(const struct command *c);
+/* The agent's number and the program of one that runs; 0: none does. */
+json_int_t command_agents_id(const struct command *c, const char **ret_program);
 void command_resize(struct command *c, const struct winsize *ws);
 void command_free(struct command *c);
 

@@ -110,11 +110,11 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 	json_decref(g->bye);
 	g->bye = NULL;
 	rpc_result(call,
-		   json_pack("{s:I, s:I, s:s, s:s, s:I}", "rank",
+		   json_pack("{s:I, s:I, s:s, s:s, s:b, s:I}", "rank",
 			     (json_int_t)g->task->rank, "ntasks",
 			     (json_int_t)g->task->ranks, "name",
 			     g->spec->hostname, "user", g->spec->guest_user,
-			     "beacon_ms",
+			     "attach", g->spec->restore != NULL, "beacon_ms",
 			     (json_int_t)g->task->beacon_interval_s * 1000));
 	if (!g->greeted) {
 		g->greeted = true;

@@ -27,6 +27,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/hosts.c %D%/hosts.h \
 	%D%/hugepages.c %D%/hugepages.h \
 	%D%/image.c %D%/image.h \
+	%D%/incoming.c %D%/incoming.h \
 	%D%/keep.c %D%/keep.h \
 	%D%/layout.c %D%/layout.h \
 	%D%/made.c %D%/made.h \
@@ -47,6 +48,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_plain.c %D%/op_plain.h \
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_qga.c %D%/op_qga.h \
+	%D%/op_save.c %D%/op_save.h \
 	%D%/op_session.c %D%/op_session.h \
 	%D%/op_ssh.c %D%/op_ssh.h \
 	%D%/op_store.c %D%/op_store.h \
@@ -82,7 +84,11 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qmp.c %D%/qmp.h \
 	%D%/queue.c %D%/queue.h \
 	%D%/rootfs.c %D%/rootfs.h \
+	%D%/restore.c %D%/restore.h \
 	%D%/save.c %D%/save.h \
+	%D%/savedir.c %D%/savedir.h \
+	%D%/statefile.c %D%/statefile.h \
+	%D%/vmstate.c %D%/vmstate.h \
 	%D%/seed.c %D%/seed.h \
 	%D%/seed_user.c %D%/seed_user.h \
 	%D%/service.c %D%/service.h \
@@ -159,6 +165,7 @@ UNIT_TESTS += \
 	%D%/test_summary \
 	%D%/test_wireup \
 	%D%/test_start_error \
+	%D%/test_statefile \
 	%D%/test_start_params \
 	%D%/test_together \
 	%D%/test_usernet \
@@ -243,6 +250,8 @@ UNIT_TESTS += \
 %C%_test_vfio_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_shape_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_shape_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_statefile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_statefile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_save_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_save_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_share_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "console.h"
 #include "forward.h"
+#include "incoming.h"
 #include "layout.h"
 #include "log.h"
 #include "outfile.h"
@@ -22,6 +23,7 @@
 #include "qemu.h"
 #include "qemu_find.h"
 #include "qmp.h"
+#include "restore.h"
 #include "save.h"
 #include "seed.h"
 #include "work.h"
@@ -43,6 +45,7 @@ struct machine {
 	uint8_t seed_key[NETCTL_KEY_LEN];
 	bool has_seed_key;
 	bool runs, paused; /* its CPUs, since they were first let go */
+	bool saving;	   /* its state */
 	bool accepted;	   /* QEMU takes orders: its arguments were good */
 
 	struct work *copying; /* NULL: all copies are made */
@@ -50,6 +53,10 @@ struct machine {
 	struct save *save;  /* NULL: nothing is to be */
 	bool started;	    /* has QEMU been? */
 	bool was_shut_down; /* by the guest */
+
+	struct incoming *incoming; /* NULL: nothing is loaded */
+	machine_migration_fn migration;
+	void *migration_arg;
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -125,12 +132,10 @@ static void on_forwarded(const char *error, void *arg)
 	bind_and_run(m);
 }
 
-static void on_qmp_ready(void *arg)
+void machine_go_on(struct machine *m)
 {
-	struct machine *m = arg;
 	int r = 0;
 
-	m->accepted = true;
 	if (m->spec->n_ports)
 		r = forward_start(m->qmp, m->task, m->spec, on_forwarded, m,
 				  &m->forward);
@@ -138,6 +143,28 @@ static void on_qmp_ready(void *arg)
 		bind_and_run(m);
 	if (r < 0)
 		failed(m, "--vm-publish", strerror(-r));
+}
+
+static void on_loaded(const char *error, void *arg)
+{
+	struct machine *m = arg;
+
+	incoming_free(TAKE_PTR(m->incoming));
+	if (error)
+		failed(m, "--vm-restore", error);
+	else
+		m->ops.loaded(m->arg);
+}
+
+static void on_qmp_ready(void *arg)
+{
+	struct machine *m = arg;
+
+	m->accepted = true;
+	if (!m->plan.restore)
+		machine_go_on(m);
+	else if (incoming_start(m, on_loaded, m, &m->incoming) < 0)
+		failed(m, "--vm-restore", "QEMU takes no orders");
 }
 
 static void set_paused(struct machine *m, bool paused)
@@ -171,6 +198,9 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 		m->ops.reset(m->arg);
 	else if (strcmp(name, "VSERPORT_CHANGE") == 0)
 		on_port(m, data);
+	else if (strcmp(name, "MIGRATION") == 0 && m->migration)
+		m->migration(json_string_value(json_object_get(data, "status")),
+			     m->migration_arg);
 	else if (strcmp(name, "SHUTDOWN") == 0)
 		m->was_shut_down = json_is_true(json_object_get(data, "guest"));
 	else if (strcmp(name, "STOP") == 0)
@@ -461,10 +491,43 @@ bool machine_quit(struct machine *m)
 int machine_qmp(struct machine *m, const char *command, json_t *args,
 		qmp_reply_fn fn, void *arg)
 {
+	return machine_qmp_fd(m, command, args, -1, fn, arg);
+}
+
+int machine_qmp_fd(struct machine *m, const char *command, json_t *args, int fd,
+		   qmp_reply_fn fn, void *arg)
+{
 	if (m->accepted && m->pid)
-		return qmp_send(m->qmp, command, args, fn, arg);
+		return qmp_send_fd(m->qmp, command, args, fd, fn, arg);
 	json_decref(args);
 	return -ENOTCONN;
+}
+
+void machine_watch_migration(struct machine *m, machine_migration_fn fn,
+			     void *arg)
+{
+	m->migration = fn;
+	m->migration_arg = arg;
+}
+
+void machine_set_saving(struct machine *m, bool saving)
+{
+	m->saving = saving;
+}
+
+bool machine_is_saving(const struct machine *m)
+{
+	return m->saving;
+}
+
+const struct qemu_plan *machine_plan(const struct machine *m)
+{
+	return &m->plan;
+}
+
+struct restore *machine_restore(const struct machine *m)
+{
+	return m->plan.restore;
 }
 
 bool machine_is_paused(const struct machine *m)
@@ -505,6 +568,7 @@ void machine_free(struct machine *m)
 		kill(m->pid, SIGKILL);
 		waitpid(m->pid, NULL, 0);
 	}
+	incoming_free(m->incoming);
 	guest_free(m->guest);
 	qmp_free(m->qmp);
 	console_free(m->console);
@@ -530,6 +594,8 @@ bool machine_wants_seed(const struct machine *m)
 
 const uint8_t *machine_seed_key(const struct machine *m)
 {
+	if (m->plan.restore)
+		return restore_key(m->plan.restore);
 	return m->has_seed_key ? m->seed_key : NULL;
 }
 
@@ -583,6 +649,8 @@ static int plan(struct machine *m, struct errmsg *err)
 			       err);
 	if (r == 0)
 		r = plan_prepare(m->task, m->spec, &m->plan, err);
+	if (r == 0 && m->plan.restore)
+		r = restore_check(m->plan.restore, &m->plan, err);
 	if (r == 0)
 		r = save_new(m->task, m->spec, &m->plan, &m->save, err);
 	return r;

@@ -24,6 +24,8 @@
 
 struct machine;
 struct console;
+struct qemu_plan;
+struct restore;
 struct data_items;
 
 struct machine_ops {
@@ -32,6 +34,8 @@ struct machine_ops {
 	void (*failed)(const char *why, void *arg);
 	/* The guest has reset itself; QEMU runs on. */
 	void (*reset)(void *arg);
+	/* What was saved is loaded; it goes on by machine_go_on(). */
+	void (*loaded)(void *arg);
 	/* Its CPUs were stopped, or go on. NULL: not wanted. */
 	void (*paused)(bool paused, void *arg);
 	/* QEMU has ended with @wstatus, and is reaped. Called once. */
@@ -80,6 +84,23 @@ struct console *machine_console(const struct machine *m);
 /* Have QEMU do @command, as qmp_send(); -ENOTCONN where it takes no orders. */
 int machine_qmp(struct machine *m, const char *command, json_t *args,
 		qmp_reply_fn fn, void *arg);
+/* The same with @fd, as qmp_send_fd(). */
+int machine_qmp_fd(struct machine *m, const char *command, json_t *args, int fd,
+		   qmp_reply_fn fn, void *arg);
+/* Have @fn called with what QEMU says of a migration: "completed", "failed",
+ * ...; NULL: no more. */
+typedef void (*machine_migration_fn)(const char *status, void *arg);
+void machine_watch_migration(struct machine *m, machine_migration_fn fn,
+			     void *arg);
+/* What it is made of; borrowed. */
+const struct qemu_plan *machine_plan(const struct machine *m);
+/* What it was started from; NULL: it booted. */
+struct restore *machine_restore(const struct machine *m);
+/* It is restored, and loaded: let it run. */
+void machine_go_on(struct machine *m);
+/* Its state is being saved: it has to stay as it is. */
+void machine_set_saving(struct machine *m, bool saving);
+bool machine_is_saving(const struct machine *m);
 /* Are its CPUs stopped, by someone's order? */
 bool machine_is_paused(const struct machine *m);
 pid_t machine_pid(const struct machine *m); /* 0: it does not run */

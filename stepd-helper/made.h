@@ -14,4 +14,7 @@
 /* @path: an absolute one. Once is enough, twice does no harm. */
 int made_record(const struct task *t, const char *path, struct errmsg *err);
 
+/* It is gone, or stays. */
+void made_forget(const struct task *t, const char *path);
+
 #endif

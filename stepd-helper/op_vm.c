@@ -263,10 +263,21 @@ static void vm_pause(struct rpc_call *call, const json_t *params, void *arg)
 	ask_qemu(arg, call, "stop", NULL, NULL);
 }
 
+/* What would change a VM that is being saved? */
+static bool is_saving(const struct op_vm *v, struct rpc_call *call)
+{
+	if (!machine_is_saving(v->conf.machine))
+		return false;
+	rpc_fail(call, RPC_E_BUSY, "the VM is being saved");
+	return true;
+}
+
 static void vm_resume(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_vm *v = arg;
 
+	if (is_saving(v, call))
+		return;
 	if (machine_runs(v->conf.machine) &&
 	    !machine_is_paused(v->conf.machine))
 		rpc_result(call, state_json(v));
@@ -276,6 +287,8 @@ static void vm_resume(struct rpc_call *call, const json_t *params, void *arg)
 
 static void vm_reset(struct rpc_call *call, const json_t *params, void *arg)
 {
+	if (is_saving(arg, call))
+		return;
 	ask_qemu(arg, call, "system_reset", NULL, NULL);
 }
 
@@ -360,6 +373,8 @@ static void vm_qmp(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_fail(
 			call, RPC_E_PERM,
 			"the site does not allow commands of QEMU's own (allow_qmp in vmstep.conf)");
+	else if (is_saving(v, call))
+		return;
 	else if (!command || (args && !json_is_object(args)))
 		rpc_fail(call, RPC_INVALID_PARAMS,
 			 "command has to be a text, arguments an object");

@@ -18,6 +18,7 @@
 #include "plan_data.h"
 #include "plan_disk.h"
 #include "plan_root.h"
+#include "restore.h"
 #include "together.h"
 #include "value.h"
 #include "vfio.h"
@@ -201,6 +202,32 @@ static int take_seed(const struct spec *s, struct qemu_plan *plan,
 	return 0;
 }
 
+/* What its guest knows already. */
+static int take_saved_seed(struct qemu_plan *plan, struct errmsg *err)
+{
+	int fd = restore_open(plan->restore, "seed", err);
+
+	if (plan->fd[QEMU_FD_SEED] >= 0)
+		close(plan->fd[QEMU_FD_SEED]);
+	plan->fd[QEMU_FD_SEED] = fd < 0 ? -1 : fd;
+	plan->seed_is_file = true;
+	return fd < 0 ? fd : 0;
+}
+
+static int take_saved(const struct spec *s, struct qemu_plan *plan,
+		      struct errmsg *err)
+{
+	int fd;
+
+	if (!plan->restore || s->dry_run)
+		return 0;
+	fd = restore_open(plan->restore, "memory", err);
+	plan->fd[QEMU_FD_STATE] = fd < 0 ? -1 : fd;
+	if (fd < 0 || !plan->seed)
+		return fd < 0 ? fd : 0;
+	return take_saved_seed(plan, err);
+}
+
 static int take_firmware(const struct task *t, const struct spec *s,
 			 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -275,6 +302,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 	plan->task = t;
 	plan->spec = s;
 	r = together_check(t, s, err);
+	if (r == 0 && s->restore)
+		r = restore_new(t, s, &plan->restore, err);
 	for (size_t i = 0; i < s->images.n && r == 0; i++)
 		r = take_image(t, s, i, plan, err);
 	if (r == 0)
@@ -289,7 +318,9 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = take_seed(s, plan, err);
 	if (r == 0)
 		r = take_kernel(t, s, plan, err);
-	return r < 0 ? r : take_firmware(t, s, plan, err);
+	if (r == 0)
+		r = take_firmware(t, s, plan, err);
+	return r < 0 ? r : take_saved(s, plan, err);
 }
 
 int plan_accel(const struct task *t, const struct spec *s,

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chain.h"
 #include "cleanup.h"
 #include "disk.h"
 #include "log.h"
 #include "made.h"
+#include "restore.h"
 #include "rootfs.h"
 #include "value.h"
 
@@ -61,11 +63,37 @@ static int note_base(struct qemu_disk *d, const char *path,
 	return take_text(&d->base, path, err);
 }
 
+/* Of a step that was saved: what is above @kind of file @path. */
+static int take_saved(struct qemu_plan *plan, struct qemu_disk *d,
+		      enum image_kind kind, struct errmsg *err)
+{
+	unsigned int n = (unsigned int)(d - plan->disk);
+	_cleanup_free_ char *path = NULL;
+	struct strings files = { 0 };
+	int r = restore_disk(plan->restore, n, &kind, &path, err);
+
+	if (r == 0)
+		r = chain_check(path, kind, plan->task->allow_images, &files,
+				err);
+	if (r == 0 && !plan->spec->dry_run)
+		r = hold_files(&plan->hold, &files, false, err);
+	if (r == 0)
+		r = note_base(d, path, kind, err);
+	d->format = image_format_name(IMAGE_QCOW2);
+	if (r == 0 && !plan->spec->dry_run)
+		r = make_overlay(path, kind, plan, n, err);
+	strings_done(&files);
+	return r;
+}
+
 static int take_overlay(const struct image *im, struct qemu_plan *plan,
 			struct qemu_disk *d, struct errmsg *err)
 {
-	int r = note_base(d, im->path, im->kind, err);
+	int r;
 
+	if (plan->restore)
+		return take_saved(plan, d, IMAGE_QCOW2, err);
+	r = note_base(d, im->path, im->kind, err);
 	d->format = image_format_name(IMAGE_QCOW2);
 	if (r < 0 || plan->spec->dry_run)
 		return r;
@@ -286,6 +314,8 @@ int plan_empty(const char *serial, uint64_t bytes, struct qemu_plan *plan,
 		return -E2BIG;
 	d->format = image_format_name(IMAGE_RAW);
 	r = take_text(&d->serial, serial, err);
+	if (r == 0 && plan->restore)
+		return take_saved(plan, d, IMAGE_RAW, err);
 	if (r < 0 || plan->spec->dry_run)
 		return r;
 	fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];

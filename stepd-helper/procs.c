@@ -206,6 +206,20 @@ void procs_on_lost(struct procs *ps, const char *why)
 
 /* -- its start ------------------------------------------------------------- */
 
+/* Of a process that ran already, an output may have ended before. */
+static void close_ended(struct proc *p, const json_t *result)
+{
+	static const char *const names[] = { NULL, "stdout", "stderr" };
+
+	for (unsigned int i = 1; i < 3; i++)
+		if (p->open[i] &&
+		    json_is_false(json_object_get(result, names[i]))) {
+			mux_reset(guest_mux(p->procs->guest), p->chan + i - 1,
+				  false, EPIPE);
+			p->open[i] = false;
+		}
+}
+
 static void send_input(struct proc *p)
 {
 	int fd = TAKE_FD(p->in);
@@ -226,6 +240,7 @@ static void on_started(const struct rpc_reply *reply, void *arg)
 		p->pid = json_integer_value(
 			json_object_get(reply->result, "pid"));
 		send_input(p);
+		close_ended(p, reply->result);
 		procs_tell_watch(p);
 	}
 	if (p->started)
@@ -300,8 +315,13 @@ static int start(struct proc *p, struct proc_spec *spec)
 	r = open_streams(p, spec);
 	if (r < 0)
 		return r;
-	return guest_request(g, "proc.start", json_incref(spec->params),
-			     on_started, p);
+	if (spec->attach) {
+		json_object_del(spec->params, "argv");
+		json_object_set_new(spec->params, "proc",
+				    json_integer(spec->attach));
+	}
+	return guest_request(g, spec->attach ? "proc.attach" : "proc.start",
+			     json_incref(spec->params), on_started, p);
 }
 
 int procs_start(struct procs *ps, struct proc_spec *spec, struct proc **ret)
@@ -359,6 +379,16 @@ struct proc *procs_first(const struct procs *ps)
 struct proc *proc_next(const struct proc *p)
 {
 	return TAILQ_NEXT(p, next);
+}
+
+json_int_t proc_agents_id(const struct proc *p)
+{
+	return p->agents;
+}
+
+const char *proc_program(const struct proc *p)
+{
+	return p->program;
 }
 
 json_int_t proc_id(const struct proc *p)

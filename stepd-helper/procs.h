@@ -55,6 +55,9 @@ struct proc_spec {
 	size_t keep;
 	size_t err_tail;   /* of stderr the last so many instead; 0: not */
 	const char *label; /* for lists; NULL: none */
+	/* It runs already, by this number of the agent's, which lost the host
+	 * it had: params have its argv, for lists. */
+	json_int_t attach;
 	proc_started_fn started; /* NULL: not wanted */
 	void *arg;
 };
@@ -73,6 +76,8 @@ struct proc *procs_find(const struct procs *ps, json_int_t id);
 struct proc *procs_first(const struct procs *ps);
 struct proc *proc_next(const struct proc *p);
 
+json_int_t proc_agents_id(const struct proc *p); /* the agent's number */
+const char *proc_program(const struct proc *p);
 json_int_t proc_id(const struct proc *p);
 enum proc_state proc_state(const struct proc *p);
 /* 0 to 255 as a shell has it; once it has ended. */

@@ -14,6 +14,7 @@
 #include "child.h"
 #include "cleanup.h"
 #include "port.h"
+#include "restore.h"
 #include "usernet.h"
 
 #define FIRST_FD 3 /* in QEMU, in the order of enum qemu_fd */
@@ -27,18 +28,35 @@ void qemu_plan_init(struct qemu_plan *p)
 		p->copy_fd[i] = -1;
 }
 
+static bool is_disk(int which)
+{
+	return which == QEMU_FD_SEED ||
+	       (which >= QEMU_FD_DISK && which < QEMU_FD_DISK + QEMU_DISKS_MAX);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(TAKE_FD(*fd));
+}
+
+int qemu_fd_number(enum qemu_fd which)
+{
+	return FIRST_FD + (int)which;
+}
+
 void qemu_plan_close_fds(struct qemu_plan *p)
 {
-	for (int i = 0; i < QEMU_FD_COUNT; i++) {
-		if (p->fd[i] >= 0)
-			close(p->fd[i]);
-		p->fd[i] = -1;
-	}
+	for (int i = 0; i < QEMU_FD_COUNT; i++)
+		if (!is_disk(i))
+			close_fd(&p->fd[i]);
 }
 
 void qemu_plan_done(struct qemu_plan *p)
 {
-	qemu_plan_close_fds(p);
+	for (int i = 0; i < QEMU_FD_COUNT; i++)
+		close_fd(&p->fd[i]);
+	restore_free(p->restore);
 	free(p->kernel);
 	free(p->initrd);
 	free(p->append);
@@ -263,6 +281,8 @@ static void machine_args(struct args *a, const struct qemu_plan *p)
 	smp_args(a, p);
 	memory_args(a, p);
 	args_add(a, "-S"); /* until the virtual CPUs are pinned */
+	if (p->restore)
+		args_add2(a, "-incoming", "defer");
 	display_args(a, p);
 	args_add2(a, "-rtc", "base=utc");
 	task_uuid(p->task, uuid);

@@ -43,8 +43,9 @@ enum qemu_fd {
 	QEMU_FD_QGA = QEMU_FD_DISK + QEMU_DISKS_MAX,
 	QEMU_FD_VARS, /* of the firmware */
 	QEMU_FD_FAM,
-	QEMU_FD_SHARE, /* and up */
-	QEMU_FD_COUNT = QEMU_FD_SHARE + SHARES_MAX,
+	QEMU_FD_SHARE,				    /* and up */
+	QEMU_FD_STATE = QEMU_FD_SHARE + SHARES_MAX, /* saved, to start from */
+	QEMU_FD_COUNT,
 };
 
 struct qemu_plan {
@@ -64,6 +65,7 @@ struct qemu_plan {
 	struct strings devices;	  /* PCI addresses, passed by VFIO */
 	struct strings to_remove; /* images, at the end */
 	struct hold hold;	  /* of their files */
+	struct restore *restore;  /* owned; NULL: it boots */
 	bool seed;		  /* a cloud-init seed comes along: */
 	bool seed_is_file;	  /* the user's, as it is, in its descriptor; */
 	struct seed_user seed_user; /* or with this in it; no dir: none */
@@ -77,7 +79,8 @@ struct qemu_plan {
 
 void qemu_plan_init(struct qemu_plan *p);
 void qemu_plan_done(struct qemu_plan *p);
-/* QEMU has them: close ours, so that their ends are seen. */
+/* QEMU has them: close ours, so that their ends are seen. Disks have none, and
+ * may be copied. */
 void qemu_plan_close_fds(struct qemu_plan *p);
 
 /* Where the display of task @rank is, in the step's directory. */
@@ -88,6 +91,9 @@ bool qemu_shares_memory(const struct qemu_plan *p);
 
 /* argv, its last element not NULL. */
 int qemu_args(const struct qemu_plan *p, const char *qemu, struct strings *ret);
+
+/* The number that QEMU has a descriptor by. */
+int qemu_fd_number(enum qemu_fd which);
 
 /* Start it, stopped (-S). Its stderr comes out of *ret_stderr. */
 int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,

@@ -157,8 +157,28 @@ static void on_readable(uint32_t events, void *arg)
 	}
 }
 
-int qmp_send(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn,
-	     void *arg)
+/* Commands are short, QEMU reads them at once. */
+static int send_text(struct qmp *q, const char *text, size_t len, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = "";
+	struct iovec iov = { (void *)(uintptr_t)text, len };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (fd >= 0) {
+		h.msg_control = control;
+		h.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&h);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(q->fd, &h, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EIO;
+}
+
+int qmp_send_fd(struct qmp *q, const char *command, json_t *args, int fd,
+		qmp_reply_fn fn, void *arg)
 {
 	_cleanup_free_ struct pending *p = calloc(1, sizeof(*p));
 	_cleanup_free_ char *text = NULL;
@@ -166,6 +186,7 @@ int qmp_send(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn,
 				       "arguments", args)
 			   : json_pack("{s:s}", "execute", command);
 	size_t len;
+	int r;
 
 	if (msg)
 		text = json_dumps(msg, JSON_COMPACT);
@@ -176,14 +197,21 @@ int qmp_send(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn,
 		return -ENOTCONN;
 	len = strlen(text);
 	text[len] = '\n'; /* the NUL's place: QEMU takes lines */
-	if (send(q->fd, text, len + 1, MSG_NOSIGNAL) != (ssize_t)len + 1)
-		return -EIO; /* commands are short, QEMU reads them at once */
+	r = send_text(q, text, len + 1, fd);
+	if (r < 0)
+		return r;
 	p->fn = fn;
 	p->arg = arg;
 	*q->tail = p;
 	q->tail = &p->next;
 	TAKE_PTR(p);
 	return 0;
+}
+
+int qmp_send(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn,
+	     void *arg)
+{
+	return qmp_send_fd(q, command, args, -1, fn, arg);
 }
 
 int qmp_new(struct loop *l, int fd, const struct qmp_ops *ops, void *arg,

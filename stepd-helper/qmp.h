@@ -36,4 +36,8 @@ void qmp_free(struct qmp *q);			   /* NULL is fine */
 int qmp_send(struct qmp *q, const char *command, json_t *args, qmp_reply_fn fn,
 	     void *arg);
 
+/* The same with @fd (borrowed), which "getfd" takes. */
+int qmp_send_fd(struct qmp *q, const char *command, json_t *args, int fd,
+		qmp_reply_fn fn, void *arg);
+
 #endif

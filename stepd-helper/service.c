@@ -22,6 +22,7 @@
 #include "op_plain.h"
 #include "op_proc.h"
 #include "op_qga.h"
+#include "op_save.h"
 #include "op_session.h"
 #include "op_ssh.h"
 #include "op_store.h"
@@ -46,6 +47,7 @@ struct service {
 	struct op_plain *plain;
 	struct op_proc *proc;
 	struct op_qga *qga;
+	struct op_save *save;
 	struct op_ssh *ssh;
 	struct op_vm *vm;
 	struct peers *peers;
@@ -93,6 +95,8 @@ static int make_peers(struct service *s)
 		r = op_sync_new(c->loop, c->task, s->peers, s->ops, &s->sync);
 	if (r == 0)
 		r = op_world_new(c, s->peers, s->ops, &s->world);
+	if (r == 0)
+		r = op_save_new(c, s->peers, s->ops, &s->save);
 	return r;
 }
 
@@ -183,6 +187,7 @@ void service_free(struct service *s)
 		net_set_ops(s->conf.net, NULL);
 		peers_end(s->peers, "the task has ended");
 	}
+	op_save_free(s->save);
 	op_world_free(s->world);
 	op_sync_free(s->sync);
 	op_store_free(s->store);
@@ -224,6 +229,12 @@ void service_changed(struct service *s)
 void service_reset(struct service *s)
 {
 	signs_reset(s->signs);
+}
+
+void service_meet(struct service *s, void (*fn)(const char *error, void *arg),
+		  void *arg)
+{
+	op_save_meet(s->save, fn, arg);
 }
 
 void service_woke(struct service *s)

@@ -10,6 +10,8 @@
 #ifndef VMSTEP_SERVICE_H
 #define VMSTEP_SERVICE_H
 
+#include <jansson.h>
+
 #include "errmsg.h"
 #include "loop.h"
 #include "machine.h"
@@ -25,6 +27,12 @@ struct service_conf {
 	const struct spec *spec;
 	struct net *net;
 	struct machine *machine;
+	/* Of the VM, whose words they are: what its command is at, as
+	 * restore_command() has it (a new reference; NULL: it is not there
+	 * yet, or it ends); and its end, as it was saved. NULL in tests. */
+	json_t *(*command)(void *vm);
+	void (*end)(void *vm);
+	void *vm;
 };
 
 int service_new(const struct service_conf *conf, struct service **ret,
@@ -40,5 +48,10 @@ void service_changed(struct service *s);
 void service_reset(struct service *s);
 /* All of us were stopped for a while, and did not see it come. NULL is fine. */
 void service_woke(struct service *s);
+
+/* The VM was restored, and is loaded: @fn is called when all of the step are.
+ */
+void service_meet(struct service *s, void (*fn)(const char *error, void *arg),
+		  void *arg);
 
 #endif

@@ -754,6 +754,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_stats(t, ret, err);
 	if (r == 0)
+		r = one_value(t, OPT_RESTORE, NULL, &ret->restore, err);
+	if (r == 0)
 		r = flag_value(t, OPT_VERBOSE, &ret->verbose, err);
 	if (r == 0)
 		r = flag_value(t, OPT_DRY_RUN, &ret->dry_run, err);
@@ -775,6 +777,7 @@ void spec_done(struct spec *s)
 	free(s->rundir);
 	free(s->cloud_from);
 	free(s->save);
+	free(s->restore);
 	free(s->kernel);
 	free(s->initrd);
 	free(s->append);

@@ -32,6 +32,7 @@ struct spec {
 	struct strings inputs;	  /* names or paths of read-only data */
 	struct strings outputs;	  /* directories for results */
 	struct mountspecs mounts; /* of the node; the home directory, too */
+	char *restore;		  /* a directory; NULL: it boots */
 	char *save;		  /* the first disk's new path; NULL: none */
 	bool save_full;
 	char *rundir;

@@ -14,6 +14,8 @@ struct guest_cmd {
 	const char *const *argv; /* NULL at the end; borrowed during the call */
 	const struct winsize *pty; /* NULL: no terminal */
 	const char *term;	   /* TERM, with a terminal */
+	/* It runs already in a guest that was restored: procs.h. */
+	json_int_t attach;
 };
 
 /* The parameters of proc.start, without channels; NULL: no memory. */

@@ -61,6 +61,11 @@ const struct publish *machine_ports(const struct machine *m, size_t *ret_n)
 	return NULL;
 }
 
+bool machine_is_saving(const struct machine *m)
+{
+	return false;
+}
+
 bool machine_is_paused(const struct machine *m)
 {
 	return m->paused;

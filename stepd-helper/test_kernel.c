@@ -55,6 +55,11 @@ bool machine_runs(const struct machine *m)
 	return true;
 }
 
+bool machine_is_saving(const struct machine *m)
+{
+	return false;
+}
+
 bool machine_is_paused(const struct machine *m)
 {
 	return m->paused;

@@ -24,6 +24,7 @@
 #include "op_plain.h"
 #include "op_proc.h"
 #include "op_qga.h"
+#include "op_save.h"
 #include "op_session.h"
 #include "op_ssh.h"
 #include "op_store.h"
@@ -39,9 +40,9 @@ static const struct rpc_method *const tables[] = {
 	api_net_methods,    op_agent_methods, op_code_methods,
 	op_console_methods, op_event_methods, op_file_methods,
 	op_kernel_methods,  op_msg_methods,   op_plain_methods,
-	op_proc_methods,    op_qga_methods,   op_session_methods,
-	op_store_methods,   op_sync_methods,  op_vm_methods,
-	op_ssh_methods,	    op_world_methods,
+	op_proc_methods,    op_qga_methods,   op_save_methods,
+	op_session_methods, op_store_methods, op_sync_methods,
+	op_vm_methods,	    op_ssh_methods,   op_world_methods,
 };
 
 static bool has_method(const char *name)

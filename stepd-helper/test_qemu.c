@@ -557,10 +557,12 @@ static void test_close_fds(void **state)
 	char byte;
 
 	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-	f->p.fd[QEMU_FD_DISK] = p[1];
+	f->p.fd[QEMU_FD_NET] = p[1];
+	f->p.fd[QEMU_FD_DISK] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	qemu_plan_close_fds(&f->p);
-	assert_int_equal(f->p.fd[QEMU_FD_DISK], -1);
+	assert_int_equal(f->p.fd[QEMU_FD_NET], -1);
 	assert_int_equal(read(p[0], &byte, 1), 0);
+	assert_true(f->p.fd[QEMU_FD_DISK] >= 0); /* to be copied */
 	close(p[0]);
 }
 
@@ -608,7 +610,7 @@ int main(void)
 		TEST("a QEMU that cannot be run is said", test_start_fails),
 		TEST("it gets its descriptors by number, and stderr back",
 		     test_start),
-		TEST("our copies are closed", test_close_fds),
+		TEST("our copies are closed, but for disks", test_close_fds),
 	};
 
 	return cmocka_run_group_tests_name("qemu", tests, NULL, NULL);

@@ -52,6 +52,11 @@ bool machine_runs(const struct machine *m)
 	return m->guest;
 }
 
+bool machine_is_saving(const struct machine *m)
+{
+	return false;
+}
+
 bool machine_is_paused(const struct machine *m)
 {
 	return m->paused;

@@ -9,6 +9,7 @@
 #include "data_item.h"
 #include "log.h"
 #include "pcapfile.h"
+#include "restore.h"
 #include "seed.h"
 #include "summary.h"
 #include "tty.h"
@@ -98,13 +99,28 @@ static void on_command_exit(int status, const char *error, void *arg)
 	vm_command_ended(vm, status);
 }
 
+/* What was saved has a command already, or has had one. */
+static void find_saved(struct vm *vm, struct guest_cmd *cmd,
+		       const char *argv[2])
+{
+	argv[0] = json_string_value(json_object_get(vm->saved, "program"));
+	if (!argv[0])
+		argv[0] = "?";
+	argv[1] = NULL;
+	cmd->argv = argv;
+	cmd->attach = json_integer_value(json_object_get(vm->saved, "proc"));
+}
+
 static void run_command(struct vm *vm)
 {
 	struct guest_cmd cmd = { .argv = vm->argv };
+	const char *argv[2];
 	struct winsize ws;
 	struct errmsg err;
 
 	vm_enter(vm, RUNNING);
+	if (vm->goes_on)
+		find_saved(vm, &cmd, argv);
 	if (tty_is_there()) {
 		tty_size(&ws);
 		cmd.pty = &ws;
@@ -122,13 +138,29 @@ static void run_command(struct vm *vm)
 	vm_pass_held_signals(vm);
 }
 
+static bool is_saved_as(const struct vm *vm, const char *state)
+{
+	const char *was =
+		json_string_value(json_object_get(vm->saved, "state"));
+
+	return was && strcmp(was, state) == 0;
+}
+
+static int saved_status(const struct vm *vm)
+{
+	return (int)json_integer_value(json_object_get(vm->saved, "status")) &
+	       0xff;
+}
+
 static void run_if_ready(struct vm *vm)
 {
 	if (vm->state != READY || vm->vmboot)
 		return;
-	if (vm->spec->wait == WAIT_ALL && !vm->all_ready)
+	if (vm->spec->wait == WAIT_ALL && !vm->all_ready && !vm->goes_on)
 		return;
-	if (vm->has_command)
+	if (vm->goes_on && is_saved_as(vm, "ended"))
+		vm_command_ended(vm, saved_status(vm));
+	else if (vm->has_command)
 		run_command(vm);
 	else
 		vm_command_ended(vm, 0);
@@ -206,6 +238,8 @@ static void on_hello(void *arg)
 	service_changed(vm->service);
 	if (vm->state != BOOTING && !vm->vmboot)
 		return;
+	if (vm->saved) /* it does not know how late it is */
+		guest_set_time(machine_guest(vm->machine));
 	vm->data_ready = vm->net_ready = false;
 	if (guest_configure(machine_guest(vm->machine), on_configured, vm) <
 	    0) {
@@ -243,6 +277,26 @@ static void on_lost_timer(void *arg)
 static void on_failed(const char *why, void *arg)
 {
 	vm_fail(arg, EXIT_VM_FAILED, "%s", why);
+}
+
+static void on_met(const char *error, void *arg)
+{
+	struct vm *vm = arg;
+
+	if (error)
+		vm_fail(vm, EXIT_VM_FAILED,
+			"the VMs of the step cannot go on together: %s", error);
+	else if (vm->state != ENDING)
+		machine_go_on(vm->machine);
+}
+
+/* Not before all the others: who is behind would lose what they send. */
+static void on_loaded(void *arg)
+{
+	struct vm *vm = arg;
+
+	log_debug("what was saved is loaded");
+	service_meet(vm->service, on_met, vm);
 }
 
 static void on_reset(void *arg)
@@ -440,6 +494,27 @@ static int make_timers(struct vm *vm, struct errmsg *err)
 	return r < 0 ? errmsg_set(err, r, "timers") : 0;
 }
 
+/* "vmresume" is the command that was saved. */
+static int look_at_saved(struct vm *vm, struct errmsg *err)
+{
+	const struct restore *rs = machine_restore(vm->machine);
+
+	if (vm->goes_on && !rs)
+		return errmsg_say(
+			err, -EINVAL,
+			"vmresume goes on with the command of a saved step: name that by --vm-restore");
+	if (!rs)
+		return 0;
+	vm->saved = restore_command(rs);
+	if (vm->goes_on && is_saved_as(vm, "unknown"))
+		return errmsg_say(
+			err, -EOPNOTSUPP,
+			"vmresume: QEMU's guest agent ran the saved command, and cannot go on with it: name a command");
+	if (vm->goes_on)
+		vm->vmboot = is_saved_as(vm, "vmboot");
+	return 0;
+}
+
 /* All that can be refused before anything runs. */
 static int prepare(struct vm *vm, struct errmsg *err)
 {
@@ -447,6 +522,7 @@ static int prepare(struct vm *vm, struct errmsg *err)
 		.guest = { on_hello, on_guest_lost },
 		.failed = on_failed,
 		.reset = on_reset,
+		.loaded = on_loaded,
 		.paused = on_paused,
 		.exited = vm_on_exited,
 	};
@@ -460,6 +536,8 @@ static int prepare(struct vm *vm, struct errmsg *err)
 	if (r == 0)
 		r = machine_new(vm->loop, t, vm->spec, &ops, vm, &vm->machine,
 				err);
+	if (r == 0)
+		r = look_at_saved(vm, err);
 	if (r == 0 && vm->needs_wireup && !wireup_possible() &&
 	    !vm->spec->dry_run)
 		r = errmsg_say(
@@ -479,10 +557,36 @@ static int start_capture(struct vm *vm, struct errmsg *err)
 	return r < 0 ? r : net_capture(vm->net, pipe, err);
 }
 
+/* What the command is at, for who saves the VM. */
+static json_t *command_now(void *arg)
+{
+	struct vm *vm = arg;
+	const char *program = NULL;
+	json_int_t id = command_agents_id(vm->command, &program);
+
+	if (vm->vmboot && vm->state != ENDING)
+		return json_pack("{s:s}", "state", "vmboot");
+	if (vm->state == LINGERING && vm->has_command)
+		return json_pack("{s:s, s:i}", "state", "ended", "status",
+				 vm->status);
+	if (vm->state == LINGERING)
+		return json_pack("{s:s}", "state", "none");
+	if (vm->state != RUNNING || vm->collecting)
+		return NULL;
+	if (!id) /* QEMU's agent runs it, or it has just begun or ended */
+		return guest_uses_qga(machine_guest(vm->machine))
+			       ? json_pack("{s:s}", "state", "unknown")
+			       : NULL;
+	return json_pack("{s:s, s:I, s:s}", "state", "running", "proc", id,
+			 "program", program);
+}
+
 static int start_service(struct vm *vm, struct errmsg *err)
 {
-	const struct service_conf conf = { vm->loop, vm->task, vm->spec,
-					   vm->net, vm->machine };
+	const struct service_conf conf = { vm->loop,	 vm->task,
+					   vm->spec,	 vm->net,
+					   vm->machine,	 command_now,
+					   vm_end_saved, vm };
 
 	return service_new(&conf, &vm->service, err);
 }
@@ -560,6 +664,7 @@ int vm_main(const struct task *t, const struct spec *s, const char *const *argv)
 
 	oom_look(&vm.oom, OOM_PROC, OOM_ROOT);
 	vm.vmboot = strcmp(argv[0], "vmboot") == 0 || s->exec == EXEC_NONE;
+	vm.goes_on = strcmp(argv[0], "vmresume") == 0;
 	vm.has_command = !s->run_head || t->rank == 0;
 	if (begin(&vm, &err) < 0) {
 		log_err("%s", err.text);

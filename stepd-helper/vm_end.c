@@ -173,6 +173,17 @@ static void results_lost(struct vm *vm, const char *error)
 		vm->status = EXIT_VM_FAILED;
 }
 
+void vm_end_saved(void *arg)
+{
+	struct vm *vm = arg;
+
+	if (vm->state == ENDING)
+		return;
+	log_info("the step is saved, and ends here");
+	tell_done(vm);
+	vm_end(vm, 0);
+}
+
 static void command_over(struct vm *vm, int status)
 {
 	bool stay = status == 0 && (vm->spec->linger || !vm->has_command);

@@ -32,7 +32,9 @@ struct vm {
 	const struct task *task;
 	const struct spec *spec;
 	const char *const *argv;
-	bool vmboot; /* the command is: boot, wait for the power-off */
+	bool vmboot;	     /* the command is: boot, wait for the power-off */
+	const json_t *saved; /* of --vm-restore: what the command was at */
+	bool goes_on;	     /* the command is: go on with that */
 	bool has_command;
 	enum vm_state state;
 	int status; /* the task's exit status, once it is known */
@@ -82,6 +84,8 @@ void vm_fail(struct vm *vm, int status, const char *fmt, ...)
 bool vm_is_over(const struct vm *vm);
 /* "its command ended", or whose end this VM is needed for. */
 const char *vm_whose_end(const struct vm *vm);
+/* It was saved, and goes on from there another time. */
+void vm_end_saved(void *vm);
 /* Something that is needed was lost: the network, another task. No fault
  * where the command has ended well here. */
 void vm_lost(struct vm *vm, const char *why);

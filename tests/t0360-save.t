@@ -1,0 +1,136 @@
+#!/bin/bash
+# A step is saved, ends, and goes on in another job on other nodes: four guests,
+# with a TCP transfer, a writer to a disk and a command's output under way.
+. "$(dirname "$0")/vm.sh"
+
+need jq
+mkdir "$tmp/small"
+mount -t tmpfs -o size=24m,mode=1777 none "$tmp/small" || skip_all "no tmpfs"
+at_exit umount "$tmp/small"
+vm_cluster 4
+conf "beacon_interval = 1"
+home=$tmp/home
+vms() { vsh "$build/inst/bin/vmstep -j $job $*" 2>"$tmp/vms.err"; }
+say() { diag "$(cat "$tmp/vms.err" "$tmp/err")"; }
+
+script=$(cat <<'END'
+case $SLURM_PROCID in
+0)	mkfifo /tmp/f && exec 3<>/tmp/f # nc ends with its input
+	nc -l -p 5000 <&3 >/tmp/got
+	echo got $(wc -c </tmp/got) $(sha256sum </tmp/got) ;;
+1)	until [ -e /tmp/go ]; do
+		head -c 20000 /dev/urandom
+		sleep 0.05
+	done | tee /tmp/sent | until nc vm0 5000; do sleep 0.2; done
+	echo sent $(wc -c </tmp/sent) $(sha256sum </tmp/sent) ;;
+2)	touch /tmp/n
+	until [ -e /tmp/go ]; do
+		dd if=/dev/urandom of=/scratch/new bs=64k count=4 2>/dev/null
+		sha256sum /scratch/new >/scratch/sum && sync
+		mv /scratch/new /scratch/data && mv /scratch/sum /scratch/of
+		echo x >>/tmp/n
+	done
+	sed 's/new/data/' /scratch/of | sha256sum -c -s && echo written
+	dev=$(grep " /scratch " /proc/mounts | cut -d" " -f1)
+	umount /scratch && mount -r "$dev" /scratch && echo mounted again
+	dmesg | grep -iE 'ext[234].*(error|unchecked|corrupt)|I/O error' || : ;;
+3)	i=0
+	until [ -e /tmp/go ]; do echo tick $((i += 1)); sleep 0.1; done
+	echo last $i; exit 3 ;;
+esac
+END
+)
+job=1.0
+bg vrun -N2 -n4 -w n1,n2 --vm-image=tiny --vm-mem=160M --vm-scratch=2:32M --vm-linger=all sh -c "$script" >out
+step=$!
+ok "four guests on two nodes" wait_for 90 grep -q 'tick 5' out
+half() { vms -r 0 exec test -s /tmp/got && vms -r 2 exec test -s /tmp/n; }
+ok "... a transfer and a writer are under way" wait_for 30 half
+
+vsh "cd $tmp/small && $build/inst/bin/vmstep -j 1.0 save full" 2>vms.err
+is "no room to save it: status 1" $? 1
+like "... which is said, by task" "$(<vms.err)" "full: vm\[[0-3]\]: .*No space left"
+is "... nothing stays there" "$(ls -A "$tmp/small")" ""
+was=$(wc -l <out)
+more() { (($(wc -l <out) > was)); }
+ok "... and the step goes on" wait_for 20 more
+
+vms save "$home/first" >saved
+is "vmstep save: status 0" $? 0
+say
+like "... says how much, and how long it stood still" "$(<saved)" "first: 4 VMs, .*; they stood still for [0-9.]+ s"
+is "... a directory with all of it, its user's alone" \
+	"$(find "$home/first" -mindepth 1 -printf '%P\n' | LC_ALL=C sort | xargs; stat -c %a "$home/first")" \
+	"disk0.2 memory.0 memory.1 memory.2 memory.3 options step.json task.json.0 task.json.1 task.json.2 task.json.3
+700"
+was=$(wc -l <out)
+ok "... the step goes on" wait_for 20 more
+vms save "$home/first"
+is "there already: status 1" $? 1
+like "... and says so" "$(<vms.err)" "first is there already: name a new directory"
+vms -r 1 save other
+is "some of its tasks: refused" $? 2
+
+vms save --stop "$home/second" >saved
+is "save --stop: status 0" $? 0
+wait $step
+is "... the step has ended, with 0" $? 0
+say
+clean "... and nothing of it stays"
+
+bg vrun -N2 -n4 -w n3,n4 --vm-restore="$home/second" vmresume >out2
+step=$! job=2.0
+ok "restored on two other nodes" wait_for 90 grep -q 'tick' out2
+diag "$(cat "$tmp/err")"
+is "... its nodes are others" "$(vms --json ps | jq -r '[.results[].result.node] | unique | join(",")')" n3,n4
+clocks_right()
+{
+	local now there
+	while read -r there; do
+		now=$(date +%s)
+		((there - now <= 2 && now - there <= 2)) || return 1
+	done < <(vms exec date +%s | cut -d: -f2)
+}
+ok "... clocks are right" wait_for 15 clocks_right
+ok "... guests reach each other" vms -r 3 exec ping -c1 -w10 vm0
+is "... by the addresses they had" "$(vms -r 3 exec ip -4 addr show eth0 | grep -c 10.0.0.4/8)" 1
+ok "all are told to end" vms exec touch /tmp/go
+wait $step
+is "... the status is that of a saved command" $? 3
+say
+whole() { [[ $(sed -n 's/^got //p' "$1") == "$(sed -n 's/^sent //p' "$1")" ]] && grep 'got [1-9]' "$1"; }
+diag "$(grep -v tick out2)"
+ok "the transfer is whole" whole out2
+is "what was written is whole, its file system clean" \
+	"$(grep -E 'written|mounted|ext[234]|I/O' out2 | xargs)" "written mounted again"
+last=$(sed -n 's/^tick //p' out | tail -1) first=$(sed -n 's/^tick //p' out2 | head -1)
+ok "the command's output goes on where it was: $last, $first" \
+	test $((first - last)) -ge 1 -a $((first - last)) -le 2
+is "... to its end" "$(sed -n 's/^last //p' out2)" "$(sed -n 's/^tick //p' out2 | tail -1)"
+clean "nothing of it stays"
+
+job=3.0
+bg vrun -N1 -n4 -w n1 --overcommit --vm-restore="$home/first" vmresume >out3
+step=$!
+ok "the earlier one, all on one node" wait_for 90 grep -q 'tick' out3
+ok "... is told to end" wait_for 10 vms exec touch /tmp/go
+wait $step
+is "... and ends as the other" $? 3
+ok "... with its transfer whole" whole out3
+say
+
+refused() # REGEX ARG...
+{
+	local want=$1
+	shift
+	vrun "$@" >out
+	is "refused: ${*: -2:1}" $? "${status-125}"
+	like "... and says why" "$(<"$tmp/err")" "$want"
+}
+refused "is a step of 4 tasks, this one has 2: start it with -n4" -n2 --vm-restore="$home/first" vmresume
+refused 'the saved VM has memory of "160M", this one would have "192M": --vm-mem' \
+	-N2 -n4 --vm-mem=192M --vm-restore="$home/first" vmresume
+refused "vmresume goes on with the command of a saved step" -n1 --vm-image=tiny vmresume
+status=255 refused "nowhere/options: No such file" -n1 --vm-restore="$tmp/nowhere" vmresume
+clean "nothing stays"
+done_testing
