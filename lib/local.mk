@@ -43,8 +43,11 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/opq.c %D%/opq.h \
 	%D%/netstats.c %D%/netstats.h \
 	%D%/rdma.c %D%/rdma.h \
+	%D%/sigbus.c %D%/sigbus.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/usage.c %D%/usage.h
+
+%C%_libprog_la_CFLAGS = $(AM_CFLAGS) -pthread
 
 %C%_librpc_la_SOURCES = %D%/param.c %D%/param.h %D%/rpc.c %D%/rpc.h
 %C%_librpc_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
@@ -78,6 +81,7 @@ UNIT_TESTS += \
 	%D%/test_plain \
 	%D%/test_publish \
 	%D%/test_rankset \
+	%D%/test_sigbus \
 	%D%/test_site \
 	%D%/test_usage \
 	%D%/test_value
@@ -116,6 +120,8 @@ UNIT_TESTS += \
 %C%_test_publish_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_sigbus_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
+%C%_test_sigbus_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_site_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_usage_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -45,7 +45,6 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/tally.c %D%/tally.h \
 	%D%/roll.c %D%/roll.h \
 	%D%/round.c %D%/round.h \
-	%D%/sigbus.c %D%/sigbus.h \
 	%D%/snoop.c %D%/snoop.h \
 	%D%/spin.c %D%/spin.h \
 	%D%/seal.c %D%/seal.h \
@@ -116,7 +115,6 @@ UNIT_TESTS += \
 	%D%/test_seal \
 	%D%/test_segment \
 	%D%/test_segment_kernel \
-	%D%/test_sigbus \
 	%D%/test_snoop \
 	%D%/test_stream \
 	%D%/test_table \
@@ -171,8 +169,6 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_segment_LDADD = $(net_test_ldadd)
 %C%_test_segment_kernel_CFLAGS = $(net_test_cflags)
 %C%_test_segment_kernel_LDADD = $(net_test_ldadd)
-%C%_test_sigbus_CFLAGS = $(net_test_cflags)
-%C%_test_sigbus_LDADD = $(net_test_ldadd)
 %C%_test_snoop_CFLAGS = $(net_test_cflags)
 %C%_test_snoop_LDADD = $(net_test_ldadd)
 %C%_test_stream_CFLAGS = $(net_test_cflags)
