@@ -37,6 +37,8 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/mux_chan.c %D%/mux_port.c \
 	%D%/local_address.c %D%/local_address.h \
 	%D%/localsock.c %D%/localsock.h \
+	%D%/memwire.c %D%/memwire.h \
+	%D%/memword.c %D%/memword.h \
 	%D%/netctl.h \
 	%D%/netmsg.c %D%/netmsg.h \
 	%D%/opmsg.c %D%/opmsg.h \

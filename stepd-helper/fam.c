@@ -175,9 +175,6 @@ int fam_open(const struct task *t, const struct spec *s, struct errmsg *err)
 	char link[PATH_MAX];
 	int fd;
 
-	if (t->rank == 0 && t->local_tasks < t->ranks)
-		log_info(
-			"--vm-fam: windows are per node, and the step's VMs are on more than one");
 	snprintf(link, sizeof(link), "%s/" FAM_LINK, t->step_dir);
 	if (!s->fam.file) {
 		fd = open_own(t, s, link, err);

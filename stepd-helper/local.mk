@@ -32,6 +32,10 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/layout.c %D%/layout.h \
 	%D%/made.c %D%/made.h \
 	%D%/machine.c %D%/machine.h \
+	%D%/memdir.c %D%/memdir.h \
+	%D%/memhome.c %D%/memhome.h \
+	%D%/memkeep.c %D%/memkeep.h \
+	%D%/memlink.c %D%/memlink.h \
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \
@@ -44,6 +48,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_file.c %D%/op_file.h \
 	%D%/op_io.c %D%/op_io.h \
 	%D%/op_kernel.c %D%/op_kernel.h \
+	%D%/op_mem.c %D%/op_mem.h %D%/op_mem_impl.h \
+	%D%/op_mem_data.c \
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_plain.c %D%/op_plain.h \
 	%D%/op_proc.c %D%/op_proc.h \
@@ -112,6 +118,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/vm.c %D%/vm.h %D%/vm_impl.h \
 	%D%/vm_end.c \
 	%D%/vm_signal.c \
+	%D%/window.c %D%/window.h \
 	%D%/wireup.c %D%/wireup.h \
 	%D%/work.c %D%/work.h
 %C%_libhelper_la_CFLAGS = $(AM_CFLAGS) -pthread $(PMIX_CFLAGS) \
@@ -138,6 +145,8 @@ UNIT_TESTS += \
 	%D%/test_guest \
 	%D%/test_image \
 	%D%/test_kernel \
+	%D%/test_mem \
+	%D%/test_memdir \
 	%D%/test_net \
 	%D%/test_netjson \
 	%D%/test_oom \
@@ -196,6 +205,13 @@ UNIT_TESTS += \
 %C%_test_image_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_image_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 # With the vmstep-net of this build.
+%C%_test_mem_SOURCES = %D%/test_mem.c %D%/test_helpers.c \
+	%D%/test_helpers.h pmix-net/test_step.c pmix-net/test_step.h
+%C%_test_mem_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS)
+%C%_test_mem_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_mem_LDADD = pmix-net/libdriver.la $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_memdir_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_memdir_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_net_SOURCES = %D%/test_net.c %D%/netproc.c
 %C%_test_net_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DNET_PROGRAM='"$(abs_builddir)/pmix-net/vmstep-net"'
@@ -216,8 +232,8 @@ UNIT_TESTS += \
 %C%_test_outfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_parent_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_parent_LDADD = $(helper_libs) $(CMOCKA_LIBS)
-%C%_test_peers_SOURCES = %D%/test_peers.c pmix-net/test_step.c \
-	pmix-net/test_step.h
+%C%_test_peers_SOURCES = %D%/test_peers.c %D%/test_helpers.c \
+	%D%/test_helpers.h pmix-net/test_step.c pmix-net/test_step.h
 %C%_test_peers_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS)
 %C%_test_peers_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_peers_LDADD = pmix-net/libdriver.la $(helper_libs) $(CMOCKA_LIBS)

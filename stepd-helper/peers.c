@@ -352,11 +352,8 @@ static void on_resend(void *arg)
 	}
 }
 
-/* A rpc_send_fn. */
-static int send_text(const char *text, size_t len, void *arg)
+int peers_answer(struct peers *p, uint32_t rank, const char *data, size_t len)
 {
-	struct peer *peer = arg;
-	struct peers *p = peer->peers;
 	struct answer *a;
 
 	if (len > OPMSG_BYTES_MAX)
@@ -364,11 +361,19 @@ static int send_text(const char *text, size_t len, void *arg)
 	a = malloc(sizeof(*a) + len);
 	if (!a)
 		return -ENOMEM;
-	*a = (struct answer){ .rank = peer->origin.rank, .len = len };
-	memcpy(a->text, text, len);
+	*a = (struct answer){ .rank = rank, .len = len };
+	memcpy(a->text, data, len);
 	TAILQ_INSERT_TAIL(&p->answers, a, link);
 	send_answer(p, a);
 	return 0;
+}
+
+/* A rpc_send_fn. */
+static int send_text(const char *text, size_t len, void *arg)
+{
+	struct peer *peer = arg;
+
+	return peers_answer(peer->peers, peer->origin.rank, text, len);
 }
 
 /* How a message that had an answer ended. */
@@ -422,6 +427,11 @@ static void on_message(uint32_t from, const char *data, size_t len, void *arg)
 
 	if (len == strlen(PROBE_TEXT) && memcmp(data, PROBE_TEXT, len) == 0)
 		return;
+	if (len && *data != '{') {
+		if (p->other)
+			p->other->message(from, data, len, p->other_arg);
+		return;
+	}
 	msg = json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL);
 	if (msg && !json_object_get(msg, "method")) {
 		on_reply(p, from, msg);
@@ -452,30 +462,44 @@ static void rank_lost(struct peers *p, uint32_t rank, const char *why)
 		end_if_complete(q);
 		next = TAILQ_FIRST(&p->requests); /* others may be gone, too */
 	}
+	if (p->other)
+		p->other->lost(rank, why, p->other_arg);
+}
+
+/* Who has waited for others since before @before_ms. */
+static void find_awaited(const struct peers *p, int64_t before_ms,
+			 struct rankset *whom)
+{
+	const struct request *q;
+
+	TAILQ_FOREACH(q, &p->requests, link)
+	for (uint32_t r = rankset_next(&q->to, 0);
+	     q->made_ms <= before_ms && r != UINT32_MAX && whom->n < CHUNK;
+	     r = rankset_next(&q->to, r + 1))
+		if (is_awaited(q, r) && !rankset_has(whom, r) &&
+		    oplink_has_room(p->oplink, r, 0))
+			rankset_add(whom, r, r);
+	if (p->other)
+		p->other->awaited(before_ms, whom, p->other_arg);
 }
 
 static void on_probe(void *arg)
 {
 	struct peers *p = arg;
-	int64_t old = loop_now_ms() - PEERS_PROBE_MS;
-	struct rankset whom = { 0 };
-	const struct request *q;
+	struct rankset whom = { 0 }, all = { 0 };
 	uint64_t id;
 
 	p->probes = false;
-	TAILQ_FOREACH(q, &p->requests, link)
-	for (uint32_t r = rankset_next(&q->to, 0);
-	     q->made_ms <= old && r != UINT32_MAX && whom.n < CHUNK;
-	     r = rankset_next(&q->to, r + 1))
-		if (is_awaited(q, r) && !rankset_has(&whom, r) &&
-		    oplink_has_room(p->oplink, r, 0))
-			rankset_add(&whom, r, r);
+	find_awaited(p, loop_now_ms() - PEERS_PROBE_MS, &whom);
 	if (whom.n)
 		oplink_send(p->oplink, &whom, PROBE_TEXT, strlen(PROBE_TEXT),
 			    &id);
 	rankset_done(&whom);
-	if (!TAILQ_EMPTY(&p->requests))
+	if (p->other)
+		p->other->awaited(INT64_MAX, &all, p->other_arg);
+	if (!TAILQ_EMPTY(&p->requests) || all.n)
 		watch_lives(p);
+	rankset_done(&all);
 }
 
 /* -- how messages end ------------------------------------------------------ */
@@ -489,9 +513,9 @@ static void request_ended(struct request *q, uint32_t rank, enum opmsg_end how)
 	end_if_complete(q);
 }
 
-static void on_ended(uint64_t id, uint32_t rank, enum opmsg_end how, void *arg)
+static void find_ended(struct peers *p, uint64_t id, uint32_t rank,
+		       enum opmsg_end how)
 {
-	struct peers *p = arg;
 	struct request *q;
 	struct answer *a;
 
@@ -505,8 +529,31 @@ static void on_ended(uint64_t id, uint32_t rank, enum opmsg_end how, void *arg)
 		answer_ended(p, a, how);
 		return;
 	}
+	if (p->other && p->other->ended(id, rank, how, p->other_arg))
+		return;
 	if (how == OPMSG_NO_HELPER || how == OPMSG_UNREACHABLE)
 		rank_lost(p, rank, opmsg_end_text(how));
+}
+
+static void on_ended(uint64_t id, uint32_t rank, enum opmsg_end how, void *arg)
+{
+	struct peers *p = arg;
+
+	find_ended(p, id, rank, how);
+	if (p->other)
+		p->other->room(p->other_arg);
+}
+
+void peers_set_other(struct peers *p, const struct peers_other *other,
+		     void *arg)
+{
+	p->other = other;
+	p->other_arg = arg;
+}
+
+void peers_watch(struct peers *p)
+{
+	watch_lives(p);
 }
 
 /* -- life ------------------------------------------------------------------ */

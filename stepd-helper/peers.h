@@ -69,6 +69,28 @@ void peers_pass(struct peers *p, uint32_t rank, struct rpc_call *call,
 /* The time that @params give, with some slack; -1: none. */
 int64_t peers_timeout(const json_t *params);
 
+/* Messages that are no JSON: whose first byte is another than '{'. */
+struct peers_other {
+	void (*message)(uint32_t from, const char *data, size_t len, void *arg);
+	/* One that @arg has sent by peers_link() has ended so; false: it was
+	 * not its. */
+	bool (*ended)(uint64_t id, uint32_t rank, enum opmsg_end how,
+		      void *arg);
+	/* Something has ended: there may be room where there was none. */
+	void (*room)(void *arg);
+	/* Add to @ret whom it has waited for since before @before_ms: they are
+	 * asked for a sign of life. */
+	void (*awaited)(int64_t before_ms, struct rankset *ret, void *arg);
+	void (*lost)(uint32_t rank, const char *why, void *arg);
+};
+/* They go to @other, and what is awaited is watched; NULL: to nobody. */
+void peers_set_other(struct peers *p, const struct peers_other *other,
+		     void *arg);
+/* It waits for somebody now. */
+void peers_watch(struct peers *p);
+/* Such an answer of its: sent again if it is lost on its way. */
+int peers_answer(struct peers *p, uint32_t rank, const char *data, size_t len);
+
 /* An ops_router_fn: what has a "to" that is not only us goes there, without it.
  * One rank's answer is the answer, those of a set are {"results": {...}}. */
 bool peers_route(struct rpc_call *call, const char *method,

@@ -27,6 +27,8 @@ struct peers {
 	LIST_HEAD(, peer) peers;
 	struct loop_timer *probe, *resend;
 	bool probes, resends;
+	const struct peers_other *other; /* NULL: none */
+	void *other_arg;
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "fam.h"
 #include "image.h"
+#include "log.h"
 #include "plan_data.h"
 #include "plan_disk.h"
 #include "plan_root.h"
@@ -257,6 +258,9 @@ static int take_fam(const struct task *t, const struct spec *s,
 
 	if (!s->fam.bytes || s->dry_run)
 		return 0;
+	if (t->rank == 0 && t->local_tasks < t->ranks)
+		log_info(
+			"--vm-fam: windows are per node, and the step's VMs are on more than one: mem.* ops and vmfam.h reach the others'");
 	fd = fam_open(t, s, err);
 	plan->fd[QEMU_FD_FAM] = fd < 0 ? -1 : fd;
 	return fd < 0 ? fd : 0;

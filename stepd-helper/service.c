@@ -18,6 +18,7 @@
 #include "op_event.h"
 #include "op_file.h"
 #include "op_kernel.h"
+#include "op_mem.h"
 #include "op_msg.h"
 #include "op_plain.h"
 #include "op_proc.h"
@@ -51,6 +52,7 @@ struct service {
 	struct op_ssh *ssh;
 	struct op_vm *vm;
 	struct peers *peers;
+	struct op_mem *mem;
 	struct op_msg *msg;
 	struct op_store *store;
 	struct op_sync *sync;
@@ -97,6 +99,9 @@ static int make_peers(struct service *s)
 		r = op_world_new(c, s->peers, s->ops, &s->world);
 	if (r == 0)
 		r = op_save_new(c, s->peers, s->ops, &s->save);
+	if (r == 0)
+		r = op_mem_new(c->loop, c->task, c->spec, s->peers, s->ops,
+			       &s->mem);
 	return r;
 }
 
@@ -187,6 +192,7 @@ void service_free(struct service *s)
 		net_set_ops(s->conf.net, NULL);
 		peers_end(s->peers, "the task has ended");
 	}
+	op_mem_free(s->mem);
 	op_save_free(s->save);
 	op_world_free(s->world);
 	op_sync_free(s->sync);

@@ -19,7 +19,9 @@
 #include "op_event.h"
 #include "op_code.h"
 #include "op_file.h"
+#include "memhome.h"
 #include "op_kernel.h"
+#include "op_mem.h"
 #include "op_msg.h"
 #include "op_plain.h"
 #include "op_proc.h"
@@ -37,12 +39,13 @@
 /* -- the catalogue --------------------------------------------------------- */
 
 static const struct rpc_method *const tables[] = {
-	api_net_methods,    op_agent_methods, op_code_methods,
-	op_console_methods, op_event_methods, op_file_methods,
-	op_kernel_methods,  op_msg_methods,   op_plain_methods,
-	op_proc_methods,    op_qga_methods,   op_save_methods,
-	op_session_methods, op_store_methods, op_sync_methods,
-	op_vm_methods,	    op_ssh_methods,   op_world_methods,
+	api_net_methods,    op_agent_methods,	 op_code_methods,
+	op_console_methods, op_event_methods,	 op_file_methods,
+	op_kernel_methods,  op_msg_methods,	 op_plain_methods,
+	op_proc_methods,    op_qga_methods,	 op_save_methods,
+	op_session_methods, op_store_methods,	 op_sync_methods,
+	op_vm_methods,	    op_ssh_methods,	 op_world_methods,
+	op_mem_methods,	    op_mem_data_methods, memhome_methods,
 };
 
 static bool has_method(const char *name)

@@ -13,200 +13,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "netmsg.h"
-#include "op_msg.h"
-#include "op_store.h"
-#include "op_sync.h"
-#include "op_world.h"
-#include "peers.h"
 #include "queue.h"
-#include "test_step.h"
-
-/* The helpers of a step in one process, with what they do for other tasks and
- * real vmstep-nets. A test asks as a user's program or a guest does. */
-
-#define WAIT_MS	     60000
-#define TASKS_MAX    8
-#define OPS_PER_TASK 1250 /* at once: 10,000 in all */
-
-static struct step s;
-static struct loop *loop;
-static struct loop_timer *timer;
-static struct spec spec;
-static char names[] = "vm%t";
-
-static struct helper {
-	struct task task;
-	struct ops *ops;
-	struct peers *peers;
-	struct op_msg *msg;
-	struct op_store *store;
-	struct op_sync *sync;
-	struct op_world *world;
-	struct ops_origin user, guest;
-	struct rpc *user_rpc, *guest_rpc;
-} helpers[TASKS_MAX];
-
-static json_t *answers; /* by id */
-static int last_id;
-
-/* -- waiting --------------------------------------------------------------- */
-
-static void on_timer(void *arg)
-{
-	loop_stop(loop, 1);
-}
-
-static void run_a_little(void)
-{
-	loop_timer_set(timer, 2);
-	loop_run(loop);
-}
-
-/* -- the step -------------------------------------------------------------- */
-
-static const struct rpc_method none[] = { { 0 } };
-
-static int on_answer(const char *text, size_t len, void *arg)
-{
-	json_t *msg = json_loadb(text, len, 0, NULL);
-	char id[16];
-
-	assert_non_null(msg);
-	snprintf(id, sizeof(id), "%" JSON_INTEGER_FORMAT,
-		 json_integer_value(json_object_get(msg, "id")));
-	assert_null(json_object_get(answers, id)); /* once */
-	json_object_set_new(answers, id, msg);
-	loop_stop(loop, 1);
-	return 0;
-}
-
-static void give_socket(uint32_t rank)
-{
-	const struct netctl m = netmsg(NETCTL_OPS);
-	int fd = oplink_connect(peers_link(helpers[rank].peers));
-
-	assert_true(fd >= 0);
-	step_send(s.ranks[rank].ctl, &m, fd);
-	close(fd);
-}
-
-static void make_modules(struct helper *h)
-{
-	const struct service_conf conf = { loop, &h->task, &spec, NULL, NULL };
-
-	assert_int_equal(op_msg_new(loop, &h->task, NULL, h->ops, &h->msg), 0);
-	assert_int_equal(op_store_new(&h->task, h->peers, h->ops, &h->store),
-			 0);
-	assert_int_equal(
-		op_sync_new(loop, &h->task, h->peers, h->ops, &h->sync), 0);
-	assert_int_equal(op_world_new(&conf, h->peers, h->ops, &h->world), 0);
-}
-
-static void make_helper(uint32_t rank)
-{
-	struct helper *h = &helpers[rank];
-
-	h->task = (struct task){
-		.rank = rank, .ranks = s.nranks, .step = "7.0", .node = "here"
-	};
-	h->ops = ops_new();
-	assert_int_equal(
-		peers_new(loop, &h->task, &spec, h->ops, &h->peers, NULL), 0);
-	ops_set_router(h->ops, peers_route, h->peers);
-	make_modules(h);
-	h->user = (struct ops_origin){ h->ops, OPS_USER, NULL, 0 };
-	h->guest = (struct ops_origin){ h->ops, OPS_GUEST, NULL, 0 };
-	h->user_rpc = rpc_new(none, NULL, on_answer, NULL);
-	h->guest_rpc = rpc_new(none, NULL, on_answer, NULL);
-	rpc_set_limit(h->user_rpc, OPS_PER_TASK);
-	rpc_set_handler(h->user_rpc, ops_handle, &h->user);
-	rpc_set_handler(h->guest_rpc, ops_handle, &h->guest);
-}
-
-static void begin(uint32_t nnodes, uint32_t per_node)
-{
-	step_begin(&s, nnodes, per_node);
-	assert_int_equal(loop_new(&loop, NULL), 0);
-	assert_int_equal(loop_timer_add(loop, -1, on_timer, NULL, &timer), 0);
-	spec = (struct spec){ .net = NET_VHOST_USER,
-			      .cidr = { 0x0a000000, 8 },
-			      .hostname_pattern = names,
-			      .domain = names + 4 };
-	answers = json_object();
-	last_id = 0;
-	memset(helpers, 0, sizeof(helpers));
-	for (uint32_t r = 0; r < s.nranks; r++) {
-		make_helper(r);
-		give_socket(r);
-	}
-}
-
-static void end_helper(uint32_t rank)
-{
-	struct helper *h = &helpers[rank];
-
-	rpc_free(h->user_rpc);
-	rpc_free(h->guest_rpc);
-	op_world_free(h->world);
-	op_sync_free(h->sync);
-	op_store_free(h->store);
-	op_msg_free(h->msg);
-	peers_free(h->peers);
-	ops_free(h->ops);
-	*h = (struct helper){ 0 };
-}
-
-static void end(void)
-{
-	for (uint32_t r = 0; r < s.nranks; r++)
-		end_helper(r);
-	json_decref(answers);
-	loop_timer_free(timer);
-	loop_free(loop);
-	step_end(&s);
-}
-
-/* Its helper, port and all, which says nothing any more. */
-static void lose_task(uint32_t rank)
-{
-	oplink_lost(peers_link(helpers[rank].peers));
-	close(s.ranks[rank].ctl);
-	s.ranks[rank].ctl = -1;
-	end_helper(rank);
-}
-
-static void restart_net(uint32_t node)
-{
-	step_restart(&s, node);
-	for (uint32_t i = 0; i < s.per_node; i++)
-		oplink_lost(peers_link(helpers[node * s.per_node + i].peers));
-	for (uint32_t i = 0; i < s.per_node; i++)
-		give_socket(node * s.per_node + i);
-	step_table_to(&s, node, s.key);
-}
-
-/* -- asking ---------------------------------------------------------------- */
-
-static int ask_by(struct rpc *rpc, const char *method, const char *params)
-{
-	char text[4096];
-
-	snprintf(
-		text, sizeof(text),
-		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"%s\",\"params\":%s}",
-		++last_id, method, params);
-	for (char *p = text; *p; p++) /* so that tests can be read */
-		if (*p == '\'')
-			*p = '"';
-	rpc_receive(rpc, text, strlen(text));
-	return last_id;
-}
-
-static int ask(uint32_t rank, const char *method, const char *params)
-{
-	return ask_by(helpers[rank].user_rpc, method, params);
-}
+#include "test_helpers.h"
 
 /* A msg.send of @len bytes, as their JSON has them, from @from to @to. */
 static int send_long(uint32_t from, uint32_t to, size_t len)
@@ -224,55 +32,6 @@ static int send_long(uint32_t from, uint32_t to, size_t len)
 	rpc_receive(helpers[from].user_rpc, text, strlen(text));
 	free(text);
 	return last_id;
-}
-
-static json_t *find_answer(int id)
-{
-	char name[16];
-
-	snprintf(name, sizeof(name), "%d", id);
-	return json_object_get(answers, name);
-}
-
-static json_t *answer(int id)
-{
-	int64_t until = loop_now_ms() + WAIT_MS;
-
-	while (!find_answer(id)) {
-		if (loop_now_ms() > until)
-			fail_msg("no answer to %d", id);
-		run_a_little();
-	}
-	return find_answer(id);
-}
-
-static json_t *result(int id)
-{
-	json_t *r = json_object_get(answer(id), "result");
-	char *text;
-
-	if (!r) {
-		text = json_dumps(answer(id), 0);
-		fail_msg("%s", text);
-	}
-	return r;
-}
-
-static int error(int id)
-{
-	return (int)json_integer_value(
-		json_object_get(json_object_get(answer(id), "error"), "code"));
-}
-
-static const char *words(int id)
-{
-	return json_string_value(json_object_get(
-		json_object_get(answer(id), "error"), "message"));
-}
-
-static json_int_t number(const json_t *o, const char *name)
-{
-	return json_integer_value(json_object_get(o, name));
 }
 
 /* The only message that it takes. */
@@ -315,16 +74,17 @@ static void nobody_is_refused_by_name(void **state)
 
 	begin(1, 2);
 	id = ask(0, "task.ping", "{'to':'0-2'}");
-	assert_int_equal(error(id), RPC_E_NOTASK);
+	assert_int_equal(error_code(id), RPC_E_NOTASK);
 	assert_non_null(strstr(words(id), "no task 2"));
-	assert_int_equal(error(ask(0, "task.ping", "{'to':'web*'}")),
+	assert_int_equal(error_code(ask(0, "task.ping", "{'to':'web*'}")),
 			 RPC_E_NOTASK);
-	assert_int_equal(error(ask(0, "task.ping", "{'to':'1,,'}")),
+	assert_int_equal(error_code(ask(0, "task.ping", "{'to':'1,,'}")),
 			 RPC_INVALID_PARAMS);
-	assert_int_equal(error(ask(0, "task.ping", "{'to':{}}")),
+	assert_int_equal(error_code(ask(0, "task.ping", "{'to':{}}")),
 			 RPC_INVALID_PARAMS);
-	assert_int_equal(error(ask(0, "task.pong", "{'to':1}")), RPC_NO_METHOD);
-	assert_int_equal(error(ask(0, "task.ping", "{'to':1,'twice':2}")),
+	assert_int_equal(error_code(ask(0, "task.pong", "{'to':1}")),
+			 RPC_NO_METHOD);
+	assert_int_equal(error_code(ask(0, "task.ping", "{'to':1,'twice':2}")),
 			 RPC_INVALID_PARAMS);
 	end();
 }
@@ -370,8 +130,8 @@ static void messages_wait_in_their_receivers_queue(void **state)
 			    "two");
 	m = recv_one(3, "{'from':0}");
 	assert_int_equal(number(json_object_get(m, "data"), "n"), 1);
-	assert_int_equal(error(ask(3, "msg.recv", "{}")), RPC_E_TIMEOUT);
-	assert_int_equal(error(ask(3, "msg.recv", "{'wait_ms':20}")),
+	assert_int_equal(error_code(ask(3, "msg.recv", "{}")), RPC_E_TIMEOUT);
+	assert_int_equal(error_code(ask(3, "msg.recv", "{'wait_ms':20}")),
 			 RPC_E_TIMEOUT);
 	id = ask(3, "msg.recv", "{'queue':'q','wait_ms':-1}");
 	result(ask(0, "msg.send", "{'to':3,'queue':'q','data':3}"));
@@ -394,7 +154,7 @@ static void a_full_queue_says_so(void **state)
 		if (i < 64)
 			result(last);
 		else
-			assert_int_equal(error(last), RPC_E_FULL);
+			assert_int_equal(error_code(last), RPC_E_FULL);
 	}
 	stat = result(ask(0, "queue.stat", "{'to':1}"));
 	assert_int_equal(number(stat, "messages"), 64);
@@ -415,7 +175,7 @@ static void policies_are_what_they_say(void **state)
 		   "{'to':1,'queue':'b','depth':1,'policy':'block'}"));
 	result(ask(0, "queue.open",
 		   "{'to':1,'queue':'d','depth':1,'policy':'drop-oldest'}"));
-	assert_int_equal(error(ask(1, "queue.open", "{'queue':'d'}")),
+	assert_int_equal(error_code(ask(1, "queue.open", "{'queue':'d'}")),
 			 RPC_E_EXIST);
 	result(ask(0, "msg.send", "{'to':1,'queue':'b','data':1}"));
 	blocked = ask(0, "msg.send", "{'to':1,'queue':'b','data':2}");
@@ -426,7 +186,7 @@ static void policies_are_what_they_say(void **state)
 	taken = ask(0, "msg.send",
 		    "{'to':1,'queue':'d','data':1,'wait':'taken'}");
 	result(ask(0, "msg.send", "{'to':1,'queue':'d','data':2}"));
-	assert_int_equal(error(taken), RPC_E_LOST);
+	assert_int_equal(error_code(taken), RPC_E_LOST);
 	recv_one(1, "{'queue':'d'}");
 	waiting = ask(0, "msg.send",
 		      "{'to':1,'queue':'d','data':3,'wait':'taken'}");
@@ -456,12 +216,13 @@ static void many_messages_are_one_request(void **state)
 	begin(2, 1);
 	result(ask(0, "queue.open", "{'to':1,'queue':'q','depth':3}"));
 	assert_int_equal(
-		error(ask(0, "msg.send",
-			  "{'to':1,'queue':'q','data':[],'each':true}")),
+		error_code(ask(0, "msg.send",
+			       "{'to':1,'queue':'q','data':[],'each':true}")),
 		RPC_INVALID_PARAMS);
 	assert_int_equal(
-		error(ask(0, "msg.send",
-			  "{'to':1,'queue':'q','data':[1,2,3,4],'each':true}")),
+		error_code(ask(
+			0, "msg.send",
+			"{'to':1,'queue':'q','data':[1,2,3,4],'each':true}")),
 		RPC_E_FULL);
 	result(ask(0, "msg.send",
 		   "{'to':1,'queue':'q','data':[1,2],'each':true}"));
@@ -488,7 +249,7 @@ static void a_frozen_queue_keeps_what_it_has(void **state)
 	begin(1, 1);
 	result(ask(0, "msg.send", "{'data':1}"));
 	result(ask(0, "queue.freeze", "{}"));
-	assert_int_equal(error(ask(0, "msg.recv", "{}")), RPC_E_TIMEOUT);
+	assert_int_equal(error_code(ask(0, "msg.recv", "{}")), RPC_E_TIMEOUT);
 	id = ask(0, "msg.recv", "{'wait_ms':-1}");
 	result(ask(0, "msg.send", "{'data':2}"));
 	assert_null(find_answer(id));
@@ -516,9 +277,7 @@ static void who_is_gone_takes_nothing(void **state)
 	ask(1, "msg.recv", "{'to':'all','wait_ms':-1}");
 	while (waiting_at(0) != 2 || waiting_at(1) != 2)
 		run_a_little();
-	rpc_free(helpers[1].user_rpc); /* that program ends */
-	helpers[1].user_rpc = rpc_new(none, NULL, on_answer, NULL);
-	rpc_set_handler(helpers[1].user_rpc, ops_handle, &helpers[1].user);
+	end_program(1);
 	while (waiting_at(0) || waiting_at(1))
 		run_a_little();
 	result(ask(0, "msg.send", "{'to':'all','data':1}"));
@@ -583,7 +342,7 @@ static void a_barrier_lets_all_go_at_once(void **state)
 	id[2] = ask(3, "sync.barrier", "{'ranks':'2-3','name':'b'}");
 	result(id[1]);
 	result(id[2]);
-	assert_int_equal(error(ask(0, "sync.barrier", "{'ranks':'2-3'}")),
+	assert_int_equal(error_code(ask(0, "sync.barrier", "{'ranks':'2-3'}")),
 			 RPC_E_RANGE);
 	/* for others: each of them comes */
 	result(ask(1, "sync.barrier", "{'to':'all'}"));
@@ -597,10 +356,11 @@ static void a_barrier_names_who_is_missing(void **state)
 	begin(2, 2);
 	id = ask(0, "sync.barrier", "{'timeout_ms':200}");
 	twice = ask(0, "sync.barrier", "{}");
-	assert_int_equal(error(twice), RPC_E_BUSY);
-	assert_int_equal(error(ask(2, "sync.barrier", "{'timeout_ms':50}")),
-			 RPC_E_TIMEOUT);
-	assert_int_equal(error(id), RPC_E_TIMEOUT);
+	assert_int_equal(error_code(twice), RPC_E_BUSY);
+	assert_int_equal(
+		error_code(ask(2, "sync.barrier", "{'timeout_ms':50}")),
+		RPC_E_TIMEOUT);
+	assert_int_equal(error_code(id), RPC_E_TIMEOUT);
 	assert_non_null(strstr(words(id), "missing 1-3"));
 	end();
 }
@@ -619,19 +379,19 @@ static void the_steps_values_are_the_same_everywhere(void **state)
 	r = result(ask(1, "store.get", "{'key':'a'}"));
 	assert_int_equal(json_array_size(json_object_get(r, "value")), 2);
 	assert_int_equal(number(r, "version"), version);
-	assert_int_equal(error(ask(2, "store.put",
-				   "{'key':'a','value':3,'if':'absent'}")),
+	assert_int_equal(error_code(ask(2, "store.put",
+					"{'key':'a','value':3,'if':'absent'}")),
 			 RPC_E_EXIST);
-	assert_int_equal(
-		error(ask(2, "store.put", "{'key':'a','value':3,'if':77}")),
-		RPC_E_EXIST);
+	assert_int_equal(error_code(ask(2, "store.put",
+					"{'key':'a','value':3,'if':77}")),
+			 RPC_E_EXIST);
 	result(ask(2, "store.put", "{'key':'b','value':3,'if':'absent'}"));
 	r = json_object_get(result(ask(1, "store.list", "{'pattern':'[ab]'}")),
 			    "keys");
 	assert_int_equal(json_object_size(r), 2);
 	assert_int_equal(
 		number(result(ask(1, "store.pop", "{'key':'b'}")), "value"), 3);
-	assert_int_equal(error(ask(1, "store.get", "{'key':'b'}")),
+	assert_int_equal(error_code(ask(1, "store.get", "{'key':'b'}")),
 			 RPC_E_NOENT);
 	result(ask(3, "store.drop", "{'key':'a'}"));
 	assert_int_equal(number(result(ask(3, "store.state", "{}")), "keys"),
@@ -644,7 +404,7 @@ static void a_tasks_values_are_its_own(void **state)
 	begin(1, 2);
 	result(ask(1, "store.put", "{'key':'a','value':1,'scope':'task'}"));
 	assert_int_equal(
-		error(ask(0, "store.get", "{'key':'a','scope':'task'}")),
+		error_code(ask(0, "store.get", "{'key':'a','scope':'task'}")),
 		RPC_E_NOENT);
 	assert_int_equal(
 		number(result(ask(0, "store.get",
@@ -653,7 +413,7 @@ static void a_tasks_values_are_its_own(void **state)
 		1);
 	result(ask(1, "store.put", "{'key':'t','value':1,'ttl_ms':1}"));
 	poll(NULL, 0, 5); /* that it is over is all that is waited for */
-	assert_int_equal(error(ask(1, "store.get", "{'key':'t'}")),
+	assert_int_equal(error_code(ask(1, "store.get", "{'key':'t'}")),
 			 RPC_E_NOENT);
 	end();
 }
@@ -670,13 +430,14 @@ static void a_store_is_bounded(void **state)
 		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"store.put\",\"params\":{\"key\":\"a\",\"value\":\"%.70000s\"}}",
 		++last_id, params);
 	rpc_receive(helpers[0].user_rpc, text, n);
-	assert_int_equal(error(last_id), RPC_E_TOOBIG);
+	assert_int_equal(error_code(last_id), RPC_E_TOOBIG);
 	for (int i = 0; i < OP_STORE_KEYS; i++) {
 		snprintf(params, sizeof(params), "{'key':'%d','value':0}", i);
 		result(ask(0, "store.put", params));
 	}
-	assert_int_equal(error(ask(0, "store.put", "{'key':'a','value':0}")),
-			 RPC_E_FULL);
+	assert_int_equal(
+		error_code(ask(0, "store.put", "{'key':'a','value':0}")),
+		RPC_E_FULL);
 	end();
 }
 
@@ -690,9 +451,9 @@ static void a_message_has_a_mib_at_the_most(void **state)
 	result(send_long(0, 1, QUEUE_DATA_MAX));
 	data = json_object_get(recv_one(1, "{}"), "data");
 	assert_int_equal(json_string_length(data), QUEUE_DATA_MAX - 2);
-	assert_int_equal(error(send_long(0, 1, QUEUE_DATA_MAX + 1)),
+	assert_int_equal(error_code(send_long(0, 1, QUEUE_DATA_MAX + 1)),
 			 RPC_E_TOOBIG);
-	assert_int_equal(error(send_long(1, 1, QUEUE_DATA_MAX + 1)),
+	assert_int_equal(error_code(send_long(1, 1, QUEUE_DATA_MAX + 1)),
 			 RPC_E_TOOBIG);
 	end();
 }
@@ -713,15 +474,17 @@ static void no_message_is_lost_to_an_answer_that_is_too_long(void **state)
 	assert_int_equal(json_array_size(result(
 				 ask_by(guest, "msg.recv", "{'count':9}"))),
 			 1);
-	assert_int_equal(error(ask_by(guest, "msg.recv",
-				      "{'wait_ms':-1,'max_bytes':300000}")),
-			 RPC_E_TOOBIG);
+	assert_int_equal(
+		error_code(ask_by(guest, "msg.recv",
+				  "{'wait_ms':-1,'max_bytes':300000}")),
+		RPC_E_TOOBIG);
 	/* of another task's queue, too */
-	assert_int_equal(error(ask_by(helpers[1].guest_rpc, "msg.recv",
-				      "{'to':0,'max_bytes':300000}")),
+	assert_int_equal(error_code(ask_by(helpers[1].guest_rpc, "msg.recv",
+					   "{'to':0,'max_bytes':300000}")),
 			 RPC_E_TOOBIG);
-	assert_int_equal(error(ask(1, "msg.recv", "{'to':0,'max_bytes':1000}")),
-			 RPC_E_TOOBIG);
+	assert_int_equal(
+		error_code(ask(1, "msg.recv", "{'to':0,'max_bytes':1000}")),
+		RPC_E_TOOBIG);
 	assert_int_equal(
 		json_array_size(result(ask_by(guest, "msg.recv", "{}"))), 1);
 	end();
@@ -734,7 +497,8 @@ static void what_goes_along_with_a_message_is_short(void **state)
 	begin(1, 1);
 	memset(ref, 'r', QUEUE_REF_MAX + 1);
 	snprintf(params, sizeof(params), "{'data':1,'ref':'%s'}", ref);
-	assert_int_equal(error(ask(0, "msg.send", params)), RPC_INVALID_PARAMS);
+	assert_int_equal(error_code(ask(0, "msg.send", params)),
+			 RPC_INVALID_PARAMS);
 	snprintf(params, sizeof(params), "{'data':1,'ref':'%s'}", ref + 1);
 	result(ask(0, "msg.send", params));
 	end();
@@ -772,7 +536,7 @@ static void ten_thousand_ops_at_once_are_answered_once_each(void **state)
 
 	begin(2, TASKS_MAX / 2);
 	first = last_id + 1;
-	for (int i = 0; i < OPS_PER_TASK; i++)
+	for (int i = 0; i < HELPERS_OPS; i++)
 		for (uint32_t r = 0; r < s.nranks; r++)
 			ask_some_op(r, i, (r + (uint32_t)i) % s.nranks);
 	for (int id = first; id <= last_id; id++)
@@ -793,7 +557,7 @@ static void what_has_no_room_is_full(void **state)
 	for (int id = first; id <= last_id; id++) {
 		if (json_object_get(answer(id), "result"))
 			continue;
-		assert_int_equal(error(id), RPC_E_FULL);
+		assert_int_equal(error_code(id), RPC_E_FULL);
 		assert_non_null(strstr(words(id), "too much waits for it"));
 		full++;
 	}
@@ -815,11 +579,11 @@ static void a_guest_may_what_the_catalogue_says(void **state)
 	result(ask_by(guest, "store.put", "{'key':'a','value':1}"));
 	result(ask_by(guest, "world.get", "{}"));
 	result(ask_by(guest, "task.ping", "{'to':'all'}"));
-	assert_int_equal(error(ask_by(guest, "queue.open", "{'to':1}")),
+	assert_int_equal(error_code(ask_by(guest, "queue.open", "{'to':1}")),
 			 RPC_E_PERM);
-	assert_int_equal(
-		error(ask_by(guest, "store.get", "{'key':'a','scope':'task'}")),
-		RPC_E_PERM);
+	assert_int_equal(error_code(ask_by(guest, "store.get",
+					   "{'key':'a','scope':'task'}")),
+			 RPC_E_PERM);
 	end();
 }
 
@@ -833,9 +597,9 @@ static void who_waits_for_a_task_that_is_lost_is_told(void **state)
 	id = ask(0, "msg.recv", "{'to':3,'wait_ms':-1}");
 	result(ask(0, "task.ping", "{'to':3}"));
 	lose_task(3);
-	e = error(id); /* or its own last word has come */
+	e = error_code(id); /* or its own last word has come */
 	assert_true(e == RPC_E_UNREACHABLE || e == RPC_E_GONE);
-	assert_int_equal(error(ask(0, "task.ping", "{'to':3}")),
+	assert_int_equal(error_code(ask(0, "task.ping", "{'to':3}")),
 			 RPC_E_UNREACHABLE);
 	end();
 }
@@ -855,7 +619,7 @@ static void net_is_killed(uint32_t node)
 	restart_net(node);
 	for (int i = 0; i < 20; i++) {
 		if (!json_object_get(answer(under_way[i]), "result"))
-			assert_int_equal(error(under_way[i]),
+			assert_int_equal(error_code(under_way[i]),
 					 RPC_E_UNREACHABLE);
 	}
 	result(ask(0, "task.ping", "{'to':1}")); /* the next one works */
@@ -882,7 +646,7 @@ static void an_end_answers_all_that_waits(void **state)
 	id = ask(0, "msg.recv", "{'to':1,'wait_ms':-1}");
 	many = ask(0, "msg.recv", "{'to':'all','wait_ms':-1}");
 	peers_end(helpers[0].peers, "the task has ended");
-	assert_int_equal(error(id), RPC_E_STATE);
+	assert_int_equal(error_code(id), RPC_E_STATE);
 	assert_int_equal(
 		json_object_size(json_object_get(result(many), "results")), 2);
 	end();

@@ -12,6 +12,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_groups \
 	%D%/fuzz_image \
 	%D%/fuzz_link \
+	%D%/fuzz_mem \
 	%D%/fuzz_mux \
 	%D%/fuzz_netstats \
 	%D%/fuzz_ophead \
@@ -57,6 +58,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_link_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_link_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_link_LDADD = $(fuzz_net)
+%C%_fuzz_mem_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_mem_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_mem_LDADD = $(helper_libs)
 %C%_fuzz_mux_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_mux_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_mux_LDADD = lib/libprog.la lib/libcore.la
@@ -109,7 +113,8 @@ else
 EXTRA_DIST += \
 	%D%/fuzz_answer.c %D%/fuzz_api.c %D%/fuzz_copyhead.c \
 	%D%/fuzz_dhcp.c %D%/fuzz_dns.c \
-	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mux.c \
+	%D%/fuzz_groups.c %D%/fuzz_image.c %D%/fuzz_link.c %D%/fuzz_mem.c \
+	%D%/fuzz_mux.c \
 	%D%/fuzz_netstats.c %D%/fuzz_ophead.c %D%/fuzz_opvalue.c \
 	%D%/fuzz_ops.c %D%/fuzz_qga.c \
 	%D%/fuzz_relay.c %D%/fuzz_rpc.c \

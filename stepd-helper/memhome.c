@@ -1,0 +1,682 @@
+#include <config.h>
+
+#include "memhome.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "param.h"
+
+#define SIZE_MAX_BYTES (INT64_MAX / 2)
+#define MODE	       0666 /* where nobody says */
+#define NOBODY	       UINT32_MAX
+
+struct memhome {
+	const struct task *task;
+	struct peers *peers;
+	struct memkeep *keep;
+	struct memlink *link;
+	json_t *names; /* of regions: their numbers */
+};
+
+/* One call of mem.home. */
+struct visit {
+	struct memhome *h;
+	struct rpc_call *call;
+	struct memdir *dir;
+	struct mem_who who;
+	const json_t *params; /* the op's */
+	struct region *region;
+	struct item *item;
+};
+
+json_t *memhome_ask(const char *op, const struct mem_who *who, json_t *params)
+{
+	return json_pack("{s:s, s:I, s:b, s:o}", "op", op, "by",
+			 (json_int_t)who->rank, "user", who->user, "params",
+			 params);
+}
+
+/* -- parameters ------------------------------------------------------------ */
+
+static bool refuse(const struct visit *v, const struct errmsg *err)
+{
+	rpc_fail(v->call, RPC_INVALID_PARAMS, err->text);
+	return false;
+}
+
+/* False: @v is answered. That it is missing is no default. */
+static bool size_of(const struct visit *v, const char *name, uint64_t *ret)
+{
+	int64_t bytes = 0;
+	struct errmsg err;
+
+	if (param_int(v->params, name, 1, SIZE_MAX_BYTES, &bytes, &err) < 0)
+		return refuse(v, &err);
+	if (!bytes) {
+		errmsg_say(&err, 0, "%s: how many bytes?", name);
+		return refuse(v, &err);
+	}
+	*ret = (uint64_t)bytes;
+	return true;
+}
+
+/* A number, or octal as in "0644". */
+static bool mode_of(const struct visit *v, bool must, unsigned int *ret)
+{
+	const json_t *mode = json_object_get(v->params, "mode");
+	const char *text = json_string_value(mode);
+	json_int_t n = json_integer_value(mode);
+	struct errmsg err;
+	char *end = NULL;
+
+	if (text && *text)
+		n = strtol(text, &end, 8);
+	if (must || (mode && !json_is_null(mode)))
+		if ((!json_is_integer(mode) && (!end || *end)) || n < 0 ||
+		    n > 0777) {
+			errmsg_say(&err, 0, "mode: as in \"0644\"");
+			return refuse(v, &err);
+		}
+	if (mode && !json_is_null(mode))
+		*ret = (unsigned int)n;
+	return true;
+}
+
+static bool name_of(const struct visit *v, const char *key, bool must,
+		    char **ret)
+{
+	struct errmsg err;
+	int r = param_text(v->params, key, ret, &err);
+
+	if (r == 0 && !*ret && !must)
+		*ret = strdup("");
+	if (r == 0 &&
+	    (!*ret || (must && !**ret) || strlen(*ret) > MEMDIR_NAME_MAX))
+		r = errmsg_say(&err, -EINVAL, "%s: 1 to %d bytes", key,
+			       MEMDIR_NAME_MAX);
+	return r < 0 ? refuse(v, &err) : true;
+}
+
+static bool may(const struct visit *v, unsigned int mode, uint32_t owner,
+		unsigned int want, const char *what)
+{
+	if (mem_may(&v->who, mode, owner, want))
+		return true;
+	rpc_failf(v->call, RPC_E_PERM, "%s: mode %o of vm[%" PRId32 "] says no",
+		  what, mode, (int32_t)owner);
+	return false;
+}
+
+/* Whoever made it, and the user. */
+static bool owns(const struct visit *v, uint32_t owner, const char *what)
+{
+	if (v->who.user || v->who.rank == owner)
+		return true;
+	rpc_failf(v->call, RPC_E_PERM, "%s is vm[%" PRId32 "]'s", what,
+		  (int32_t)owner);
+	return false;
+}
+
+static bool find_region(struct visit *v)
+{
+	const json_t *id = json_object_get(v->params, "region");
+
+	v->region = memdir_region(v->dir, (uint64_t)json_integer_value(id));
+	if (!v->region)
+		rpc_fail(v->call, RPC_E_NOENT, "there is no such region");
+	return v->region;
+}
+
+static bool find_item(struct visit *v)
+{
+	const json_t *item = json_object_get(v->params, "item");
+	const char *name = json_string_value(item);
+
+	if (!find_region(v))
+		return false;
+	if (name)
+		v->item = memdir_item_named(v->region, name);
+	else
+		v->item = memdir_item(v->dir, v->region,
+				      (uint64_t)json_integer_value(item));
+	if (!v->item)
+		rpc_failf(v->call, RPC_E_NOENT, "region '%s' has no such item",
+			  v->region->name);
+	return v->item;
+}
+
+/* -- what is answered ------------------------------------------------------ */
+
+/* What a guest of this node finds in its window. */
+static void add_place(const struct visit *v, json_t *o, uint64_t at)
+{
+	if (memkeep_is_here(v->h->keep, v->who.rank))
+		json_object_set_new(o, "at", json_integer((json_int_t)at));
+}
+
+static json_t *owner_json(uint32_t owner)
+{
+	return owner == NOBODY ? json_string("user") : json_integer(owner);
+}
+
+static json_t *mode_json(unsigned int mode)
+{
+	char text[8];
+
+	snprintf(text, sizeof(text), "%04o", mode);
+	return json_string(text);
+}
+
+static json_t *region_json(const struct visit *v, const struct region *g)
+{
+	json_t *o = json_pack(
+		"{s:I, s:s, s:I, s:I, s:o, s:o, s:I, s:s}", "region",
+		(json_int_t)g->id, "name", g->name, "size",
+		(json_int_t)g->bytes, "used", (json_int_t)g->used, "mode",
+		mode_json(g->mode), "owner", owner_json(g->owner), "home",
+		(json_int_t)v->h->task->rank, "node", v->h->task->node);
+
+	if (o)
+		add_place(v, o, g->at);
+	return o;
+}
+
+static json_t *item_json(const struct visit *v, const struct item *i)
+{
+	json_t *o = json_pack(
+		"{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:I, s:s}", "region",
+		(json_int_t)i->region->id, "item", (json_int_t)i->id, "name",
+		i->name, "size", (json_int_t)i->bytes, "offset",
+		(json_int_t)i->offset, "mode", mode_json(i->mode), "owner",
+		owner_json(i->owner), "home", (json_int_t)v->h->task->rank,
+		"node", v->h->task->node);
+
+	if (o)
+		add_place(v, o, i->region->at + i->offset);
+	return o;
+}
+
+static void fail_errno(const struct visit *v, int r, const struct errmsg *err)
+{
+	enum rpc_error code =
+		r == -ENOSPC || r == -EDQUOT ? RPC_E_FULL : rpc_error_of(-r);
+
+	rpc_fail_os(v->call, code, -r, NULL, err->text);
+}
+
+/* -- regions --------------------------------------------------------------- */
+
+/* A region that rank 0 is to know by name. */
+struct naming {
+	struct visit v;
+	uint64_t region;
+};
+
+static void on_named(uint32_t rank, const struct rpc_reply *reply, void *arg)
+{
+	struct naming *n = arg;
+	struct region *g;
+
+	if (!reply) {
+		free(n);
+		return;
+	}
+	g = memdir_region(n->v.dir, n->region);
+	if (reply->result && g) {
+		rpc_result(n->v.call, region_json(&n->v, g));
+		return;
+	}
+	if (g)
+		memdir_region_free(n->v.dir, g);
+	if (reply->result)
+		rpc_fail(n->v.call, RPC_E_NOENT, "it was destroyed meanwhile");
+	else
+		rpc_pass_on(n->v.call, reply);
+}
+
+static void ask_names(struct memhome *h, json_t *params, peers_reply_fn fn,
+		      void *arg)
+{
+	struct rank_range range = { 0, 0 };
+	const struct rankset to = { &range, 1 };
+
+	peers_request(h->peers, &to, "mem.name", params, -1, fn, arg);
+}
+
+static void region_create(struct visit *v)
+{
+	_cleanup_free_ char *name = NULL;
+	unsigned int mode = MODE;
+	struct naming *n;
+	struct errmsg err;
+	uint64_t bytes;
+	int r;
+
+	if (!name_of(v, "name", true, &name) || !size_of(v, "size", &bytes) ||
+	    !mode_of(v, false, &mode))
+		return;
+	r = memdir_region_new(v->dir, name, bytes, mode,
+			      v->who.user ? NOBODY : v->who.rank, &v->region,
+			      &err);
+	if (r < 0) {
+		fail_errno(v, r, &err);
+		return;
+	}
+	n = malloc(sizeof(*n));
+	if (!n) {
+		memdir_region_free(v->dir, v->region);
+		rpc_fail(v->call, RPC_INTERNAL, "out of memory");
+		return;
+	}
+	*n = (struct naming){ *v, v->region->id };
+	ask_names(v->h,
+		  json_pack("{s:s, s:I}", "name", name, "region",
+			    (json_int_t)v->region->id),
+		  on_named, n);
+}
+
+static void on_unnamed(uint32_t rank, const struct rpc_reply *reply, void *arg)
+{
+	struct visit *v = arg;
+
+	if (!reply)
+		free(v);
+	else if (reply->result)
+		rpc_result(v->call, NULL);
+	else
+		rpc_pass_on(v->call, reply);
+}
+
+/* What was in it nobody finds in the next one. */
+static void region_destroy(struct visit *v)
+{
+	struct visit *mine;
+	struct errmsg err;
+	json_t *params;
+
+	if (!find_region(v) || !owns(v, v->region->owner, "the region"))
+		return;
+	mine = malloc(sizeof(*mine));
+	if (!mine) {
+		rpc_fail(v->call, RPC_INTERNAL, "out of memory");
+		return;
+	}
+	*mine = *v;
+	window_forget(memkeep_window(v->h->keep, NULL, &err), v->region->at,
+		      v->region->bytes);
+	params = json_pack("{s:s, s:I, s:b}", "name", v->region->name, "region",
+			   (json_int_t)v->region->id, "drop", 1);
+	memdir_region_free(v->dir, v->region);
+	ask_names(v->h, params, on_unnamed, mine);
+}
+
+static void region_resize(struct visit *v)
+{
+	struct errmsg err;
+	uint64_t bytes;
+	int r;
+
+	if (!find_region(v) || !size_of(v, "size", &bytes) ||
+	    !owns(v, v->region->owner, "the region"))
+		return;
+	r = memdir_region_resize(v->dir, v->region, bytes, &err);
+	if (r < 0)
+		fail_errno(v, r, &err);
+	else
+		rpc_result(v->call, region_json(v, v->region));
+}
+
+static void region_stat(struct visit *v)
+{
+	if (find_region(v))
+		rpc_result(v->call, region_json(v, v->region));
+}
+
+/* -- items ----------------------------------------------------------------- */
+
+static bool align_of(const struct visit *v, uint64_t *ret)
+{
+	int64_t align = MEMDIR_ALIGN;
+	struct errmsg err;
+
+	if (param_int(v->params, "align", 1, MEMDIR_PAGE, &align, &err) < 0)
+		return refuse(v, &err);
+	if (align & (align - 1)) {
+		errmsg_say(&err, 0, "align: a power of two, up to %d",
+			   MEMDIR_PAGE);
+		return refuse(v, &err);
+	}
+	*ret = (uint64_t)align;
+	return true;
+}
+
+static void alloc(struct visit *v)
+{
+	_cleanup_free_ char *name = NULL;
+	unsigned int mode = MODE;
+	uint64_t bytes, align;
+	struct errmsg err;
+	int r;
+
+	if (!find_region(v) || !name_of(v, "name", false, &name) ||
+	    !size_of(v, "size", &bytes) || !align_of(v, &align) ||
+	    !mode_of(v, false, &mode) ||
+	    !may(v, v->region->mode, v->region->owner, 2, "the region"))
+		return;
+	r = memdir_item_new(v->dir, v->region, name, bytes, align, mode,
+			    v->who.user ? NOBODY : v->who.rank, &v->item, &err);
+	if (r < 0)
+		fail_errno(v, r, &err);
+	else
+		rpc_result(v->call, item_json(v, v->item));
+}
+
+static void item_stat(struct visit *v)
+{
+	if (find_item(v))
+		rpc_result(v->call, item_json(v, v->item));
+}
+
+static void item_free(struct visit *v)
+{
+	if (!find_item(v) || !owns(v, v->item->owner, "the item"))
+		return;
+	memdir_item_free(v->dir, v->item);
+	rpc_result(v->call, NULL);
+}
+
+static void chmod_it(struct visit *v)
+{
+	bool item = json_object_get(v->params, "item");
+	unsigned int mode = 0;
+
+	if (!(item ? find_item(v) : find_region(v)) ||
+	    !mode_of(v, true, &mode) ||
+	    !owns(v, item ? v->item->owner : v->region->owner, "it"))
+		return;
+	if (item)
+		v->item->mode = mode;
+	else
+		v->region->mode = mode;
+	rpc_result(v->call, NULL);
+}
+
+/* Where a guest finds it; there is no way to load from another node. */
+static void map(struct visit *v)
+{
+	json_t *o;
+
+	if (!find_item(v))
+		return;
+	if (!memkeep_is_here(v->h->keep, v->who.rank)) {
+		rpc_failf(
+			v->call, RPC_E_NOTSUP,
+			"it is in the memory of %s, vm[%" PRIu32
+			"]'s node, and not in this node's window: mem.put and mem.get reach it",
+			v->h->task->node, v->h->task->rank);
+		return;
+	}
+	o = item_json(v, v->item);
+	json_object_set_new(o, "pci", json_string("0000:00:04.0"));
+	json_object_set_new(o, "path", json_string("/dev/vmstep-fam"));
+	rpc_result(v->call, o);
+}
+
+/* -- the window ------------------------------------------------------------ */
+
+static void info(struct visit *v)
+{
+	struct window *w;
+	struct errmsg err;
+	json_int_t n = 0;
+
+	w = memkeep_window(v->h->keep, NULL, &err);
+	for (const struct region *g = memdir_next(v->dir, NULL); g;
+	     g = memdir_next(v->dir, g))
+		n++;
+	rpc_result(v->call,
+		   json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "size",
+			     (json_int_t)window_bytes(w), "used",
+			     (json_int_t)memdir_used(v->dir), "granule",
+			     (json_int_t)MEMDIR_PAGE, "regions", n, "home",
+			     (json_int_t)v->h->task->rank, "node",
+			     v->h->task->node, "pci", "0000:00:04.0"));
+}
+
+static void scratch(struct visit *v)
+{
+	uint64_t at, bytes;
+	struct errmsg err;
+	int r = memdir_scratch(v->dir, v->who.rank, &at, &bytes, &err);
+
+	if (r < 0)
+		fail_errno(v, r, &err);
+	else
+		rpc_result(v->call,
+			   json_pack("{s:I, s:I}", "at", (json_int_t)at, "size",
+				     (json_int_t)bytes));
+}
+
+/* -- copies ---------------------------------------------------------------- */
+
+static void on_copied(const struct memlink_want *want, int code,
+		      const char *text, uint32_t done, void *arg)
+{
+	struct visit *v = arg;
+
+	if (v->call && code)
+		rpc_fail(v->call, (enum rpc_error)code, text);
+	else if (v->call)
+		rpc_result(v->call,
+			   json_pack("{s:I}", "bytes", (json_int_t)want->elem));
+	free(v);
+}
+
+static void on_copy_gone(struct rpc_call *call, void *arg)
+{
+	struct visit *v = arg;
+
+	memlink_forget(v->h->link, v);
+	rpc_result(call, NULL);
+	free(v);
+}
+
+static bool take_copy(struct visit *v, struct memlink_want *want)
+{
+	int64_t offset = 0, to = 0;
+	struct errmsg err;
+	uint64_t bytes;
+
+	if (param_int(v->params, "offset", 0, SIZE_MAX_BYTES, &offset, &err) <
+		    0 ||
+	    param_int(v->params, "dst_offset", 0, SIZE_MAX_BYTES, &to, &err) <
+		    0)
+		return refuse(v, &err);
+	if (!size_of(v, "size", &bytes) ||
+	    !may(v, v->region->mode & v->item->mode, v->item->owner, 4,
+		 "the item"))
+		return false;
+	if ((uint64_t)offset > v->item->bytes ||
+	    bytes > v->item->bytes - (uint64_t)offset) {
+		rpc_failf(v->call, RPC_E_RANGE,
+			  "%" PRIu64 " bytes at %" PRId64
+			  " of an item of %" PRIu64,
+			  bytes, offset, v->item->bytes);
+		return false;
+	}
+	*want = (struct memlink_want){
+		.kind = MEMWIRE_PUT,
+		.who = v->who,
+		.region = (uint64_t)json_integer_value(
+			json_object_get(v->params, "dst_region")),
+		.item = (uint64_t)json_integer_value(
+			json_object_get(v->params, "dst_item")),
+		.offset = (uint64_t)to,
+		.elem = bytes,
+		.count = 1,
+		.at = v->region->at + v->item->offset + (uint64_t)offset,
+	};
+	return true;
+}
+
+/* From the home of what is copied, which is here. */
+static void copy(struct visit *v)
+{
+	struct memlink_want want;
+	struct visit *mine;
+
+	if (!find_item(v) || !take_copy(v, &want))
+		return;
+	mine = malloc(sizeof(*mine));
+	if (mine)
+		*mine = *v;
+	if (!mine || memlink_begin(v->h->link, &want, on_copied, mine) < 0) {
+		free(mine);
+		rpc_fail(v->call, RPC_E_FULL, "too many transfers of memory");
+		return;
+	}
+	rpc_on_gone(v->call, on_copy_gone, mine);
+}
+
+/* -- mem.home -------------------------------------------------------------- */
+
+static const struct visit_kind {
+	const char *op;
+	void (*fn)(struct visit *v);
+} visits[] = {
+	{ "alloc", alloc },
+	{ "chmod", chmod_it },
+	{ "copy", copy },
+	{ "free", item_free },
+	{ "info", info },
+	{ "lookup", item_stat },
+	{ "map", map },
+	{ "region.create", region_create },
+	{ "region.destroy", region_destroy },
+	{ "region.resize", region_resize },
+	{ "region.stat", region_stat },
+	{ "scratch", scratch },
+	{ 0 },
+};
+
+static void mem_home(struct rpc_call *call, const json_t *params, void *arg)
+{
+	struct memhome *h = arg;
+	struct visit v = {
+		.h = h,
+		.call = call,
+		.who = { (uint32_t)json_integer_value(
+				 json_object_get(params, "by")),
+			 json_is_true(json_object_get(params, "user")) },
+		.params = json_object_get(params, "params"),
+	};
+	const char *op = json_string_value(json_object_get(params, "op"));
+	const struct visit_kind *k = visits;
+	struct errmsg err;
+	int r;
+
+	if (memkeep_keeper(h->keep) != h->task->rank) {
+		peers_pass(h->peers, memkeep_keeper(h->keep), call, "mem.home",
+			   json_copy((json_t *)(uintptr_t)params));
+		return;
+	}
+	v.dir = memkeep_dir(h->keep, &r, &err);
+	if (!v.dir) {
+		fail_errno(&v, r, &err);
+		return;
+	}
+	while (op && k->op && strcmp(k->op, op) != 0)
+		k++;
+	if (op && k->op && json_is_object(v.params))
+		k->fn(&v);
+	else
+		rpc_fail(call, RPC_INVALID_PARAMS, "op: nothing of memory's");
+}
+
+/* -- mem.name -------------------------------------------------------------- */
+
+static void name_it(struct memhome *h, struct rpc_call *call, const char *name,
+		    const json_t *region)
+{
+	if (json_object_get(h->names, name))
+		rpc_failf(call, RPC_E_EXIST, "region '%s' is there", name);
+	else if (json_object_size(h->names) >= MEMHOME_NAMES)
+		rpc_fail(call, RPC_E_FULL, "too many regions");
+	else if (json_object_set(h->names, name, (json_t *)(uintptr_t)region) <
+		 0)
+		rpc_fail(call, RPC_INTERNAL, "out of memory");
+	else
+		rpc_result(call, NULL);
+}
+
+static void drop_it(struct memhome *h, struct rpc_call *call, const char *name,
+		    const json_t *region)
+{
+	json_t *is = json_object_get(h->names, name);
+
+	if (is && json_equal(is, region))
+		json_object_del(h->names, name);
+	rpc_result(call, NULL);
+}
+
+/* Without a name: all of them. */
+static void mem_name(struct rpc_call *call, const json_t *params, void *arg)
+{
+	struct memhome *h = arg;
+	const char *name = json_string_value(json_object_get(params, "name"));
+	const json_t *region = json_object_get(params, "region");
+
+	if (h->task->rank != 0)
+		rpc_fail(call, RPC_E_STATE, "names are known to rank 0");
+	else if (!name)
+		rpc_result(call, json_pack("{s:O}", "regions", h->names));
+	else if (json_is_true(json_object_get(params, "drop")))
+		drop_it(h, call, name, region);
+	else if (json_is_integer(region))
+		name_it(h, call, name, region);
+	else if (json_object_get(h->names, name))
+		rpc_result(call, json_pack("{s:O}", "region",
+					   json_object_get(h->names, name)));
+	else
+		rpc_failf(call, RPC_E_NOENT, "no region '%.80s'", name);
+}
+
+const struct rpc_method memhome_methods[] = {
+	{ "mem.home", mem_home },
+	{ "mem.name", mem_name },
+	{ 0 },
+};
+
+int memhome_new(const struct task *t, struct peers *p, struct memkeep *k,
+		struct memlink *l, struct ops *ops, struct memhome **ret)
+{
+	struct memhome *h = calloc(1, sizeof(*h));
+	int r = -ENOMEM;
+
+	if (h)
+		h->names = json_object();
+	if (h && h->names)
+		r = ops_add(ops, memhome_methods, h);
+	if (r < 0) {
+		memhome_free(h);
+		return r;
+	}
+	h->task = t;
+	h->peers = p;
+	h->keep = k;
+	h->link = l;
+	*ret = h;
+	return 0;
+}
+
+void memhome_free(struct memhome *h)
+{
+	if (!h)
+		return;
+	json_decref(h->names);
+	free(h);
+}
