@@ -1,6 +1,7 @@
 # Section files are plain man macros: nothing is generated.
 dist_man_MANS += \
 	%D%/vmop.1 \
+	%D%/vmfam.3 \
 	%D%/vmstep.1 \
 	%D%/vmstep.7 \
 	%D%/vmstep-api.7 \

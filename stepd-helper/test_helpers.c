@@ -143,6 +143,11 @@ static void remove_node(uint32_t node)
 	assert_int_equal(rmdir(dirs[node]), 0);
 }
 
+const char *window_file(uint32_t node)
+{
+	return files[node];
+}
+
 uint8_t *map_window(uint32_t node)
 {
 	int fd = open(files[node], O_RDWR | O_CREAT, 0600);

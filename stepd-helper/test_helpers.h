@@ -49,6 +49,7 @@ void lose_task(uint32_t rank);
 /* The user's, that has asked it; another may come. */
 void end_program(uint32_t rank);
 void restart_net(uint32_t node);
+const char *window_file(uint32_t node);
 /* The window of @node, mapped; helpers_fam bytes. */
 uint8_t *map_window(uint32_t node);
 
