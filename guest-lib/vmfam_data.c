@@ -362,7 +362,8 @@ int vmfam_atomic_nb(struct vmfam *f, const struct vmfam_item *i,
 		return r;
 	e = entry(offset, op, type, value, 0);
 	put_entry(f, f->batch.slot, f->batch.n, &e);
-	if (++f->batch.n == f->slot_size / sizeof(e))
+	if (++f->batch.n == VMFAM_BATCH_MAX ||
+	    f->batch.n == f->slot_size / sizeof(e))
 		return vmfam_flush(f);
 	return 0;
 }

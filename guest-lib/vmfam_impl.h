@@ -23,8 +23,8 @@
 
 #define VMFAM_PATH	"/dev/vmstep-fam"
 #define VMFAM_PATH_ENV	"VMSTEP_FAM" /* another path, for tests */
-#define VMFAM_SLOTS	16
-#define VMFAM_SLOT_MAX	(256 * 1024)
+#define VMFAM_SLOTS	8
+#define VMFAM_SLOT_MAX	(1024 * 1024)
 #define VMFAM_BATCH_MAX 8192
 #define VMFAM_WORDS	256
 

@@ -25,7 +25,7 @@
 #define MEMDIR_NAME_MAX 128  /* bytes */
 #define MEMDIR_PAGE	4096 /* regions begin and end at these */
 #define MEMDIR_ALIGN	64   /* of an item, where nobody says more */
-#define MEMDIR_SCRATCH	(4 * 1024 * 1024)
+#define MEMDIR_SCRATCH	(8 * 1024 * 1024)
 
 /* Who asks. */
 struct mem_who {
