@@ -8,11 +8,13 @@ need gcc
 	skip_all "$images/debian.qcow2 is not there: contrib/mkimage debian (contrib/check does)"
 vm_cluster 2
 
-# As a user has it: the home directory, and Slurm's commands.
+# As a user has it: the home directory, Slurm's commands, and what is installed.
 follow()
 {
 	(cd "$tmp/home" && "$top/tests/tutorial" "$1" \
-		"$top/contrib/minicluster" --name "vm-$$" run -u "$test_user" bash)
+		"$top/contrib/minicluster" --name "vm-$$" run -u "$test_user" \
+		env "C_INCLUDE_PATH=$build/inst/include" \
+		"LIBRARY_PATH=$build/inst/lib" bash)
 }
 
 for file in "$top"/doc/tutorials/*.md; do
