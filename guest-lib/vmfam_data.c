@@ -197,13 +197,28 @@ static int ask_spread(struct vmfam *f, const struct spread *s, enum way way,
 	return vmfam_slot_ask(f, slot, &ask);
 }
 
+/* All of them, before the first is sent: without indices the last is furthest.
+ */
+static int check_places(struct vmfam *f, const struct spread *s)
+{
+	int r = 0;
+
+	for (uint64_t n = s->index || !s->count ? 0 : s->count - 1;
+	     n < s->count && r == 0; n++)
+		r = check(f, s->item, place(s, n), s->elem);
+	return r;
+}
+
 static int spread(struct vmfam *f, const struct spread *s, enum way way)
 {
 	uint64_t n = 0;
-	int r = 0;
+	int r;
 
 	if (!s->elem || (!s->index && !s->stride))
 		return vmfam_say(f, -EINVAL, "elements of no bytes, or stride");
+	r = check_places(f, s);
+	if (r < 0)
+		return r;
 	if (s->item->here)
 		return spread_here(f, s, way);
 	for (uint64_t from = 0; from < s->count && r == 0; from += n)

@@ -49,7 +49,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_io.c %D%/op_io.h \
 	%D%/op_kernel.c %D%/op_kernel.h \
 	%D%/op_mem.c %D%/op_mem.h %D%/op_mem_impl.h \
-	%D%/op_mem_data.c \
+	%D%/op_mem_data.c %D%/op_mem_word.c \
 	%D%/op_msg.c %D%/op_msg.h \
 	%D%/op_plain.c %D%/op_plain.h \
 	%D%/op_proc.c %D%/op_proc.h \

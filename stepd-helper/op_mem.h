@@ -4,6 +4,7 @@
  *
  *	op_mem.c       asks who keeps them, by name or number
  *	op_mem_data.c  put, get, scatter, gather, atomics, and their order
+ *	op_mem_word.c  words as JSON has them
  *	memhome.h      the keeper's answers
  *	memlink.h      data under way      memkeep.h  ... and what is done with
  *it

@@ -41,74 +41,6 @@ static enum ops_who who_of(const struct rpc_call *call)
 	return from ? from->who : OPS_TASK;
 }
 
-/* -- words ----------------------------------------------------------------- */
-
-/* A 64-bit integer beyond JSON's is a text. */
-static int word_integer(const json_t *v, bool is_signed, uint64_t *ret)
-{
-	const char *text = json_string_value(v);
-	char *end;
-
-	*ret = (uint64_t)json_integer_value(v);
-	if (json_is_integer(v))
-		return 0;
-	if (!text || !*text)
-		return -EINVAL;
-	errno = 0;
-	*ret = is_signed ? (uint64_t)strtoll(text, &end, 10)
-			 : strtoull(text, &end, 10);
-	return *end || errno ? -EINVAL : 0;
-}
-
-static int word_from_json(const json_t *v, enum memword_type type,
-			  uint64_t *ret)
-{
-	double d = json_number_value(v);
-	float f = (float)d;
-
-	*ret = 0;
-	if (type != MEMWORD_F32 && type != MEMWORD_F64)
-		return word_integer(
-			v, type == MEMWORD_I32 || type == MEMWORD_I64, ret);
-	if (!json_is_number(v))
-		return -EINVAL;
-	if (type == MEMWORD_F32)
-		memcpy(ret, &f, sizeof(f));
-	else
-		memcpy(ret, &d, sizeof(d));
-	return 0;
-}
-
-static json_t *word_to_json(enum memword_type type, uint64_t bits)
-{
-	uint32_t half = (uint32_t)bits;
-	char text[24];
-	double d;
-	float f;
-
-	switch (type) {
-	case MEMWORD_I32:
-		return json_integer((int32_t)half);
-	case MEMWORD_U32:
-		return json_integer(half);
-	case MEMWORD_F32:
-		memcpy(&f, &half, sizeof(f));
-		return json_real(f); /* NULL: no number, which JSON has not */
-	case MEMWORD_F64:
-		memcpy(&d, &bits, sizeof(d));
-		return json_real(d);
-	case MEMWORD_U64:
-		if (bits <= INT64_MAX)
-			break;
-		snprintf(text, sizeof(text), "%" PRIu64, bits);
-		return json_string(text);
-	case MEMWORD_I64:
-	case MEMWORD_TYPES:
-		break;
-	}
-	return json_integer((json_int_t)bits);
-}
-
 /* -- answers --------------------------------------------------------------- */
 
 static json_t *result_of(const struct ask *a, const struct memlink_want *w,
@@ -119,8 +51,8 @@ static json_t *result_of(const struct ask *a, const struct memlink_want *w,
 
 	if (a->type >= 0) {
 		memcpy(&e, w->data, sizeof(e));
-		was = w->fetch ? word_to_json((enum memword_type)a->type,
-					      le64toh(e.value))
+		was = w->fetch ? op_mem_word_to_json((enum memword_type)a->type,
+						     le64toh(e.value))
 			       : NULL;
 		return was ? json_pack("{s:o}", "old", was) : json_object();
 	}
@@ -397,11 +329,12 @@ static bool take_indices(struct rpc_call *call, const json_t *list,
 	return true;
 }
 
-/* Elements at @first, and every @stride further: both count elements. */
+/* Elements at @first, and every @stride further: both count elements. The last
+ * of them has a place, too, which no sum on the way there wraps. */
 static bool take_stride(struct rpc_call *call, const json_t *params,
 			struct memlink_want *w)
 {
-	uint64_t first = 0, stride = 1;
+	uint64_t first = 0, stride = 1, last;
 
 	if (!number(call, params, "count", 1, FAR, &w->count) ||
 	    !number(call, params, "first", 0, FAR, &first) ||
@@ -410,6 +343,8 @@ static bool take_stride(struct rpc_call *call, const json_t *params,
 	if (__builtin_mul_overflow(stride, w->elem, &w->stride) ||
 	    __builtin_mul_overflow(first, w->elem, &first) ||
 	    __builtin_add_overflow(w->offset, first, &w->offset) ||
+	    __builtin_mul_overflow(w->count, w->stride, &last) ||
+	    __builtin_add_overflow(w->offset, last, &last) ||
 	    memlink_bytes(w) > FAR) {
 		rpc_fail(call, RPC_E_RANGE, "elements beyond all items");
 		return false;
@@ -459,7 +394,7 @@ static bool take_value(struct rpc_call *call, const json_t *params,
 	const json_t *v = json_object_get(params, name);
 
 	if ((v || must) &&
-	    word_from_json(v, (enum memword_type)type, ret) < 0) {
+	    op_mem_word_from_json(v, (enum memword_type)type, ret) < 0) {
 		rpc_failf(call, RPC_INVALID_PARAMS, "%s: not of type %s", name,
 			  memword_types[type]);
 		return false;

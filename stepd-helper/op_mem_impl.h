@@ -8,6 +8,7 @@
 #include "memhome.h"
 #include "memkeep.h"
 #include "memlink.h"
+#include "memword.h"
 #include "op_mem.h"
 
 #define OP_MEM_ASKERS 3 /* users, guests, tasks: enum ops_who */
@@ -39,6 +40,11 @@ bool op_mem_resolved(struct op_mem *m, struct rpc_call *call,
 bool op_mem_item_resolved(struct op_mem *m, struct rpc_call *call,
 			  const char *method, const json_t *params,
 			  const char *region_key, const char *item_key);
+
+/* A word's bits by its JSON (-EINVAL: not of that type), and the other way. */
+int op_mem_word_from_json(const json_t *v, enum memword_type type,
+			  uint64_t *ret);
+json_t *op_mem_word_to_json(enum memword_type type, uint64_t bits);
 
 /* Those of mem.quiet that wait for nothing any more are answered. */
 void op_mem_end_quiets(void *op_mem);

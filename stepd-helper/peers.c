@@ -466,21 +466,34 @@ static void rank_lost(struct peers *p, uint32_t rank, const char *why)
 		p->other->lost(rank, why, p->other_arg);
 }
 
+/* Who has no room is asked already: it does not end what it has. */
+static void add_awaited(const struct peers *p, uint32_t rank,
+			struct rankset *whom)
+{
+	if (whom->n < CHUNK && !rankset_has(whom, rank) &&
+	    oplink_has_room(p->oplink, rank, 0))
+		rankset_add(whom, rank, rank);
+}
+
 /* Who has waited for others since before @before_ms. */
 static void find_awaited(const struct peers *p, int64_t before_ms,
 			 struct rankset *whom)
 {
+	struct rankset others = { 0 };
 	const struct request *q;
 
 	TAILQ_FOREACH(q, &p->requests, link)
 	for (uint32_t r = rankset_next(&q->to, 0);
-	     q->made_ms <= before_ms && r != UINT32_MAX && whom->n < CHUNK;
+	     q->made_ms <= before_ms && r != UINT32_MAX;
 	     r = rankset_next(&q->to, r + 1))
-		if (is_awaited(q, r) && !rankset_has(whom, r) &&
-		    oplink_has_room(p->oplink, r, 0))
-			rankset_add(whom, r, r);
+		if (is_awaited(q, r))
+			add_awaited(p, r, whom);
 	if (p->other)
-		p->other->awaited(before_ms, whom, p->other_arg);
+		p->other->awaited(before_ms, &others, p->other_arg);
+	for (uint32_t r = rankset_next(&others, 0); r != UINT32_MAX;
+	     r = rankset_next(&others, r + 1))
+		add_awaited(p, r, whom);
+	rankset_done(&others);
 }
 
 static void on_probe(void *arg)

@@ -191,6 +191,10 @@ static void what_makes_no_sense_is_refused(void **state)
 		  -32602 },
 		{ "mem.gather", "{'region':'r','item':'x','elem':8,'count':9}",
 		  RPC_E_RANGE },
+		/* element 16384 would be at 0 again */
+		{ "mem.gather",
+		  "{'region':'r','item':'x','elem':8,'count':16385,'stride':140737488355328,'at':0}",
+		  RPC_E_RANGE },
 		{ "mem.gather",
 		  "{'region':'r','item':'x','elem':8,'index':[0,8]}",
 		  RPC_E_RANGE },
@@ -452,6 +456,22 @@ static void quiet_tells_what_has_failed(void **state)
 	result(guest(0, "mem.fence", "{}")); /* it was told */
 }
 
+/* Pieces of a scatter whose sums wrap: nothing of it is done. */
+static void no_element_comes_round(void **state)
+{
+	uint8_t *at = place_of(make(64), 2);
+
+	memset(at, '.', 64);
+	memset(windows[0], '!', 16385 * 8);
+	assert_int_equal(
+		error_code(guest(
+			0, "mem.scatter",
+			"{'region':'r','item':'x','elem':8,'count':16385,'stride':140737488355328,'at':0}")),
+		RPC_E_RANGE);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(at[i], '.');
+}
+
 /* A program that has died may have left its piece of the window in use. */
 static void a_piece_in_use_is_a_guests_alone(void **state)
 {
@@ -564,6 +584,7 @@ int main(void)
 		EACH(a_batch_says_what_words_were_and_where_it_ended),
 		EACH(quiet_waits_for_what_nobody_waits_for),
 		EACH(quiet_tells_what_has_failed),
+		EACH(no_element_comes_round),
 		EACH(a_piece_in_use_is_a_guests_alone),
 		EACH(who_waits_for_a_keeper_that_is_lost_is_told),
 		EACH(a_link_that_breaks_is_no_answer_lost),
