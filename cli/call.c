@@ -132,16 +132,22 @@ struct here_call {
 	json_int_t step_tasks; /* how many the step has; 0: not known */
 };
 
+static void add_error_of(json_t *results, const char *key, int code,
+			 const char *name, const char *text)
+{
+	json_object_set_new(results, key,
+			    json_pack("{s:{s:i, s:s, s:{s:s}}}", "error",
+				      "code", code, "message", text, "data",
+				      "name", name));
+}
+
 static void add_error(json_t *results, uint32_t rank, int code,
 		      const char *name, const char *text)
 {
 	char key[16];
 
 	snprintf(key, sizeof(key), "%" PRIu32, rank);
-	json_object_set_new(results, key,
-			    json_pack("{s:{s:i, s:s, s:{s:s}}}", "error",
-				      "code", code, "message", text, "data",
-				      "name", name));
+	add_error_of(results, key, code, name, text);
 }
 
 static json_t *reply_json(const struct rpc_reply *reply)
@@ -413,25 +419,61 @@ static int say_steps(const struct call_where *w, const json_t *steps)
 	return EXIT_NO_STEP;
 }
 
-/* Every rank that was asked for has an answer; the last of an open set is the
- * step's last. */
+static void say_size(uint32_t tasks, struct errmsg *text)
+{
+	if (!tasks) /* none of those that were asked for has said so */
+		errmsg_say(
+			text, 0,
+			"the step has no such task, it has ended, or its node does not answer");
+	else if (tasks == 1)
+		errmsg_say(text, 0, "the step has one task, rank 0");
+	else
+		errmsg_say(text, 0,
+			   "the step has %" PRIu32
+			   " tasks, ranks 0 to %" PRIu32,
+			   tasks, tasks - 1);
+}
+
+/* Those of @ranks that the step, of @tasks, cannot have: one answer for all of
+ * them. */
+static void complete_beyond(json_t *results, const struct rankset *ranks,
+			    uint32_t tasks)
+{
+	_cleanup_free_ char *key = NULL;
+	struct rankset beyond = { 0 };
+	struct errmsg text;
+
+	for (size_t i = 0; i < ranks->n; i++) {
+		uint32_t first = ranks->ranges[i].first;
+		uint32_t last = ranks->ranges[i].last;
+
+		if (last >= tasks && last != RANK_MAX)
+			rankset_add(&beyond, first < tasks ? tasks : first,
+				    last);
+	}
+	key = beyond.n ? rankset_text(&beyond) : NULL;
+	say_size(tasks, &text);
+	if (key)
+		add_error_of(results, key, RPC_E_NOTASK, "E_NOTASK", text.text);
+	rankset_done(&beyond);
+}
+
+/* Every rank that was asked for has an answer. */
 static void complete(const struct gathered *g, const struct call_where *w)
 {
-	const struct rankset *ranks = &w->ranks;
-	uint32_t last = ranks->n ? ranks->ranges[ranks->n - 1].last : 0;
+	uint32_t tasks = g->tasks > 0 ? (uint32_t)g->tasks : 0;
 
-	if (w->all || last == RANK_MAX)
-		last = g->tasks ? (uint32_t)g->tasks - 1 : 0;
-	for (uint32_t rank = 0; rank <= last; rank++) {
+	for (uint32_t rank = 0; rank < tasks; rank++) {
 		char key[16];
 
 		snprintf(key, sizeof(key), "%" PRIu32, rank);
-		if ((w->all || rankset_has(ranks, rank)) &&
+		if ((w->all || rankset_has(&w->ranks, rank)) &&
 		    !json_object_get(g->results, key))
-			add_error(
-				g->results, rank, RPC_E_NOTASK, "E_NOTASK",
-				"the step has no such task, it has ended, or its node does not answer");
+			add_error(g->results, rank, RPC_E_NOTASK, "E_NOTASK",
+				  "it has ended, or its node does not answer");
 	}
+	if (!w->all)
+		complete_beyond(g->results, &w->ranks, tasks);
 }
 
 static int conclude(struct gathered *g, const struct call_where *w,

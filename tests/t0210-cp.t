@@ -114,6 +114,11 @@ is "a task that is not there: status 1" $? 1
 is "... the other has it" "$(vms -r 3 exec cat /tmp/s9)" small
 vms cp 9:/etc/passwd x
 like "... nor to copy from" "$?:$(cat "$tmp/vms.err")" '^1:.*no such task'
+vms -r 2-9999999 op task.echo >none
+is "ranks that the step has not: status 1" $? 1
+is "... one error for all of them" "$(cat "$tmp/vms.err")" \
+	"vmstep: error: vm[4-9999999]: the step has 4 tasks, ranks 0 to 3"
+is "... the others do it" "$(cut -d: -f1 none | paste -sd,)" 2,3
 vms cp small other
 is "no guest at all: status 2" $? 2
 vms cp 0-1:/etc/passwd x
