@@ -73,7 +73,7 @@ static int send_data(const struct copyhead *h, int from, struct flow *out,
 	int r;
 
 	if (h->dir)
-		r = tree_send(from, out, &n, err);
+		r = tree_send(from, NULL, out, &n, err);
 	else
 		r = filedata_send(from, FILEDATA_EXTENTS, 0, FILEDATA_ALL, out,
 				  &bytes);

@@ -20,7 +20,8 @@
 #include "param.h"
 #include "tree.h"
 
-#define MODE_MAX 07777
+#define MODE_MAX  07777
+#define GLOBS_MAX 1000
 
 /* -- what all have --------------------------------------------------------- */
 
@@ -397,11 +398,42 @@ static int open_dir(const char *path, int *ret, struct errmsg *err)
 	return *ret < 0 ? errmsg_set(err, -errno, "%s", path) : 0;
 }
 
+static void free_texts(char ***texts)
+{
+	for (char **t = *texts; t && *t; t++)
+		free(*t);
+	free(*texts);
+}
+
+/* *ret is NULL where there are none. */
+static int parse_globs(const json_t *params, char ***ret, struct errmsg *err)
+{
+	const json_t *all = json_object_get(params, "globs"), *one;
+	size_t i, n = json_array_size(all);
+	int r = 0;
+
+	if (!all || json_is_null(all))
+		return 0;
+	if (!n || n > GLOBS_MAX)
+		return errmsg_say(err, -EINVAL,
+				  "globs: a list of 1 to %d texts", GLOBS_MAX);
+	*ret = calloc(n + 1, sizeof(**ret));
+	if (!*ret)
+		return errmsg_set(err, -ENOMEM, "globs");
+	json_array_foreach (all, i, one) {
+		r = param_value_text(one, "globs", &(*ret)[i], err);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
 static int do_tree_get(struct job_child *c, const json_t *params,
 		       json_t **result, struct errmsg *err)
 {
 	_cleanup_(flow_done) struct flow out = { 0 };
 	struct tree_counts n = { 0 };
+	_cleanup_(free_texts) char **globs = NULL;
 	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int dir = -1;
 	struct stat st;
@@ -409,6 +441,8 @@ static int do_tree_get(struct job_child *c, const json_t *params,
 
 	if (r == 0)
 		r = parse_hash(params, &hash, err);
+	if (r == 0)
+		r = parse_globs(params, &globs, err);
 	if (r == 0)
 		r = open_dir(path, &dir, err);
 	if (r < 0)
@@ -418,7 +452,7 @@ static int do_tree_get(struct job_child *c, const json_t *params,
 		r = flow_init(&out, c->data, (enum digest_kind)hash);
 	if (r < 0)
 		return errmsg_set(err, r, "%s", path);
-	r = tree_send(dir, &out, &n, err);
+	r = tree_send(dir, (const char *const *)globs, &out, &n, err);
 	if (r < 0)
 		return errmsg_prefix(err, r, "%s", path);
 	return answer_tree(&n, &out, result, err);
@@ -446,6 +480,7 @@ static int do_tree_put(struct job_child *c, const json_t *params,
 	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int dir = -1;
 	bool parents = false;
+	int64_t strip = 0;
 	int hash, r = file_need(params, "path", &path, err);
 
 	if (r == 0)
@@ -453,11 +488,14 @@ static int do_tree_put(struct job_child *c, const json_t *params,
 	if (r == 0)
 		r = param_bool(params, "parents", &parents, err);
 	if (r == 0)
+		r = param_int(params, "strip", 0, TREE_DEPTH, &strip, err);
+	if (r == 0)
 		r = param_bool(params, "owner", &o.owner, err);
 	if (r == 0)
 		r = param_bool(params, "sync", &o.sync, err);
 	if (r < 0)
 		return r;
+	o.strip = (unsigned int)strip;
 	if (parents)
 		r = file_make_parents(path, true, &o.fresh);
 	if (r == 0)

@@ -696,6 +696,19 @@ static void test_tree(void **state)
 	assert_int_equal(strlen(text_in(o, "crc32c")), 8);
 	shell(f,
 	      "diff -r --no-dereference a x/b && [ $(stat -c %Y x/b/d/f) = 7 ]");
+	p = json_pack("{s:[s, s]}", "globs", "d/f*", "[x-z]");
+	o = result_of(get(f, &c, "tree.get", with_path(f, p, "a"),
+			  open_at(f, "chosen", O_WRONLY | O_CREAT)));
+	assert_int_equal(int_of(o, "entries"), 2); /* "./" and "./d/f" */
+	p = json_pack("{s:b, s:i}", "parents", 1, "strip", 1);
+	o = result_of(put(f, &c, "tree.put", with_path(f, p, "x/c"),
+			  open_at(f, "chosen", O_RDONLY)));
+	assert_int_equal(int_of(o, "entries"), 1);
+	shell(f, "cmp a/d/f x/c/f && [ \"$(ls -A x/c)\" = f ]");
+	p = json_pack("{s:[]}", "globs");
+	check_error(get(f, &c, "tree.get", with_path(f, p, "a"),
+			open_at(f, "t3", O_WRONLY | O_CREAT)),
+		    RPC_INVALID_PARAMS, NULL);
 	check_error(put(f, &c, "tree.put", path_params(f, "none"),
 			open_at(f, "tar", O_RDONLY)),
 		    RPC_E_NOENT, "path");

@@ -293,7 +293,7 @@ static void send_tree(struct fixture *f, const char *name,
 
 	restart(f, 0);
 	assert_int_equal(flow_init(&out, f->stream, DIGEST_NONE), 0);
-	assert_int_equal(tree_send(dir, &out, n, &f->err), 0);
+	assert_int_equal(tree_send(dir, NULL, &out, n, &f->err), 0);
 	lseek(f->stream, 0, SEEK_SET);
 }
 
@@ -365,6 +365,64 @@ static void test_tree(void **state)
 		shell(f, "chmod 755 b/ro");
 	assert_int_equal(receive_tree(f, "b", &got), 0);
 	shell(f, "[ \"$(cat b/one)\" = one ] && [ ! -L b/one ]");
+}
+
+static void choose(struct fixture *f, const char *const *globs,
+		   const char *expected)
+{
+	char script[400];
+	_cleanup_close_ int dir = openat(f->fd, "a", O_RDONLY | O_CLOEXEC);
+	_cleanup_(flow_done) struct flow out;
+	struct tree_counts n;
+
+	restart(f, 0);
+	assert_int_equal(flow_init(&out, f->stream, DIGEST_NONE), 0);
+	assert_int_equal(tree_send(dir, globs, &out, &n, &f->err), 0);
+	snprintf(
+		script, sizeof(script),
+		"[ \"$(tar -tf /proc/%d/fd/%d | LC_ALL=C sort | paste -sd' ')\""
+		" = './%s' ]",
+		getpid(), f->stream, expected);
+	shell(f, script);
+}
+
+static void test_tree_chosen(void **state)
+{
+	static const struct {
+		const char *globs[3];
+		const char *expected;
+	} rows[] = {
+		{ { "*.c" }, " ./one.c" },
+		{ { "*/*.c" }, " ./d/two.c" },
+		{ { "d" }, " ./d/ ./d/.h ./d/e/ ./d/e/f ./d/two.c" },
+		{ { "d/e", "one.?" }, " ./d/e/ ./d/e/f ./one.c" },
+		{ { "d/*" }, " ./d/e/ ./d/e/f ./d/two.c" },
+		{ { "d/.*" }, " ./d/.h" },
+		{ { "none", "/one.c" }, "" },
+	};
+	struct fixture *f = *state;
+
+	shell(f, "mkdir -p a/d/e; cd a; touch one.c d/two.c d/e/f d/.h");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		choose(f, rows[i].globs, rows[i].expected);
+}
+
+static void test_tree_stripped(void **state)
+{
+	const struct tree_options o = { .fresh = true, .strip = 2 };
+	struct fixture *f = *state;
+	_cleanup_(flow_done) struct flow in;
+	_cleanup_close_ int dir = -1;
+	struct tree_counts n;
+
+	shell(f,
+	      "mkdir -p a/b/c/d b; echo x >a/b/c/f; ln a/b/c/f a/b/c/g; ln -s g a/b/c/l; : >a/b/h; : >a/z");
+	send_tree(f, "a", &n);
+	dir = openat(f->fd, "b", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flow_init(&in, f->stream, DIGEST_NONE), 0);
+	assert_int_equal(tree_receive(dir, &in, &o, &n, &f->err), 0);
+	assert_int_equal(n.entries, 4);
+	shell(f, "diff -r --no-dereference a/b/c b && [ b/f -ef b/g ]");
 }
 
 static void test_tree_and_tar(void **state)
@@ -556,6 +614,9 @@ int main(void)
 		TEST("a new file is there when it is whole", test_newfile),
 		TEST("a tree comes back with modes, times and links",
 		     test_tree),
+		TEST("of a tree, what matches", test_tree_chosen),
+		TEST("a tree without the first names of its paths",
+		     test_tree_stripped),
 		TEST("tar reads ours, and we read tar's", test_tree_and_tar),
 		TEST("what leads out of the directory is refused",
 		     test_escapes),

@@ -29,15 +29,20 @@ struct tree_counts {
 			     with zeros in the place of what was missing */
 };
 
-/* Send what is in directory @dir, "./" itself first, and flush. Returns 0 or
- * -errno, with words that name the path. */
-int tree_send(int dir, struct flow *out, struct tree_counts *ret,
-	      struct errmsg *err);
+/* Send what is in directory @dir, "./" itself first, and flush. Where @globs
+ * (NULL at the end; NULL: all) are given, of what is below only that whose path
+ * matches one of them as a shell's would, and all that is in such a directory.
+ * Returns 0 or -errno, with words that name the path. */
+int tree_send(int dir, const char *const *globs, struct flow *out,
+	      struct tree_counts *ret, struct errmsg *err);
 
 struct tree_options {
 	bool owner; /* give files the owners that they have in the archive */
 	bool sync;  /* each file is on the disk before it has its name */
 	bool fresh; /* the directory was made for this: it gets its own, too */
+	/* So many names at the beginning of each path are left out; what has
+	 * no more than those is not made. */
+	unsigned int strip;
 };
 /* Make what comes in directory @dir. What is there stays, but for files and
  * links of the same names, and directories keep their modes and times. -EPERM

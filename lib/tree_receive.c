@@ -86,11 +86,13 @@ static int set_meta_at(struct receiver *rc, int dir, const char *name,
 
 /* -- the way to an entry --------------------------------------------------- */
 
-/* The components of a path within the directory. */
+/* The components of a path within the directory, but those that the options
+ * strip. */
 struct names {
 	char *text; /* owned; the others are within it */
 	const char *v[TREE_DEPTH + 1];
 	size_t n;
+	unsigned int stripped;
 };
 
 static void names_done(struct names *names)
@@ -113,6 +115,10 @@ static int names_split(struct receiver *rc, const char *path, struct names *ret)
 				      "it is not within the directory");
 		if (strcmp(p, ".") == 0)
 			continue;
+		if (ret->stripped < rc->o->strip) {
+			ret->stripped++;
+			continue;
+		}
 		if (ret->n == ARRAY_SIZE(ret->v))
 			return fail(rc, -ENAMETOOLONG, path);
 		ret->v[ret->n++] = p;
@@ -200,12 +206,21 @@ static int walk(struct receiver *rc, const struct names *names, size_t n,
 
 /* -- entries --------------------------------------------------------------- */
 
+/* Nothing is left of its path: neither is of it. */
+static bool is_stripped(const struct receiver *rc, const struct names *names)
+{
+	return rc->o->strip && !names->n;
+}
+
+/* 1: it is stripped. */
 static int make_dir(struct receiver *rc, const struct tar_entry *e)
 {
 	_cleanup_(names_done) struct names names;
 	struct level *l;
 	int r = names_split(rc, e->path, &names);
 
+	if (r == 0 && is_stripped(rc, &names))
+		return 1;
 	if (r == 0)
 		r = walk(rc, &names, names.n, e->path);
 	if (r < 0)
@@ -338,7 +353,9 @@ static int make_hardlink(struct receiver *rc, int dir, const char *name,
 	if (r < 0)
 		return r;
 	if (!names.n)
-		return refuse(rc, e->path, "it is a link to a directory");
+		return refuse(
+			rc, e->path,
+			"it is a link to a directory, or to what is stripped");
 	r = open_parent(rc, &names, e->link, &from);
 	if (r < 0)
 		return r;
@@ -348,6 +365,7 @@ static int make_hardlink(struct receiver *rc, int dir, const char *name,
 	return put_in_place(dir, temp, name, r);
 }
 
+/* 1: it is stripped. */
 static int make_entry(struct receiver *rc, const struct tar_entry *e)
 {
 	_cleanup_(names_done) struct names names;
@@ -356,6 +374,8 @@ static int make_entry(struct receiver *rc, const struct tar_entry *e)
 
 	if (r < 0)
 		return r;
+	if (is_stripped(rc, &names))
+		return 1;
 	if (!names.n)
 		return refuse(rc, e->path, "it has no name");
 	r = walk(rc, &names, names.n - 1, e->path);
@@ -384,6 +404,8 @@ static int take_entry(struct receiver *rc, const struct tar_entry *e)
 		return 0;
 	}
 	r = e->type == TAR_DIR ? make_dir(rc, e) : make_entry(rc, e);
+	if (r > 0)
+		return 0;
 	if (r == 0)
 		rc->n->entries++;
 	return r;

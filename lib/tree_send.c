@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ struct seen {
 
 struct sender {
 	struct flow *out;
+	const char *const *globs; /* NULL: all is chosen */
+	unsigned int chosen;	  /* directories that we are in and that are */
 	struct tree_counts *n;
 	void *seen; /* of struct seen, by tsearch() */
 	uint8_t *buf;
@@ -187,21 +190,41 @@ static int send_subdir(struct sender *s, int parent, const char *name,
 	return send_dir(s, fd, path, &st);
 }
 
+/* @path begins with "./". */
+static bool is_chosen(const struct sender *s, const char *path)
+{
+	if (!s->globs || s->chosen)
+		return true;
+	for (const char *const *glob = s->globs; *glob; glob++)
+		if (fnmatch(*glob, path + 2, FNM_PATHNAME | FNM_PERIOD) == 0)
+			return true;
+	return false;
+}
+
+/* What is not chosen may be a directory with something in it that is. */
 static int send_entry(struct sender *s, int parent, const char *name,
 		      const char *path)
 {
+	bool chosen = is_chosen(s, path);
 	struct tar_entry e;
 	struct stat st;
+	int r;
 
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno == ENOENT) /* it went meanwhile */
 			return 0;
 		return fail(s, -errno, path);
 	}
+	if (S_ISDIR(st.st_mode)) {
+		s->chosen += chosen;
+		r = send_subdir(s, parent, name, path);
+		s->chosen -= chosen;
+		return r;
+	}
+	if (!chosen)
+		return 0;
 	if (S_ISREG(st.st_mode))
 		return send_file(s, parent, name, path);
-	if (S_ISDIR(st.st_mode))
-		return send_subdir(s, parent, name, path);
 	if (S_ISLNK(st.st_mode))
 		return send_symlink(s, parent, name, path, &st);
 	if (!S_ISFIFO(st.st_mode)) {
@@ -252,7 +275,7 @@ static int send_dir(struct sender *s, int fd, const char *path,
 		r = fail(s, -ENOMEM, path);
 	} else if (++s->depth > TREE_DEPTH) {
 		r = fail(s, -ENAMETOOLONG, path);
-	} else {
+	} else if (s->depth == 1 || !s->globs || s->chosen) {
 		e = entry_of(st, slashed);
 		r = put_entry(s, &e, TAR_DIR, NULL);
 	}
@@ -263,11 +286,13 @@ static int send_dir(struct sender *s, int fd, const char *path,
 	return r;
 }
 
-int tree_send(int dir, struct flow *out, struct tree_counts *ret,
-	      struct errmsg *err)
+int tree_send(int dir, const char *const *globs, struct flow *out,
+	      struct tree_counts *ret, struct errmsg *err)
 {
 	_cleanup_free_ uint8_t *buf = malloc(FLOW_BUF);
-	struct sender s = { .out = out, .n = ret, .buf = buf, .err = err };
+	struct sender s = {
+		.out = out, .globs = globs, .n = ret, .buf = buf, .err = err
+	};
 	struct stat st;
 	int fd, r;
 

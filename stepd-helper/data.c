@@ -155,7 +155,7 @@ static int send_tree(size_t i, const void *what, struct errmsg *err)
 
 	if (r < 0)
 		return r;
-	r = tree_send(dir, &out, &n, err);
+	r = tree_send(dir, NULL, &out, &n, err);
 	return r < 0 ? errmsg_prefix(err, r, "%s", item(d)->src) : 0;
 }
 
