@@ -283,8 +283,10 @@ static void op_call(struct rpc_call *call, const json_t *params, void *arg)
 	if (r == 0)
 		r = param_text(params, "op", &op, &err);
 	if (r == 0 && (!kernel || !op))
-		r = errmsg_say(&err, -EINVAL, "%s: is missing",
-			       kernel ? "op" : "kernel");
+		r = errmsg_say(
+			&err, -EINVAL, "%s",
+			kernel ? "op: is missing"
+			       : "kernel: is missing, and the session has none");
 	if (r == 0)
 		r = param_text(params, "user", &user, &err);
 	if (r == 0)

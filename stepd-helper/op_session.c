@@ -61,9 +61,18 @@ static int change(struct session *s, const json_t *params, struct errmsg *err)
 	struct outbox_limits *keep = outbox_limits(session_outbox(s));
 	struct outbox_limits k = *keep;
 	int64_t ttl_s = now.ttl_ms / 1000, keep_s = k.age_ms / 1000;
-	int r;
+	_cleanup_free_ char *kernel = NULL;
+	int r = param_text(params, "kernel", &kernel, err);
 
-	r = param_int(params, "max_ops", 0, LIMIT_MAX, &now.max_ops, err);
+	if (r == 0 && kernel && strlen(kernel) >= sizeof(now.kernel))
+		r = errmsg_say(err, -EINVAL,
+			       "kernel: a name of up to %zu bytes",
+			       sizeof(now.kernel) - 1);
+	if (r == 0 && kernel)
+		strcpy(now.kernel, kernel);
+	if (r == 0)
+		r = param_int(params, "max_ops", 0, LIMIT_MAX, &now.max_ops,
+			      err);
 	if (r == 0)
 		r = param_int(params, "ttl_s", 0, LIMIT_MAX, &ttl_s, err);
 	if (r == 0)

@@ -163,12 +163,13 @@ json_t *session_json(const struct session *s)
 	const struct outbox_limits *l = outbox_limits(s->outbox);
 
 	return json_pack(
-		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"session", s->name, "max_ops", s->limits.max_ops, "ttl_s",
-		s->limits.ttl_ms / 1000, "keep_results", l->results,
-		"keep_bytes", l->bytes, "keep_s", l->age_ms / 1000, "running",
-		(json_int_t)(s->total - s->queued), "queued",
-		(json_int_t)s->queued, "kept",
+		"{s:s, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"session", s->name, "kernel",
+		*s->limits.kernel ? s->limits.kernel : NULL, "max_ops",
+		s->limits.max_ops, "ttl_s", s->limits.ttl_ms / 1000,
+		"keep_results", l->results, "keep_bytes", l->bytes, "keep_s",
+		l->age_ms / 1000, "running", (json_int_t)(s->total - s->queued),
+		"queued", (json_int_t)s->queued, "kept",
 		(json_int_t)outbox_count(s->outbox), "bytes",
 		(json_int_t)outbox_bytes(s->outbox), "dropped",
 		(json_int_t)outbox_dropped(s->outbox));

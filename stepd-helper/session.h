@@ -50,8 +50,9 @@ struct outbox *session_outbox(struct session *s);
 bool session_is_default(const struct session *s);
 /* What of it may be changed; then session_changed(). */
 struct session_limits {
-	int64_t max_ops; /* 0: any number */
-	int64_t ttl_ms;	 /* unused so long it is closed; 0: never */
+	char kernel[SESSION_NAME]; /* of an op.call without one; "": none */
+	int64_t max_ops;	   /* 0: any number */
+	int64_t ttl_ms;		   /* unused so long it is closed; 0: never */
 };
 struct session_limits *session_limits(struct session *s);
 void session_changed(struct session *s);

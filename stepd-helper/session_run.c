@@ -294,14 +294,24 @@ static int parse(const json_t *params, struct common *c, struct errmsg *err)
 	return r < 0 ? r : check_name("opid", c->opid, err);
 }
 
-/* @params without what is for us. */
-static json_t *rest_of(const json_t *params)
+static bool calls_any_kernel(const char *method, const json_t *params)
+{
+	return strcmp(method, "op.call") == 0 &&
+	       !json_object_get(params, "kernel");
+}
+
+/* @params without what is for us, and with what the session says. */
+static json_t *rest_of(const struct session *s, const char *method,
+		       const json_t *params)
 {
 	json_t *rest = json_copy((json_t *)(uintptr_t)params);
 
 	json_object_del(rest, "session");
 	json_object_del(rest, "opid");
 	json_object_del(rest, "keep");
+	if (*s->limits.kernel && calls_any_kernel(method, params))
+		json_object_set_new(rest, "kernel",
+				    json_string(s->limits.kernel));
 	return rest;
 }
 
@@ -326,7 +336,7 @@ static void with_session(struct sessions *all, struct rpc_call *call,
 	}
 	if (c.opid && is_again(s, call, c.opid, method))
 		return;
-	rest = rest_of(params);
+	rest = rest_of(s, method, params);
 	add(s, call, c.opid ? c.opid : "", method, rest, c.keep || c.opid);
 	json_decref(rest);
 }
@@ -359,7 +369,8 @@ void session_gate(struct rpc_call *call, const char *method,
 	if (is_about_ops(method))
 		ops_go_on(all->ops, call, method, params);
 	else if (!ops_is_guest(call) &&
-		 names_session(opcat_find(method), params))
+		 (calls_any_kernel(method, params) ||
+		  names_session(opcat_find(method), params)))
 		with_session(all, call, method, params);
 	else
 		add(all->fallback, call, "", method, params, false);

@@ -68,13 +68,10 @@ static void fails(struct rpc_call *call, const json_t *params, void *arg)
 }
 
 static const struct rpc_method methods[] = {
-	{ "file.stat", later },
-	{ "vm.state", later },
-	{ "world.get", later },
-	{ "file.hash", at_once },
-	{ "file.list", fails },
-	{ "proc.start", later },
-	{ 0 },
+	{ "file.stat", later },	 { "vm.state", later },
+	{ "world.get", later },	 { "file.hash", at_once },
+	{ "file.list", fails },	 { "op.call", at_once },
+	{ "proc.start", later }, { 0 },
 };
 
 /* -- asking ---------------------------------------------------------------- */
@@ -402,6 +399,32 @@ static void a_session_carries_out_so_many_at_a_time(void **state)
 	assert_int_equal(t.n_kept, 4);
 }
 
+/* The kernel of an op.call with @params, as it is carried out. */
+static const char *kernel_of(const char *params)
+{
+	return json_string_value(
+		json_object_get(result_of(ask("op.call", params)), "kernel"));
+}
+
+static void a_session_has_a_kernel(void **state)
+{
+	int g = ask("session.open", "{\"name\":\"s\",\"kernel\":\"mine\"}");
+
+	assert_string_equal(
+		json_string_value(json_object_get(result_of(g), "kernel")),
+		"mine");
+	assert_string_equal(kernel_of("{\"session\":\"s\",\"op\":\"o\"}"),
+			    "mine");
+	assert_string_equal(
+		kernel_of("{\"session\":\"s\",\"op\":\"o\",\"kernel\":\"k\"}"),
+		"k");
+	assert_null(kernel_of("{\"op\":\"o\"}")); /* of "default" */
+	ask("session.set", "{\"session\":\"default\",\"kernel\":\"k\"}");
+	assert_string_equal(kernel_of("{\"op\":\"o\"}"), "k");
+	ask("session.set", "{\"session\":\"s\",\"kernel\":\"\"}");
+	assert_null(kernel_of("{\"session\":\"s\",\"op\":\"o\"}"));
+}
+
 static void closing_ends_its_ops_or_lets_them_go(void **state)
 {
 	int ids[3], c;
@@ -532,6 +555,7 @@ int main(void)
 		test(results_are_bounded),
 		test(results_grow_old),
 		test(a_session_carries_out_so_many_at_a_time),
+		test(a_session_has_a_kernel),
 		test(closing_ends_its_ops_or_lets_them_go),
 		test(all_of_a_session_can_be_cancelled),
 		test(who_waits_and_leaves_is_not_worked_for),
