@@ -104,6 +104,8 @@ const struct op ops_table[] = {
 	  "take messages from a queue" },
 	{ "msg.send", true, "data, [queue, ref, reply_to, wait, full, each]",
 	  "put a message into a queue" },
+	{ "net.link", false, "up",
+	  "pull the plug of the VM's network, or put it in" },
 	{ "net.peers", false, "rank", "who a guest has sent to" },
 	{ "net.stats", false, "", "what the node's network has counted" },
 	{ "op.call", true, "op, [kernel, params, user, timeout_ms]",

@@ -341,6 +341,24 @@ static void vm_shutdown(struct rpc_call *call, const json_t *params, void *arg)
 	}
 }
 
+static void net_link(struct rpc_call *call, const json_t *params, void *arg)
+{
+	struct op_vm *v = arg;
+	struct errmsg err;
+	bool up = true;
+
+	if (!json_object_get(params, "up"))
+		rpc_fail(call, RPC_INVALID_PARAMS, "up: is missing");
+	else if (param_bool(params, "up", &up, &err) < 0)
+		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
+	else if (v->conf.spec->net == NET_NONE)
+		rpc_fail(call, RPC_E_NOTSUP, "--vm-net=none: no network");
+	else
+		ask_qemu(v, call, "set_link",
+			 json_pack("{s:s, s:b}", "name", QEMU_NETDEV, "up", up),
+			 NULL);
+}
+
 static void vm_screendump(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
@@ -564,6 +582,7 @@ static void task_features(struct rpc_call *call, const json_t *params,
 }
 
 const struct rpc_method op_vm_methods[] = {
+	{ "net.link", net_link },
 	{ "task.features", task_features },
 	{ "task.state", task_state },
 	{ "vm.pause", vm_pause },

@@ -341,15 +341,20 @@ static void netdev_args(struct args *a, const struct qemu_plan *p)
 	args_add(a, "-netdev");
 	switch (p->spec->net) {
 	case NET_VHOST_USER:
-		args_add(a, "vhost-user,id=net0,chardev=net0c,queues=%u",
+		args_add(a,
+			 "vhost-user,id=" QEMU_NETDEV
+			 ",chardev=net0c,queues=%u",
 			 queues(p));
 		break;
 	case NET_DGRAM:
-		args_add(a, "dgram,id=net0,local.type=fd,local.str=%d", fd);
+		args_add(a,
+			 "dgram,id=" QEMU_NETDEV ",local.type=fd,local.str=%d",
+			 fd);
 		break;
 	default:
 		args_add(a,
-			 "stream,id=net0,server=off,addr.type=fd,addr.str=%d",
+			 "stream,id=" QEMU_NETDEV
+			 ",server=off,addr.type=fd,addr.str=%d",
 			 fd);
 	}
 }
@@ -357,9 +362,10 @@ static void netdev_args(struct args *a, const struct qemu_plan *p)
 /* A card whose wire leads nowhere. */
 static void lone_card_args(struct args *a, const char *mac)
 {
-	args_add2(a, "-netdev", "hubport,id=net0,hubid=0");
+	args_add2(a, "-netdev", "hubport,id=" QEMU_NETDEV ",hubid=0");
 	args_add(a, "-device");
-	args_add(a, "virtio-net-pci,netdev=net0,mac=%s,romfile=", mac);
+	args_add(a,
+		 "virtio-net-pci,netdev=" QEMU_NETDEV ",mac=%s,romfile=", mac);
 }
 
 static void net_args(struct args *a, const struct qemu_plan *p)
@@ -380,7 +386,9 @@ static void net_args(struct args *a, const struct qemu_plan *p)
 		snprintf(more, sizeof(more), ",mq=on,vectors=%u", 2 * n + 2);
 	args_add(a, "-device");
 	/* no option ROM: nothing boots from this network */
-	args_add(a, "virtio-net-pci,netdev=net0,mac=%s,host_mtu=%u,romfile=%s",
+	args_add(a,
+		 "virtio-net-pci,netdev=" QEMU_NETDEV
+		 ",mac=%s,host_mtu=%u,romfile=%s",
 		 mac, p->spec->mtu, more);
 }
 

@@ -30,6 +30,7 @@
 #define AGENT_PORT_ID	"agentport" /* QEMU's name for it */
 #define QGA_PORT	"org.qemu.guest_agent.0"
 #define QGA_PORT_ID	"qgaport"
+#define QEMU_NETDEV	"net0"
 
 /* Our descriptors for what QEMU is given, -1 where there is none. */
 enum qemu_fd {

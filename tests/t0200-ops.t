@@ -99,6 +99,16 @@ soon "... soon" 15 $from
 
 # ---- the sockets ----
 
+ask 1 net.link '{"up":false}' >link.out
+is "net.link: the plug is pulled" \
+	"$(ask 1 proc.run '{"shell":"cat /sys/class/net/eth0/operstate; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
+		jq -r .result.out)" down
+ask 1 net.link '{"up":true}' >link.out
+is "... and is in again" \
+	"$(ask 1 proc.run '{"shell":"for i in $(seq 50); do ping -c1 -W1 vm0 >/dev/null && break; done; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
+		jq -r .result.out)" reached
+is "... up is needed" "$(ask 1 net.link '{}' | jq .error.code)" -32602
+
 is "proc.run by socat and jq" "$(ask 2 proc.run '{"argv":["uname","-n"]}' | jq -r .result.out)" vm2
 is "... input, error output, status" \
 	"$(ask 0 proc.run '{"shell":"cat; echo no >&2; exit 7","input":"yes"}' |
