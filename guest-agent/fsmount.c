@@ -192,14 +192,19 @@ static int make_fs(const char *disk, struct errmsg *err)
 	return 0;
 }
 
-/* A file system of ours is not made again. */
-static int format(const char *disk, struct errmsg *err)
+/* What is on the disk; with @format, a file system of ours, which is not made
+ * again. */
+static int find_type(const char *disk, bool format, const char **ret,
+		     struct errmsg *err)
 {
 	_cleanup_close_ int fd = open(disk, O_RDONLY | O_CLOEXEC);
+	bool ext;
 
 	if (fd < 0)
 		return errmsg_set(err, -errno, "%s", disk);
-	return has_ext(fd) ? 0 : make_fs(disk, err);
+	ext = has_ext(fd);
+	*ret = ext || format ? "ext4" : "squashfs";
+	return format && !ext ? make_fs(disk, err) : 0;
 }
 
 /* -- mounts ---------------------------------------------------------------- */
@@ -232,12 +237,12 @@ static int mount_type(const char *from, const char *path, const char *type,
 
 static int mount_disk(const struct request *q, struct errmsg *err)
 {
-	const char *type = q->format ? "ext4" : "squashfs";
+	const char *type = NULL;
 	char disk[300];
 	int r = find_disk(q->source, disk, err);
 
-	if (r == 0 && q->format)
-		r = format(disk, err);
+	if (r == 0)
+		r = find_type(disk, q->format, &type, err);
 	if (r < 0)
 		return r;
 	load_module(type);
@@ -316,6 +321,22 @@ static int do_mount(struct job_child *c, const json_t *params, json_t **result,
 	return *result ? 0 : errmsg_set(err, -ENOMEM, "answer");
 }
 
+static int do_unmount(struct job_child *c, const json_t *params,
+		      json_t **result, struct errmsg *err)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = file_need(params, "path", &path, err);
+
+	if (r < 0)
+		return r;
+	if (umount2(path, UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	if (errno == EINVAL)
+		return errmsg_say(err, -EINVAL, "%s: nothing is mounted there",
+				  path);
+	return errmsg_set(err, -errno, "%s", path);
+}
+
 /* Of all: a file system that hangs would hold up its own only. */
 static int do_sync(struct job_child *c, const json_t *params, json_t **result,
 		   struct errmsg *err)
@@ -335,6 +356,11 @@ static int do_sync(struct job_child *c, const json_t *params, json_t **result,
 void fsmount_mount(struct rpc_call *call, const json_t *params, void *agent)
 {
 	job_start(agent, call, params, JOB_PLAIN, do_mount);
+}
+
+void fsmount_unmount(struct rpc_call *call, const json_t *params, void *agent)
+{
+	job_start(agent, call, params, JOB_PLAIN, do_unmount);
 }
 
 void fsmount_sync(struct rpc_call *call, const json_t *params, void *agent)

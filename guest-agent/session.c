@@ -41,6 +41,7 @@ static const struct rpc_method methods[] = {
 	{ "file.write", file_write },
 	{ "fs.mount", fsmount_mount },
 	{ "fs.sync", fsmount_sync },
+	{ "fs.unmount", fsmount_unmount },
 	{ "kernel.add", kernel_add },
 	{ "kernel.copy", kernel_copy },
 	{ "kernel.drop", kernel_drop },

@@ -60,12 +60,12 @@ json_t *data_items_json(const struct data_items *d)
 	for (size_t i = 0; i < d->n; i++)
 		json_array_append_new(
 			list,
-			json_pack("{s:o, s:o, s:s, s:b, s:b}", "path",
+			json_pack("{s:o, s:o, s:s, s:s, s:b, s:b}", "path",
 				  param_from_text(d->v[i].dst), "from",
 				  param_from_text(d->v[i].src ? d->v[i].src
 							      : d->v[i].tag),
-				  "by", data_by_name(d->v[i].by), "ro",
-				  (int)d->v[i].ro, "there",
+				  "by", data_by_name(d->v[i].by), "tag",
+				  d->v[i].tag, "ro", (int)d->v[i].ro, "there",
 				  (int)d->v[i].there));
 	return list;
 }

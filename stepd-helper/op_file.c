@@ -204,6 +204,17 @@ static void pass(struct op_file *o, struct rpc_call *call, const char *method,
 		pass(arg, call, "file." #name, params);                      \
 	}
 
+/* The agent's name for it is older. */
+static void file_mount(struct rpc_call *call, const json_t *params, void *arg)
+{
+	pass(arg, call, "fs.mount", params);
+}
+
+static void file_unmount(struct rpc_call *call, const json_t *params, void *arg)
+{
+	pass(arg, call, "fs.unmount", params);
+}
+
 PASS(hash)
 PASS(list)
 PASS(mkdir)
@@ -222,6 +233,7 @@ const struct rpc_method op_file_methods[] = {
 	{ "file.hash", file_hash },
 	{ "file.list", file_list },
 	{ "file.mkdir", file_mkdir },
+	{ "file.mount", file_mount },
 	{ "file.put", file_put },
 	{ "file.read", file_read },
 	{ "file.readlink", file_readlink },
@@ -231,6 +243,7 @@ const struct rpc_method op_file_methods[] = {
 	{ "file.stat", file_stat },
 	{ "file.symlink", file_symlink },
 	{ "file.truncate", file_truncate },
+	{ "file.unmount", file_unmount },
 	{ "file.write", file_write },
 	{ "tree.get", tree_get },
 	{ "tree.put", tree_put },

@@ -35,7 +35,8 @@ soon() # NAME SECONDS-MOST FROM
 }
 say_err() { diag "$(cat "$tmp/vms.err")"; }
 
-bg vrun -N2 -n4 --ntasks-per-node=2 --vm-image=tiny sh -c 'echo up; sleep 10000' >"$tmp/out"
+bg vrun -N2 -n4 --ntasks-per-node=2 --vm-image=tiny --vm-scratch=8M \
+	sh -c 'echo up; sleep 10000' >"$tmp/out"
 step=$!
 all_up() { (($(grep -c up "$tmp/out") == 4)); }
 ok "a step of four guests on two nodes" wait_for 90 all_up
@@ -46,7 +47,7 @@ vms ps >ps.out
 is "ps: status 0" $? 0
 say_err
 is "... every VM runs, its agent is alive" \
-	"$(awk 'NR > 1 { print $1, $2, $3, $4, $5 }' ps.out | paste -sd,)" \
+	"$(awk '/^[0-9]/ { print $1, $2, $3, $4, $5 }' ps.out | paste -sd,)" \
 	"0 vm0 n1 running alive,1 vm1 n1 running alive,2 vm2 n2 running alive,3 vm3 n2 running alive"
 is "... --json is for jq" \
 	"$(vms --json ps | jq -c '[.step, .tasks, (.results | map(.result.state) | unique)]')" \
@@ -108,6 +109,20 @@ is "... and is in again" \
 	"$(ask 1 proc.run '{"shell":"for i in $(seq 50); do ping -c1 -W1 vm0 >/dev/null && break; done; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
 		jq -r .result.out)" reached
 is "... up is needed" "$(ask 1 net.link '{}' | jq .error.code)" -32602
+
+is "file.unmount" "$(ask 1 file.unmount '{"path":"/scratch"}' | jq -c .result)" '{}'
+like "... what is no mount is refused" "$(ask 1 file.unmount '{"path":"/scratch"}')" \
+	'/scratch: nothing is mounted there'
+is "file.mount: the disk has another place" \
+	"$(ask 1 file.mount '{"kind":"disk","source":"scratch0","path":"/mnt/again"}' | jq -c .result)" \
+	'{"had":false}'
+is "... and is there" \
+	"$(ask 1 proc.run '{"shell":"grep -c \" /mnt/again ext\" /proc/mounts"}' | jq -r .result.out)" 1
+is "... a disk that is not: E_NOENT" \
+	"$(ask 1 file.mount '{"kind":"disk","source":"none","path":"/mnt/none"}' | jq .error.code)" 10
+is "... a busy one stays: E_BUSY" \
+	"$(ask 1 proc.start '{"argv":["sleep","1000"],"cwd":"/mnt/again"}' >busy
+		ask 1 file.unmount '{"path":"/mnt/again"}' | jq .error.code)" 9
 
 is "proc.run by socat and jq" "$(ask 2 proc.run '{"argv":["uname","-n"]}' | jq -r .result.out)" vm2
 is "... input, error output, status" \
