@@ -131,7 +131,7 @@ static void on_got(const struct rpc_reply *reply, void *arg)
 		get_reply_failed(g, reply);
 		return;
 	}
-	sum = json_string_value(json_object_get(reply->result, "crc32c"));
+	sum = json_string_value(json_object_get(reply->result, "xxh64"));
 	snprintf(g->sum, sizeof(g->sum), "%s", sum ? sum : "");
 	g->answered = true;
 	get_check(g);
@@ -153,10 +153,10 @@ static int get_ask(struct get *g)
 	}
 	json_object_set_new(p, "io", json_string("fd"));
 	json_object_set_new(p, "hash",
-			    json_string(g->head.dir ? "crc32c" : "none"));
+			    json_string(g->head.dir ? "xxh64" : "none"));
 	if (!g->head.dir)
 		json_object_set_new(p, "format", json_string("extents"));
-	digest_init(&g->digest, g->head.dir ? DIGEST_CRC32C : DIGEST_NONE);
+	digest_init(&g->digest, g->head.dir ? DIGEST_XXH64 : DIGEST_NONE);
 	return conn_ask(g->conn, g->head.dir ? "tree.get" : "file.get", p,
 			&theirs, 1, on_got, g);
 }
@@ -382,7 +382,7 @@ static void on_put(const struct rpc_reply *reply, void *arg)
 		fail_reply(t, reply);
 		return;
 	}
-	sum = json_string_value(json_object_get(reply->result, "crc32c"));
+	sum = json_string_value(json_object_get(reply->result, "xxh64"));
 	digest_text(&d, text);
 	if (p->head.dir && (!sum || strcmp(sum, text) != 0))
 		fail(t, RPC_E_PROTO,
@@ -398,7 +398,7 @@ static json_t *put_params(const struct target *t)
 
 	json_object_set_new(o, "io", json_string("fd"));
 	json_object_set_new(o, "hash",
-			    json_string(p->head.dir ? "crc32c" : "none"));
+			    json_string(p->head.dir ? "xxh64" : "none"));
 	if (p->conf->sync)
 		json_object_set_new(o, "sync", json_true());
 	if (p->head.dir) {
@@ -490,7 +490,7 @@ static int put_run(struct put *p, const struct rankset *ranks,
 
 	if (r < 0)
 		return r;
-	digest_init(&p->digest, p->head.dir ? DIGEST_CRC32C : DIGEST_NONE);
+	digest_init(&p->digest, p->head.dir ? DIGEST_XXH64 : DIGEST_NONE);
 	fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
 	r = loop_new(&p->loop, err);
 	if (r == 0)

@@ -22,7 +22,7 @@ need_root()
 # Packages, by what they are for. Debian 12's names.
 packages_build=(
 	gcc make autoconf automake libtool pkg-config libc6-dev git
-	ca-certificates libslurm-dev libpmix-dev libjansson-dev libhwloc-dev
+	ca-certificates libslurm-dev libpmix-dev libjansson-dev libxxhash-dev libhwloc-dev
 	libssl-dev libarchive-dev libyaml-dev libcmocka-dev libucx-dev
 )
 packages_run=(

@@ -24,7 +24,11 @@
  * {"error": {"code", "errno", "what", "text"}}. It then waits until the socket
  * ends, so that a channel is not broken before the agent can say why. */
 #define LINE_MAX_ (MUX_CTRL_MAX + 4096)
-#define PIPE_SIZE (256 * 1024)
+/* On a guest's only CPU a change of process costs as much as the copying of a
+ * hundred KiB: a pipe takes many. */
+#define PIPE_SIZE (1024 * 1024)
+#define PIPE_LESS (128 * 1024) /* where many copies are made at once */
+#define PIPE_FEW  8
 #define CLOSE_MAX 65536 /* more than the agent has ever open */
 #define WHOLE	  'w'	/* the agent's word: that was all of the data */
 
@@ -369,21 +373,23 @@ static void ends_done(struct ends *e)
 	cleanup_closep(&e->ctl_child);
 }
 
-static int make_ends(enum job_data data, struct ends *e)
+static int make_ends(const struct job *j, struct ends *e)
 {
+	bool few = j->jobs->n_data <= PIPE_FEW;
 	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	e->ctl = fds[0];
 	e->ctl_child = fds[1];
-	if (data == JOB_PLAIN)
+	if (j->data == JOB_PLAIN)
 		return 0;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
-	e->data = fds[data == JOB_IN];
-	e->data_child = fds[data == JOB_OUT];
-	fcntl(e->data, F_SETPIPE_SZ, PIPE_SIZE); /* or as large as it was */
+	e->data = fds[j->data == JOB_IN];
+	e->data_child = fds[j->data == JOB_OUT];
+	/* or as large as it was */
+	fcntl(e->data, F_SETPIPE_SZ, few ? PIPE_SIZE : PIPE_LESS);
 	return 0;
 }
 
@@ -486,7 +492,7 @@ static void job_begin(struct agent *a, struct rpc_call *call,
 	}
 	r = job_new(a, call, data, chan, &j, &err);
 	if (r == 0) {
-		r = make_ends(data, &e);
+		r = make_ends(j, &e);
 		if (r == 0)
 			r = open_channel(j, &e);
 		if (r == 0)

@@ -5,13 +5,14 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "crc32c.h"
+#include "digest.h"
 
 #define CHUNK FLOW_BUF
 #define BLOCK 4096 /* of zeros, that is not written */
@@ -21,18 +22,14 @@ const char *const filedata_formats[] = { "plain", "extents", NULL };
 struct record {
 	uint64_t offset, length;
 };
-struct trailer {
-	uint32_t crc, zero;
-};
 static_assert(sizeof(struct record) == 16, "record");
-static_assert(sizeof(struct trailer) == 8, "trailer");
 
 /* -- sending --------------------------------------------------------------- */
 
 struct sender {
 	struct flow *out;
 	bool extents, seekable;
-	uint32_t crc;
+	struct digest sum;
 	int fd;
 	uint8_t *buf;
 };
@@ -40,7 +37,7 @@ struct sender {
 static int put(struct sender *s, const void *p, size_t n)
 {
 	if (s->extents)
-		s->crc = crc32c(s->crc, p, n);
+		digest_add(&s->sum, p, n);
 	return flow_write(s->out, p, n);
 }
 
@@ -53,11 +50,10 @@ static int put_record(struct sender *s, uint64_t offset, uint64_t length)
 
 static int put_end(struct sender *s, uint64_t size)
 {
-	struct trailer t = { 0 };
 	int r = put_record(s, size, 0);
+	uint64_t sum = htole64(digest_xxh64(&s->sum));
 
-	t.crc = htole32(s->crc);
-	return r < 0 ? r : flow_write(s->out, &t, sizeof(t));
+	return r < 0 ? r : flow_write(s->out, &sum, sizeof(sum));
 }
 
 static ssize_t read_at(struct sender *s, size_t n, uint64_t offset)
@@ -147,7 +143,10 @@ int filedata_send(int fd, enum filedata_format format, uint64_t offset,
 			    .buf = buf };
 	uint64_t at = offset, end = 0;
 	bool eof = false;
-	int r = buf ? find_end(&s, offset, size, &end) : -ENOMEM;
+	int r;
+
+	digest_init(&s.sum, DIGEST_XXH64);
+	r = buf ? find_end(&s, offset, size, &end) : -ENOMEM;
 
 	while (r == 0 && !eof && at < end) {
 		at = next_data(&s, at, end);
@@ -168,7 +167,7 @@ struct receiver {
 	struct filedata_sink sink;
 	bool seekable;
 	uint64_t at; /* bytes of the file that are written, with its holes */
-	uint32_t crc;
+	struct digest sum;
 	uint8_t *buf;
 };
 
@@ -291,7 +290,7 @@ static int get(struct receiver *rc, void *p, size_t n)
 	int r = flow_read_all(rc->in, p, n);
 
 	if (r == 0)
-		rc->crc = crc32c(rc->crc, p, n);
+		digest_add(&rc->sum, p, n);
 	return r;
 }
 
@@ -312,19 +311,20 @@ static int receive_extent(struct receiver *rc, uint64_t offset, uint64_t length)
 
 static int receive_end(struct receiver *rc, uint64_t size, struct errmsg *err)
 {
-	struct trailer t;
+	uint64_t sum, ours = digest_xxh64(&rc->sum);
 	char more;
 	int r = store_hole(rc, size);
 
 	if (r == 0)
-		r = flow_read_all(rc->in, &t, sizeof(t));
+		r = flow_read_all(rc->in, &sum, sizeof(sum));
 	if (r < 0)
 		return r;
-	if (le32toh(t.crc) != rc->crc || t.zero)
+	if (le64toh(sum) != ours)
 		return errmsg_say(
 			err, -EBADMSG,
-			"the data does not match its checksum: %08x, not %08x",
-			rc->crc, le32toh(t.crc));
+			"the data does not match its checksum: %016" PRIx64
+			", not %016" PRIx64,
+			ours, le64toh(sum));
 	if (flow_read(rc->in, &more, 1) != 0)
 		return errmsg_say(err, -EBADMSG, "there is data after its end");
 	return 0;
@@ -363,6 +363,7 @@ int filedata_receive(struct flow *in, enum filedata_format format,
 
 	if (!buf)
 		return errmsg_set(err, -ENOMEM, "copy");
+	digest_init(&rc.sum, DIGEST_XXH64);
 	rc.at = sink->offset;
 	rc.seekable = lseek(sink->fd, 0, SEEK_CUR) >= 0;
 	r = format == FILEDATA_PLAIN ? receive_plain(&rc)

@@ -5,10 +5,10 @@
  *
  *	0        8        16
  *	| offset | length | length bytes      any number; offsets only grow
- *	| size   |   0    | crc32c | 0 |      the end
+ *	| size   |   0    | sum |             the end
  *
- * All little endian, 64 bits, the last two 32; the checksum is of all bytes of
- * the stream before it. Blocking.
+ * All little endian, 64 bits; the sum is XXH64 (digest.h) of all bytes of the
+ * stream before it. Blocking.
  */
 #ifndef VMSTEP_FILEDATA_H
 #define VMSTEP_FILEDATA_H

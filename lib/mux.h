@@ -35,11 +35,11 @@
 /* Bytes of one control message: a message to a guest of a MiB, and what is
  * around it. */
 #define MUX_CTRL_MAX   ((1024 + 64) * 1024)
-#define MUX_CTRL_QUEUE (16 << 20)   /* bytes of them that may wait unsent */
-#define MUX_WINDOW     (256 * 1024) /* bytes in flight of one channel */
-#define MUX_WINDOW_MIN (8 * 1024)   /* ... where very many are open */
-#define MUX_WINDOW_SUM (8 << 20)    /* from here on windows are the least */
-#define MUX_CHANNELS   1024	    /* open at once, both directions */
+#define MUX_CTRL_QUEUE (16 << 20) /* bytes of them that may wait unsent */
+#define MUX_WINDOW     (1 << 20)  /* bytes in flight of one channel */
+#define MUX_WINDOW_MIN (8 * 1024) /* ... where very many are open */
+#define MUX_WINDOW_SUM (16 << 20) /* from here on windows are the least */
+#define MUX_CHANNELS   1024	  /* open at once, both directions */
 
 struct mux;
 

@@ -7,9 +7,8 @@
  *	portio echo TARGET		write back what comes
  *	portio ping TARGET N		round trips of 16 bytes: microseconds,
  *					the median of N
- *	portio ask SOCKET N REQUEST	the same, of a task's socket: a line
- *there and one back portio spawn N PROGRAM [ARG...]	the same, of fork, exec
- *and wait
+ *	portio ask SOCKET N REQUEST	the same, of a task's socket and a line
+ *	portio spawn N PROGRAM [ARG...]	the same, of fork, exec and wait
  *
  * TARGET is a port's device in a guest, a unix socket (QEMU's end of a port),
  * tcp:HOST:PORT or listen:PORT. Static, for guests that have no libraries. It
