@@ -96,6 +96,7 @@ lint()
 for page in "${pages[@]}"; do
 	name=${page##*/}
 	ok "$name: no warning" lint "$page"
+	nok "... no control characters" grep -n '[[:cntrl:]]' <(tr -d '\t' <"$page")
 	like "$name: of this version" "$(grep '^\.TH' "$page")" "\"vmstep $version\""
 	is "$name: no trailing blanks" "$(grep -nE '[ 	]$' "$page")" ""
 done
