@@ -133,7 +133,7 @@ void check_firmware(struct checking *c)
 	struct firmware fw;
 	struct errmsg err;
 
-	if (firmware_find(FIRMWARE_DIRS, "pc-q35", &fw, &err) < 0) {
+	if (firmware_find(FIRMWARE_DIRS, "q35", &fw, &err) < 0) {
 		check_warn(c, NULL, "%s", err.text);
 		return;
 	}

@@ -29,6 +29,7 @@ like "... it loads the plugin" "$(<"$tmp/check")" \
 	"ok +plugin +srun loads $plugin, version "
 like "... PMIx is there" "$(<"$tmp/check")" "ok +pmix +.*/mpi_pmix.so"
 like "... QEMU has what VMs need" "$(<"$tmp/check")" "ok +qemu +.*, version "
+like "... the UEFI of package ovmf is found" "$(<"$tmp/check")" "ok +firmware +/"
 like "... and a step of one VM works" "$(<"$tmp/check")" \
 	"ok +full +a step of one VM, image tiny: Linux [1-9].* s from srun"
 like "on the login host it is not asked for a node's" \
