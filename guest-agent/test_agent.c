@@ -808,6 +808,33 @@ static void test_pty_eof(void **state)
 	run_close(&r);
 }
 
+/* The host that comes has another terminal's keys for it. */
+static void test_pty_attach(void **state)
+{
+	struct fixture *f = *state;
+	json_int_t proc;
+	struct run r;
+
+	run_open(f, &r, -1);
+	result_of(run_start(&r, with_pty(shell("read line; exit $line")), -1));
+	proc = r.proc;
+	run_close(&r);
+	hang_up(f);
+	f->attach = true;
+	accept_agent(f);
+	run_open(f, &r, -1);
+	r.proc = proc;
+	mux_send_fd(f->mux, r.in, text_input("7\n"), on_in_done, &r);
+	result_of(
+		ask(f, "proc.attach",
+		    json_pack("{s:I, s:I, s:I}", "proc", r.proc, "stdin",
+			      (json_int_t)r.in, "stdout", (json_int_t)r.out)));
+	r.err_done = true;
+	run_wait(&r);
+	assert_int_equal(exit_int(&r, "exit"), 7);
+	run_close(&r);
+}
+
 static void test_pty_hangup(void **state)
 {
 	struct fixture *f = *state;
@@ -860,6 +887,7 @@ int main(void)
 		TEST("its size changes", test_pty_resize),
 		TEST("keys, and ^C", test_pty_keys),
 		TEST("the end of stdin is typed", test_pty_eof),
+		TEST("another host's keys", test_pty_attach),
 		TEST("a terminal that hangs up", test_pty_hangup),
 	};
 

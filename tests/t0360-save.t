@@ -78,6 +78,17 @@ is "... the step has ended, with 0" $? 0
 say
 clean "... and nothing of it stays"
 
+sums() { (cd "$home/second" && sha256sum -- *); }
+before=$(sums)
+ticks() { sed -n 's/^tick //p' "$1"; }
+goes_on() # FILE FILE: what was on its way within the guest may be missing
+{
+	local last first
+	last=$(ticks "$1" | tail -1) first=$(ticks "$2" | head -1)
+	echo "$last, $first"
+	((first - last >= 1 && first - last <= 2))
+}
+whole() { [[ $(sed -n 's/^got //p' "$1") == "$(sed -n 's/^sent //p' "$1")" ]] && grep 'got [1-9]' "$1"; }
 bg vrun -N2 -n4 -w n3,n4 --vm-restore="$home/second" vmresume >out2
 step=$! job=2.0
 ok "restored on two other nodes" wait_for 90 grep -q 'tick' out2
@@ -94,30 +105,28 @@ clocks_right()
 ok "... clocks are right" wait_for 15 clocks_right
 ok "... guests reach each other" vms -r 3 exec ping -c1 -w10 vm0
 is "... by the addresses they had" "$(vms -r 3 exec ip -4 addr show eth0 | grep -c 10.0.0.4/8)" 1
-ok "all are told to end" vms exec touch /tmp/go
+vms save --stop "$home/third" >saved
+is "... saved again, above what it came from: status 0" $? 0
+wait $step
+is "... what it came from is as it was" "$(sums)" "$before"
+clean "... nothing of it stays"
+
+job=3.0
+bg vrun -N1 -n4 -w n1 --overcommit --vm-restore="$home/third" vmresume >out3
+step=$!
+ok "restored on one node" wait_for 90 grep -q 'tick' out3
+ok "all are told to end" wait_for 10 vms exec touch /tmp/go
 wait $step
 is "... the status is that of a saved command" $? 3
 say
-whole() { [[ $(sed -n 's/^got //p' "$1") == "$(sed -n 's/^sent //p' "$1")" ]] && grep 'got [1-9]' "$1"; }
-diag "$(grep -v tick out2)"
-ok "the transfer is whole" whole out2
+diag "$(grep -v tick out3)"
+ok "the transfer is whole" whole out3
 is "what was written is whole, its file system clean" \
-	"$(grep -E 'written|mounted|ext[234]|I/O' out2 | xargs)" "written mounted again"
-last=$(sed -n 's/^tick //p' out | tail -1) first=$(sed -n 's/^tick //p' out2 | head -1)
-ok "the command's output goes on where it was: $last, $first" \
-	test $((first - last)) -ge 1 -a $((first - last)) -le 2
-is "... to its end" "$(sed -n 's/^last //p' out2)" "$(sed -n 's/^tick //p' out2 | tail -1)"
+	"$(grep -E 'written|mounted|ext[234]|I/O' out3 | xargs)" "written mounted again"
+ok "the command's output goes on where it was" goes_on out out2
+ok "... both times" goes_on out2 out3
+is "... to its end" "$(sed -n 's/^last //p' out3)" "$(ticks out3 | tail -1)"
 clean "nothing of it stays"
-
-job=3.0
-bg vrun -N1 -n4 -w n1 --overcommit --vm-restore="$home/first" vmresume >out3
-step=$!
-ok "the earlier one, all on one node" wait_for 90 grep -q 'tick' out3
-ok "... is told to end" wait_for 10 vms exec touch /tmp/go
-wait $step
-is "... and ends as the other" $? 3
-ok "... with its transfer whole" whole out3
-say
 
 refused() # REGEX ARG...
 {
@@ -127,6 +136,9 @@ refused() # REGEX ARG...
 	is "refused: ${*: -2:1}" $? "${status-125}"
 	like "... and says why" "$(<"$tmp/err")" "$want"
 }
+cp -r "$home/second" "$home/broken" && truncate -s 5M "$home/broken/memory.1"
+chown -R "$test_user" "$home/broken"
+refused "vm\[1\]@n[12]: error: (--vm-restore: QEMU cannot load|QEMU ended)" -N2 -n4 --vm-restore="$home/broken" vmresume
 refused "is a step of 4 tasks, this one has 2: start it with -n4" -n2 --vm-restore="$home/first" vmresume
 refused 'the saved VM has memory of "160M", this one would have "192M": --vm-mem' \
 	-N2 -n4 --vm-mem=192M --vm-restore="$home/first" vmresume

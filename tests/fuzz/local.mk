@@ -21,6 +21,7 @@ noinst_PROGRAMS += \
 	%D%/fuzz_qga \
 	%D%/fuzz_relay \
 	%D%/fuzz_rpc \
+	%D%/fuzz_saved \
 	%D%/fuzz_segment \
 	%D%/fuzz_stream \
 	%D%/fuzz_tar \
@@ -91,6 +92,9 @@ fuzz_net = pmix-net/libnet.la lib/libprog.la lib/libcore.la $(CRYPTO_LIBS)
 %C%_fuzz_stream_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_stream_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_stream_LDADD = $(fuzz_net)
+%C%_fuzz_saved_CFLAGS = $(fuzz_cflags)
+%C%_fuzz_saved_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_saved_LDADD = $(helper_libs)
 %C%_fuzz_userdata_CFLAGS = $(fuzz_cflags)
 %C%_fuzz_userdata_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_userdata_LDADD = $(helper_libs)
@@ -118,7 +122,7 @@ EXTRA_DIST += \
 	%D%/fuzz_netstats.c %D%/fuzz_ophead.c %D%/fuzz_opvalue.c \
 	%D%/fuzz_ops.c %D%/fuzz_qga.c \
 	%D%/fuzz_relay.c %D%/fuzz_rpc.c \
-	%D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c %D%/fuzz_userdata.c \
+	%D%/fuzz_saved.c %D%/fuzz_segment.c %D%/fuzz_stream.c %D%/fuzz_tar.c %D%/fuzz_userdata.c \
 	%D%/fuzz_ucx.c %D%/fuzz_vhost.c \
 	%D%/mesh_node.c %D%/mesh_node.h
 endif
