@@ -35,7 +35,8 @@ packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
 packages_check=(
 	debhelper dh-python
 	clang clang-format libclang-rt-14-dev llvm shellcheck perl jq socat man-db
-	groff python3 mypy pyflakes3 genisoimage file bsdutils tshark dpdk-dev
+	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
+	syslinux-common file bsdutils tshark dpdk-dev
 )
 
 # Install what is missing of the packages named. Services that they bring are

@@ -45,8 +45,10 @@ void imagespec_tail(bool job, bool rank, uint32_t job_id, uint32_t rank_no,
 
 /* -- ctl ------------------------------------------------------------------- */
 
-static int check_ctl(unsigned int ctl, const char *value, struct errmsg *err)
+static int check_ctl(const struct imagespec *s, const char *value,
+		     struct errmsg *err)
 {
+	const unsigned int ctl = s->ctl;
 	const unsigned int of_copy =
 		CTL_COPY_JOB | CTL_COPY_RANK | CTL_COPY_REMOVE;
 
@@ -55,6 +57,10 @@ static int check_ctl(unsigned int ctl, const char *value, struct errmsg *err)
 			err, -EINVAL,
 			"ctl=%s: j, r and d are about the copy that c makes: add c",
 			value);
+	if (s->size_bytes && !(ctl & CTL_WRITE))
+		return errmsg_say(
+			err, -EINVAL,
+			"size= is for a disk that is made, and written to: add ctl=w");
 	if ((ctl & CTL_WRITE) && (ctl & CTL_COPY))
 		return errmsg_say(
 			err, -EINVAL,
@@ -119,6 +125,14 @@ static int parse_serial(struct imagespec *s, const char *value,
 	return s->serial ? 0 : errmsg_set(err, -ENOMEM, "image");
 }
 
+static int parse_size(struct imagespec *s, const char *value,
+		      struct errmsg *err)
+{
+	int r = value_size(value, &s->size_bytes, err);
+
+	return r < 0 ? errmsg_prefix(err, r, "size=") : 0;
+}
+
 static int parse_overlay(struct imagespec *s, const char *value,
 			 struct errmsg *err)
 {
@@ -141,6 +155,8 @@ static int parse_key(struct imagespec *s, const char *key, const char *value,
 		return parse_ctl(s, value, err);
 	if (strcmp(key, "serial") == 0)
 		return parse_serial(s, value, err);
+	if (strcmp(key, "size") == 0)
+		return parse_size(s, value, err);
 	if (strcmp(key, "overlay") == 0)
 		return parse_overlay(s, value, err);
 	if (strcmp(key, "readonly") == 0)
@@ -169,7 +185,7 @@ static int parse_key(struct imagespec *s, const char *key, const char *value,
 	}
 	return errmsg_say(
 		err, -EINVAL,
-		"there is no key '%s': use ctl, fmt, if, media, serial, cache, overlay, readonly or snapshot; a comma in a name is written twice",
+		"there is no key '%s': use ctl, fmt, if, media, serial, cache, size, overlay, readonly or snapshot; a comma in a name is written twice",
 		key);
 }
 
@@ -251,7 +267,7 @@ int imagespec_parse(const char *text, struct imagespec *ret, struct errmsg *err)
 		ret->bus = BUS_IDE; /* virtio has no such drive */
 	ctl_text(ret->ctl, flags);
 	if (r == 0)
-		r = check_ctl(ret->ctl, flags, err);
+		r = check_ctl(ret, flags, err);
 	if (r < 0)
 		imagespec_done(ret);
 	return r;

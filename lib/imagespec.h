@@ -57,6 +57,7 @@ struct imagespec {
 	enum image_cache cache; /* cache= */
 	bool cdrom;		/* media= */
 	char *serial;		/* owned; NULL: not said */
+	uint64_t size_bytes; /* size=: it is made if it is not there; 0: no */
 	uint64_t overlay_bytes; /* of a root file system; 0: in memory */
 };
 

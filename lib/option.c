@@ -179,6 +179,18 @@ static int check_mounts(const char *value, struct errmsg *err)
 	return r;
 }
 
+static int check_install(const char *value, struct errmsg *err)
+{
+	const char *comma = strrchr(value, ',');
+
+	if (!comma || strncmp(comma, ",unattended=", 12) != 0)
+		return check_path(value, err);
+	if (!comma[12])
+		return errmsg_say(err, -EINVAL,
+				  "no directory after unattended=");
+	return check_path(comma == value ? "" : value, err);
+}
+
 static int check_image(const char *value, struct errmsg *err)
 {
 	struct imagespec spec;
@@ -276,8 +288,9 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_FIRMWARE] = { "firmware", "bios|uefi",
 			   "firmware that boots a disk", "bios", 0, NULL,
 			   words_firmware },
-	[OPT_INSTALL] = { "install", "ISO", "boot installation media once",
-			  NULL, OPTF_LATER, check_path, NULL },
+	[OPT_INSTALL] = { "install", "ISO[,unattended=DIR]",
+			  "boot installation media once", NULL, 0,
+			  check_install, NULL },
 	[OPT_CPUS] = { "cpus", "N", "virtual CPUs of a task's VM", "the task's",
 		       OPTF_RANKS | OPTF_TASKS, check_count, NULL },
 	[OPT_MEM] = { "mem", "SIZE|PCT", "memory of a task's VM",

@@ -245,6 +245,10 @@ static int set_default(struct site *s, const char *name, const char *value,
 		return errmsg_say(
 			err, -EINVAL,
 			"default_restore would start every step from one that was saved; leave it to the users");
+	if (id == OPT_INSTALL)
+		return errmsg_say(
+			err, -EINVAL,
+			"default_install would make every step an installation; leave it to the users");
 	if (id == OPT_CONFIG)
 		return errmsg_say(
 			err, -EINVAL,

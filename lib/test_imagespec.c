@@ -30,6 +30,8 @@ static void test_refused(void **state)
 		{ "a,cache=all", "cache=: 'all'" },
 		{ "a,readonly=maybe", "readonly=: 'maybe'" },
 		{ "a,serial=", "1 to 20 characters" },
+		{ "a,size=1G", "size= is for a disk that is made" },
+		{ "a,ctl=w,size=big", "size=: 'big'" },
 		{ "a,overlay=big", "overlay=: 'big'" },
 		{ "a,overlay=15M", "16M is the least" },
 		{ "a,serial=123456789012345678901", "1 to 20 characters" },

@@ -207,8 +207,7 @@ static void test_bad_defaults(void **state)
 		"stand here, as default_NAME");
 	refused(f, "default_mem = lots\n", -EINVAL, "default_mem: 'lots'");
 	refused(f, "default_restore = d\n", -EINVAL, "every step");
-	refused(f, "default_install = d\n", -ENOTSUP,
-		"default_install: this option is not in this version");
+	refused(f, "default_install = d\n", -EINVAL, "every step");
 }
 
 static void test_later(void **state)

@@ -39,8 +39,10 @@ static void test_bad_typed(void **state)
 	refused(t,
 		LIST("sbatch", "--vm-image=a", "--vm-net=carrier-pigeon", "x"),
 		NULL, "--vm-net: 'carrier-pigeon' is not one of");
-	refused(t, LIST("srun", "--vm-image=a", "--vm-install=b", "true"), NULL,
-		"not in this version");
+	refused(t,
+		LIST("srun", "--vm-image=a",
+		     "--vm-install=b,unattended=", "true"),
+		NULL, "--vm-install: no directory after unattended=");
 }
 
 static void test_bad_env(void **state)

@@ -28,6 +28,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/hugepages.c %D%/hugepages.h \
 	%D%/image.c %D%/image.h \
 	%D%/incoming.c %D%/incoming.h \
+	%D%/isofile.c %D%/isofile.h \
 	%D%/keep.c %D%/keep.h \
 	%D%/layout.c %D%/layout.h \
 	%D%/made.c %D%/made.h \
@@ -73,6 +74,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/plan.c %D%/plan.h \
 	%D%/plan_data.c %D%/plan_data.h \
 	%D%/plan_disk.c %D%/plan_disk.h \
+	%D%/plan_install.c %D%/plan_install.h \
 	%D%/plan_root.c %D%/plan_root.h \
 	%D%/port.c %D%/port.h \
 	%D%/procs.c %D%/procs.h %D%/procs_impl.h \

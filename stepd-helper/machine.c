@@ -188,6 +188,17 @@ static void on_port(struct machine *m, const json_t *data)
 		guest_qga_port(m->guest, open);
 }
 
+/* Media boot once: then the disk does, which has a system on it by now. */
+static void on_reset(struct machine *m)
+{
+	if (m->plan.install)
+		qmp_send(m->qmp, "eject",
+			 json_pack("{s:s, s:b}", "id", INSTALL_ID, "force", 1),
+			 NULL, NULL);
+	m->plan.install = false;
+	m->ops.reset(m->arg);
+}
+
 static void on_qmp_event(const char *name, json_t *data, void *arg)
 {
 	struct machine *m = arg;
@@ -195,7 +206,7 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 	log_debug("QEMU: %s", name);
 	if (strcmp(name, "RESET") == 0 &&
 	    json_is_true(json_object_get(data, "guest")))
-		m->ops.reset(m->arg);
+		on_reset(m);
 	else if (strcmp(name, "VSERPORT_CHANGE") == 0)
 		on_port(m, data);
 	else if (strcmp(name, "MIGRATION") == 0 && m->migration)

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "plan_data.h"
 #include "plan_disk.h"
+#include "plan_install.h"
 #include "plan_root.h"
 #include "restore.h"
 #include "together.h"
@@ -84,8 +85,12 @@ static int take_found(const struct task *t, const struct spec *s, size_t i,
 					   .job = t->job,
 					   .rank = t->rank };
 	struct image im;
-	int r = image_find(spec, &place, &im, err);
+	int r = plan_new_image(spec, &place, plan, err);
 
+	if (r > 0) /* a dry run, and it would be made */
+		return plan_unmade(spec, plan, err);
+	if (r == 0)
+		r = image_find(spec, &place, &im, err);
 	if (r < 0)
 		return errmsg_prefix(err, r, "--vm-image");
 	if ((im.kind == IMAGE_BUNDLE || im.kind == IMAGE_DIR) && i > 0)
@@ -318,6 +323,8 @@ int plan_prepare(const struct task *t, const struct spec *s,
 		r = plan_devices(t, s, plan, err);
 	if (r == 0)
 		r = plan_data(plan, err);
+	if (r == 0)
+		r = plan_install(plan, err);
 	if (r == 0)
 		r = take_seed(s, plan, err);
 	if (r == 0)

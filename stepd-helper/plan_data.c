@@ -18,26 +18,32 @@
 
 /* -- what is named --------------------------------------------------------- */
 
-/* @path, as the user named it, in *ret without links; it is there, and the
- * site has it, or lets the user have it. */
+int plan_data_path(const struct task *t, const char *option, const char *path,
+		   const char *also, char **ret, struct stat *st,
+		   struct errmsg *err)
+{
+	_cleanup_free_ char *real = realpath(path, NULL);
+
+	if (!real || stat(real, st) < 0)
+		return errmsg_set(err, -errno, "%s=%s on %s", option, path,
+				  t->node);
+	if (*t->allow_mounts && !chain_is_in(real, t->allow_mounts) &&
+	    !chain_is_in(real, also))
+		return errmsg_say(
+			err, -EPERM,
+			"%s: %s: the site gives guests files of %s only (allow_mounts)",
+			option, real, t->allow_mounts);
+	*ret = TAKE_PTR(real);
+	return 0;
+}
+
 static int take_path(const struct qemu_plan *plan, enum data_kind kind,
 		     const char *path, char **ret, struct stat *st,
 		     struct errmsg *err)
 {
-	const struct task *t = plan->task;
-	_cleanup_free_ char *real = realpath(path, NULL);
-
-	if (!real || stat(real, st) < 0)
-		return errmsg_set(err, -errno, "%s=%s on %s", data_option(kind),
-				  path, t->node);
-	if (*t->allow_mounts && !chain_is_in(real, t->allow_mounts) &&
-	    !(kind == DATA_INPUT && chain_is_in(real, t->data_path)))
-		return errmsg_say(
-			err, -EPERM,
-			"%s: %s: the site gives guests files of %s only (allow_mounts)",
-			data_option(kind), real, t->allow_mounts);
-	*ret = TAKE_PTR(real);
-	return 0;
+	return plan_data_path(plan->task, data_option(kind), path,
+			      kind == DATA_INPUT ? plan->task->data_path : "",
+			      ret, st, err);
 }
 
 static int need_dir(enum data_kind kind, const char *path,

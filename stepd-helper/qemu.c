@@ -418,6 +418,8 @@ static void boot_args(struct args *a, const struct qemu_plan *p)
 			   p->kvm);
 	if (!p->kernel)
 		return;
+	if (p->install) /* or the installer would boot again */
+		args_add(a, "-no-reboot");
 	args_add2(a, "-kernel", p->kernel);
 	if (p->initrd)
 		args_add2(a, "-initrd", p->initrd);

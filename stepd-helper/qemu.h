@@ -26,6 +26,7 @@
 
 #define QEMU_DISKS_MAX	24
 #define QEMU_QUEUES_MAX 8 /* of the network card; vmstep-net has no more */
+#define INSTALL_ID	"install" /* QEMU's name for the drive */
 #define AGENT_PORT	"org.vmstep.agent.0"
 #define AGENT_PORT_ID	"agentport" /* QEMU's name for it */
 #define QGA_PORT	"org.qemu.guest_agent.0"
@@ -71,6 +72,7 @@ struct qemu_plan {
 	bool seed_is_file;	  /* the user's, as it is, in its descriptor; */
 	struct seed_user seed_user; /* or with this in it; no dir: none */
 	struct firmware firmware;   /* no code: QEMU's BIOS */
+	bool install;		    /* one of disk[] is media: INSTALL_ID */
 	bool root;		    /* a root file system boots (plan_root.h) */
 	struct share share[SHARES_MAX]; /* owned */
 	unsigned int n_shares;

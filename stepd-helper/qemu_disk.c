@@ -83,12 +83,16 @@ static void device_args(struct args *a, const struct qemu_disk *d,
 	bool through =
 		d->cache == CACHE_WRITETHROUGH || d->cache == CACHE_DIRECTSYNC;
 	_cleanup_free_ char *serial = args_quoted(d->serial ? d->serial : node);
+	char boot[32] = "";
 
 	if (!serial)
 		a->error = -ENOMEM;
 	args_add(a, "-device");
-	args_add(a, "%s,drive=%s,serial=%s%s", device_of(d), node,
-		 serial ? serial : "", through ? ",write-cache=off" : "");
+	if (d->bootindex)
+		snprintf(boot, sizeof(boot), ",bootindex=%u", d->bootindex);
+	args_add(a, "%s,drive=%s,serial=%s%s%s%s%s", device_of(d), node,
+		 serial ? serial : "", through ? ",write-cache=off" : "",
+		 d->id ? ",id=" : "", d->id ? d->id : "", boot);
 }
 
 void qemu_disk_args(struct args *a, const struct qemu_disk *d, const char *node,

@@ -22,6 +22,8 @@ struct qemu_disk {
 	enum image_bus bus;
 	enum image_cache cache;
 	bool cdrom;
+	const char *id;		/* QEMU's name for the device; NULL: none */
+	unsigned int bootindex; /* the firmware tries 1 first; 0: as it likes */
 };
 
 void qemu_disk_done(struct qemu_disk *d);

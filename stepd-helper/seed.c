@@ -2,8 +2,6 @@
 
 #include "seed.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +14,7 @@
 #include "cleanup.h"
 #include "disk.h"
 #include "hosts.h"
+#include "isofile.h"
 #include "sshkey.h"
 #include "userdata.h"
 #include "usernet.h"
@@ -241,31 +240,6 @@ static int put_user_data(FILE *f, const struct task *t, const struct spec *s,
 
 /* -- the image ------------------------------------------------------------- */
 
-static int archive_error(struct archive *a, struct errmsg *err)
-{
-	return errmsg_say(err, -EIO, "cloud-init seed: libarchive: %s",
-			  archive_error_string(a));
-}
-
-static int put_file(struct archive *a, const char *name, mode_t mode,
-		    const void *bytes, size_t size, struct errmsg *err)
-{
-	struct archive_entry *e = archive_entry_new();
-	int r = 0;
-
-	if (!e)
-		return errmsg_set(err, -ENOMEM, "cloud-init seed");
-	archive_entry_set_pathname(e, name);
-	archive_entry_set_filetype(e, AE_IFREG);
-	archive_entry_set_perm(e, mode);
-	archive_entry_set_size(e, (la_int64_t)size);
-	if (archive_write_header(a, e) != ARCHIVE_OK ||
-	    archive_write_data(a, bytes, size) != (la_ssize_t)size)
-		r = archive_error(a, err);
-	archive_entry_free(e);
-	return r;
-}
-
 typedef int (*text_fn)(FILE *f, const struct task *t, const struct spec *s,
 		       const uint8_t *key, struct errmsg *err);
 
@@ -361,8 +335,8 @@ static int put_texts(struct archive *a, const struct task *t,
 				  err);
 
 		if (r == 0 && text)
-			r = put_file(a, seed_text_names[i], 0600, text,
-				     strlen(text), err);
+			r = isofile_put(a, seed_text_names[i], 0600, text,
+					strlen(text), err);
 		if (text)
 			explicit_bzero(text, strlen(text)); /* has a key */
 		if (r < 0)
@@ -382,8 +356,8 @@ static int put_users_files(struct archive *a, const struct seed_user *user,
 
 		r = seed_user_read(user, user->files.v[i], &bytes, &size, err);
 		if (r == 0)
-			r = put_file(a, user->files.v[i], 0755, bytes, size,
-				     err);
+			r = isofile_put(a, user->files.v[i], 0755, bytes, size,
+					err);
 	}
 	return r;
 }
@@ -402,35 +376,25 @@ static int put_agent(struct archive *a, struct errmsg *err)
 	bytes = malloc((size_t)st.st_size);
 	if (!bytes || read(fd, bytes, (size_t)st.st_size) != st.st_size)
 		return errmsg_set(err, -EIO, "agent %s", AGENT_PATH);
-	return put_file(a, "vmstep-agent", 0755, bytes, (size_t)st.st_size,
-			err);
+	return isofile_put(a, "vmstep-agent", 0755, bytes, (size_t)st.st_size,
+			   err);
 }
 
 static int write_iso(int fd, const struct task *t, const struct spec *s,
 		     const struct seed_user *user, const uint8_t *key,
 		     struct errmsg *err)
 {
-	struct archive *a = archive_write_new();
-	int r = 0;
+	struct archive *a = isofile_new(fd, "cidata", err);
+	int r;
 
 	if (!a)
-		return errmsg_set(err, -ENOMEM, "cloud-init seed");
-	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
-	    archive_write_set_options(
-		    a, "volume-id=cidata,rockridge=useful,joliet") !=
-		    ARCHIVE_OK ||
-	    archive_write_open_fd(a, fd) != ARCHIVE_OK)
-		r = archive_error(a, err);
-	if (r == 0)
-		r = put_texts(a, t, s, user, key, err);
+		return -EIO;
+	r = put_texts(a, t, s, user, key, err);
 	if (r == 0)
 		r = put_users_files(a, user, err);
 	if (r == 0)
 		r = seed_has_agent(s) ? put_agent(a, err) : 0;
-	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
-		r = archive_error(a, err);
-	archive_write_free(a);
-	return r;
+	return isofile_end(a, r, err);
 }
 
 int seed_make(const struct task *t, const struct spec *s,
@@ -438,18 +402,11 @@ int seed_make(const struct task *t, const struct spec *s,
 	      struct errmsg *err)
 {
 	_cleanup_close_ int fd = disk_anonymous(t->step_dir, err);
-	char path[64];
-	int r;
+	int r = fd < 0 ? fd : write_iso(fd, t, s, user, key, err);
 
-	if (fd < 0)
-		return errmsg_prefix(err, fd, "cloud-init seed");
-	r = write_iso(fd, t, s, user, key, err);
-	if (r < 0)
-		return r;
-	/* QEMU looks for a descriptor that is read-only, as the disk is */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = open(path, O_RDONLY | O_CLOEXEC);
-	return r >= 0 ? r : errmsg_set(err, -errno, "cloud-init seed");
+	if (r == 0)
+		r = isofile_reopen(fd, err);
+	return r < 0 ? errmsg_prefix(err, r, "cloud-init seed") : r;
 }
 
 /* -- the key of a step on one node ----------------------------------------- */

@@ -679,6 +679,26 @@ static int resolve_cloud_init(const struct task *t, struct spec *s,
 	return expanded_value(t, OPT_CLOUD_INIT, NULL, &s->cloud_from, err);
 }
 
+/* ISO or ISO,unattended=DIR. What is installed runs no command of ours. */
+static int resolve_install(const struct task *t, struct spec *s,
+			   struct errmsg *err)
+{
+	static const char key[] = ",unattended=";
+	int r = expanded_value(t, OPT_INSTALL, NULL, &s->install, err);
+	char *comma = r == 0 && s->install ? strrchr(s->install, ',') : NULL;
+
+	if (r < 0 || !s->install)
+		return r;
+	if (comma && strncmp(comma, key, strlen(key)) == 0) {
+		s->unattended = strdup(comma + strlen(key));
+		*comma = '\0';
+		if (!s->unattended)
+			return errmsg_set(err, -ENOMEM, "--vm-install");
+	}
+	s->exec = EXEC_NONE;
+	return 0;
+}
+
 static int resolve_machine(const struct task *t, struct spec *s,
 			   struct errmsg *err)
 {
@@ -742,6 +762,8 @@ int spec_resolve(const struct task *t, struct spec *ret, struct errmsg *err)
 	if (r == 0)
 		r = resolve_run(t, ret, err);
 	if (r == 0)
+		r = resolve_install(t, ret, err);
+	if (r == 0)
 		r = resolve_env(t, ret, err);
 	if (r == 0)
 		r = expanded_value(t, OPT_CONSOLE, NULL, &ret->console, err);
@@ -776,6 +798,8 @@ void spec_done(struct spec *s)
 	famspec_done(&s->fam);
 	free(s->rundir);
 	free(s->cloud_from);
+	free(s->install);
+	free(s->unattended);
 	free(s->save);
 	free(s->restore);
 	free(s->kernel);

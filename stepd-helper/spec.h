@@ -36,6 +36,8 @@ struct spec {
 	char *save;		  /* the first disk's new path; NULL: none */
 	bool save_full;
 	char *rundir;
+	char *install;	  /* media; NULL: none */
+	char *unattended; /* a directory that comes with it; NULL: none */
 	bool cloud_init;  /* a seed for disks without our agent, */
 	char *cloud_from; /* or of this directory or file; NULL: no such */
 	char *kernel, *initrd, *append; /* NULL where not given */

@@ -376,6 +376,8 @@ static void test_disk_kinds(void **state)
 				   .read_only = true,
 				   .cdrom = true,
 				   .bus = BUS_IDE,
+				   .id = INSTALL_ID,
+				   .bootindex = 1,
 				   .path = strdup("/iso") };
 	d[2] = (struct qemu_disk){ .format = "vmdk",
 				   .bus = BUS_SCSI,
@@ -390,7 +392,8 @@ static void test_disk_kinds(void **state)
 	assert_option(
 		f, "-blockdev",
 		"driver=raw,node-name=disk1,read-only=on,discard=unmap,cache.no-flush=on,file.driver=file,file.filename=/iso");
-	assert_option(f, "-device", "ide-cd,drive=disk1,serial=disk1");
+	assert_option(f, "-device",
+		      "ide-cd,drive=disk1,serial=disk1,id=install,bootindex=1");
 	assert_option(f, "-device", "virtio-scsi-pci,id=scsi0");
 	assert_int_equal(mentions(f, "driver=vmdk"), 1);
 	assert_int_equal(mentions(f, "cache.direct=on"), 1);
@@ -456,6 +459,10 @@ static void test_kernel(void **state)
 	make(f);
 	assert_option(f, "-initrd", "/b/i");
 	assert_option(f, "-append", "console=ttyS0 a,b");
+	assert_int_equal(count(f, "-no-reboot", NULL), 0);
+	f->p.install = true;
+	make(f);
+	assert_option(f, "-no-reboot", NULL);
 	f->p.append[0] = '\0';
 	make(f);
 	assert_int_equal(count(f, "-append", NULL), 0);

@@ -68,6 +68,8 @@ static int setup(void **state)
 			      .ranks = 1,
 			      .image_path = "",
 			      .allow_images = "",
+			      .allow_mounts = "",
+			      .node = "n1",
 			      .kernel = "kernel",
 			      .initrd = "initrd",
 			      .qemu = "qemu-system-x86_64" };
@@ -224,7 +226,6 @@ static void test_once(void **state)
 {
 	struct fixture *f = *state;
 	struct diskcopy c = { .from = f->root,
-			      .to = f->plan.disk[0].path,
 			      .kind = IMAGE_RAW,
 			      .removed = true,
 			      .squash = true };
@@ -381,6 +382,83 @@ static void test_plan_refused(void **state)
 	refused(f, "a.sqsh", -EPERM, "(allow_images)");
 }
 
+/* -- installation ---------------------------------------------------------- */
+
+static void test_new_disk(void **state)
+{
+	struct fixture *f = *state;
+	char dir[] = "/nonexistent";
+	struct stat st;
+
+	f->s.dry_run = true;
+	planned(f, "new.qcow2,ctl=w,size=1G");
+	assert_string_equal(f->plan.disk[0].format, "qcow2");
+	assert_int_equal(access("new.qcow2", F_OK), -1);
+	f->s.dry_run = false;
+	f->t.allow_images = dir;
+	refused(f, "new.qcow2,ctl=w,size=1G", -EPERM, "(allow_images)");
+	f->t.allow_images = "";
+	refused(f, "none/new.raw,ctl=w,size=1G", -ENOENT, "none/");
+	if (system("command -v qemu-img >/dev/null") != 0)
+		skip();
+	planned(f, "new.raw,ctl=w,size=1G");
+	assert_string_equal(f->plan.disk[0].format, "raw");
+	assert_true(f->plan.disk[0].lasts);
+	assert_int_equal(stat("new.raw", &st), 0);
+	assert_int_equal(st.st_size, 1ll << 30);
+	/* what is there is taken as it is */
+	assert_int_equal(truncate("new.raw", 4096), 0);
+	planned(f, "new.raw,ctl=w,size=1G");
+	assert_int_equal(stat("new.raw", &st), 0);
+	assert_int_equal(st.st_size, 4096);
+	planned(f, "new,ctl=Rw,size=1G,fmt=raw");
+	assert_int_equal(access("new.0", F_OK), 0);
+}
+
+static void test_install(void **state)
+{
+	struct fixture *f = *state;
+	char media[] = "media.iso", none[] = "none", dir[] = "root/";
+	char mounts[] = "/nonexistent";
+
+	write_text("b.raw", "disk");
+	f->s.install = none;
+	refused(f, "b.raw", -ENOENT, "--vm-install: none: no such image");
+	write_text(media, "CD001");
+	f->s.install = media;
+	planned(f, "b.raw");
+	assert_false(f->plan.seed);
+	assert_int_equal(f->plan.n_disks, 2);
+	assert_int_equal(f->plan.disk[0].bootindex, 2);
+	assert_int_equal(f->plan.disk[1].bootindex, 1);
+	assert_string_equal(f->plan.disk[1].id, INSTALL_ID);
+	assert_true(f->plan.disk[1].cdrom);
+	assert_true(f->plan.disk[1].read_only);
+	f->s.unattended = media;
+	refused(f, "b.raw", -ENOTDIR, "media.iso: Not a directory");
+	f->s.unattended = none;
+	refused(f, "b.raw", -ENOENT, "unattended=none");
+	f->s.unattended = dir;
+	planned(f, "b.raw");
+	assert_int_equal(f->plan.n_disks, 3);
+	assert_string_equal(f->plan.disk[2].serial, "unattended");
+	assert_true(f->plan.fd[QEMU_FD_DISK + 2] >= 0);
+	assert_int_equal(f->plan.n_shares, 1);
+	assert_string_equal(f->plan.share[0].tag, "install");
+	assert_string_equal(f->plan.share[0].path, f->root);
+	assert_true(f->plan.share[0].ro && !f->plan.share[0].virtiofs);
+	f->t.allow_mounts = mounts;
+	refused(f, "b.raw", -EPERM, "(allow_mounts)");
+	f->t.allow_mounts = "";
+	assert_int_equal(symlink("bin/sh", "root/link"), 0);
+	planned(f, "b.raw");
+	assert_int_equal(symlink("../b.raw", "root/out"), 0);
+	refused(f, "b.raw", -EXDEV, "leads out of");
+	unlink("root/out");
+	write_squash("a.sqsh", 4);
+	refused(f, "a.sqsh", -EINVAL, "needs a disk to install to");
+}
+
 #define TEST(text, fn)                          \
 	{                                       \
 		text, fn, setup, teardown, NULL \
@@ -400,6 +478,8 @@ int main(void)
 		TEST("a SquashFS boots by the site's kernel", test_plan_squash),
 		TEST("or by the user's", test_plan_kernel),
 		TEST("a directory is a copy to be made", test_plan_dir),
+		TEST("a disk that is not there is made", test_new_disk),
+		TEST("media come before the disk", test_install),
 		TEST("what does not go together is refused", test_plan_refused),
 	};
 

@@ -350,8 +350,9 @@ static void boot_now(struct vm *vm)
 	vm_enter(vm, BOOTING);
 	if (vm->vmboot && vm->task->rank == 0)
 		log_info("%s: each VM runs until it powers off%s",
-			 vm->spec->exec == EXEC_NONE ? "--vm-exec=none"
-						     : "vmboot",
+			 vm->spec->install	       ? "--vm-install"
+			 : vm->spec->exec == EXEC_NONE ? "--vm-exec=none"
+						       : "vmboot",
 			 vm->spec->console ? ""
 					   : "; --vm-console=stdout shows it");
 	if (machine_start(vm->machine, port, vm->key, &err) < 0)

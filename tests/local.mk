@@ -10,7 +10,7 @@ include tests/fake-slurm/local.mk
 include tests/fuzz/local.mk
 include tests/bench/local.mk
 
-EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
+EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0010-minicluster.t %D%/t0020-mkimage.t %D%/t0100-run.t \
 	%D%/t0110-ends.t %D%/t0120-jobs.t %D%/t0130-refusals.t \
 	%D%/t0140-cpus.t %D%/t0150-user.t %D%/t0160-cloud.t \
@@ -21,7 +21,7 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh \
 	%D%/t0200-ops.t %D%/t0210-cp.t %D%/t0220-attach.t \
 	%D%/t0230-kernels.t %D%/t0235-suspend.t %D%/t0250-vmop.t \
 	%D%/t0260-qga.t %D%/t0310-images.t %D%/t0320-data.t \
-	%D%/t0330-roots.t \
+	%D%/t0330-roots.t %D%/t0335-install.t \
 	%D%/t0340-machine.t %D%/t0350-fam.t %D%/fam.c \
 	%D%/t0600-package.t \
 	%D%/t0351-mem.t %D%/mem.c \

@@ -68,7 +68,8 @@ bad=(cpus=x mem=4X accel=fast bind=maybe net=token-ring net-cidr=10.0.0.1/8
 	mounts=a:b mounts=/a:/ input= output=
 	rundir= kernel= initrd= cpu= machine= user= workdir= console= log=
 	mem=10M log=f,loud numa=some hugepages=3M
-	display=x outbound=x tftp= restore= publish=x publish=22=80 qemu=)
+	display=x outbound=x tftp= restore= publish=x publish=22=80 qemu=
+	install=x.iso,unattended= image=a,size=1G)
 for option in "${bad[@]}"; do
 	name=${option%%=*} value=${option#*=}
 	var=VMSTEP_${name^^}
@@ -78,8 +79,6 @@ for option in "${bad[@]}"; do
 	is "$var=$value: status 255" $? 255
 	like "... and says why" "$(cat "$tmp/err")" "${var//-/_}"
 done
-refused 255 "--vm-install: .*not in this version" \
-	"--vm-install, which comes later" -n1 --vm-image=tiny --vm-install=x hostname
 for row in outbound=user:allow_outbound tftp=/tmp:allow_outbound \
 	publish=22:allow_publish qemu=/bin/true:allow_qemu_args; do
 	refused 125 "--vm-${row%:*}: the site does not allow it \\(${row#*:} in vmstep.conf\\)" \

@@ -31,7 +31,7 @@ TINY_MODULES_BOOT='virtio_pci virtio_console virtio_net virtio_blk virtio-rng'
 # There for modprobe and mount, as far as the kernel has them.
 TINY_MODULES_MORE='squashfs overlay isofs vfat nls_cp437 nls_ascii ext4
 	crc32c_generic loop fuse virtiofs 9p 9pnet_virtio virtio_balloon
-	virtio_scsi sd_mod sr_mod dummy veth tun bridge macvlan 8021q'
+	virtio_scsi sd_mod sr_mod ahci dummy veth tun bridge macvlan 8021q'
 
 # For these only the program and the libraries that it loads.
 TINY_TOOLS='iperf3'
@@ -146,6 +146,7 @@ tiny_kernel()
 	else
 		cp -- "$image" "$1/vmlinux"
 	fi
+	cp -- "$image" "$1/vmlinuz"
 	echo "$KERNEL_RELEASE" >"$1/release"
 }
 
@@ -311,7 +312,8 @@ tiny_bundle()
 	mkdir -p "$root/usr/bin"
 	ln -sf ../sbin/vmstep-agent "$root/usr/bin/vmop"
 	tiny_pack "$root" "$WORK/agent.cpio"
-	cp --reflink=auto -- "$ENTRY/vmlinux" "$TEMP/vmlinux"
+	# as it was, for media that a boot loader reads
+	cp --reflink=auto -- "$ENTRY"/vmlinu[xz] "$TEMP"
 	cat -- "$ENTRY/initramfs" "$WORK/agent.cpio" >"$TEMP/initramfs"
 	tiny_conf "$(<"$ENTRY/release")" "$1" "$(stat -c %s "$TEMP/initramfs")" \
 		>"$TEMP/vm.conf"
