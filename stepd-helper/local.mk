@@ -140,6 +140,7 @@ UNIT_TESTS += \
 	%D%/test_child \
 	%D%/test_event \
 	%D%/test_console \
+	%D%/test_ctl \
 	%D%/test_data \
 	%D%/test_diskcopy \
 	%D%/test_firmware \
@@ -200,6 +201,8 @@ UNIT_TESTS += \
 %C%_test_kernel_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_fam_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_fam_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_ctl_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_ctl_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_data_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_data_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_diskcopy_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
