@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "localsock.h"
+#include "sendfds.h"
 #include "value.h"
 
 #define LINE_BYTES (32u << 20) /* of an answer: more than API_REPLY_MAX */
@@ -165,43 +166,19 @@ static struct piece *piece_new(const char *text, size_t len, const int *fds,
 	return p;
 }
 
-/* As sendmsg(): the descriptors go with the first byte. */
-static ssize_t send_some(int fd, const char *text, size_t len, const int *fds,
-			 size_t n_fds)
-{
-	struct iovec iov = { (void *)(uintptr_t)text, len };
-	union {
-		char buf[CMSG_SPACE(CONN_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (n_fds) {
-		struct cmsghdr *h;
-
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		h = CMSG_FIRSTHDR(&msg);
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(h), fds, n_fds * sizeof(int));
-	}
-	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 static int flush(struct conn *c)
 {
 	struct piece *p;
 
 	while ((p = STAILQ_FIRST(&c->out))) {
-		ssize_t n = send_some(c->fd, p->text + p->at, p->len - p->at,
-				      p->fds, p->at ? 0 : p->n_fds);
+		ssize_t n = send_with_fds(c->fd, p->text + p->at,
+					  p->len - p->at, p->fds,
+					  p->at ? 0 : p->n_fds, MSG_DONTWAIT);
 
-		if (n < 0 && errno == EAGAIN)
+		if (n == -EAGAIN)
 			break;
-		if (n < 0 && errno != EINTR)
-			return -errno;
+		if (n < 0 && n != -EINTR)
+			return (int)n;
 		p->at += n > 0 ? (size_t)n : 0;
 		if (p->at < p->len)
 			continue;

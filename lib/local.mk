@@ -44,6 +44,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/opmsg.c %D%/opmsg.h \
 	%D%/opq.c %D%/opq.h \
 	%D%/netstats.c %D%/netstats.h \
+	%D%/sendfds.c %D%/sendfds.h \
 	%D%/rdma.c %D%/rdma.h \
 	%D%/sigbus.c %D%/sigbus.h \
 	%D%/tty.c %D%/tty.h \

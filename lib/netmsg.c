@@ -7,25 +7,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "sendfds.h"
+
 int netmsg_send(int fd, const struct netctl *m, int pass_fd)
 {
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)m, sizeof(*m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
+	ssize_t n = send_with_fds(fd, m, sizeof(*m), &pass_fd, pass_fd >= 0, 0);
 
-	if (pass_fd >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-	}
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
-		return -errno;
-	return 0;
+	return n < 0 ? (int)n : 0;
 }
 
 ssize_t netmsg_receive(int fd, struct netctl *ret, int fds[NETCTL_FDS_MAX])

@@ -16,6 +16,7 @@
 
 #include "cleanup.h"
 #include "localsock.h"
+#include "sendfds.h"
 
 #define NEWS_MAX  3 /* ALL ready, ALL done, LOST */
 #define DEAF_MS	  1000
@@ -59,21 +60,7 @@ union fd_control {
 static void send_fds(struct conn *c, const struct netctl *msg, const int *fds,
 		     size_t n)
 {
-	union fd_control control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)msg, sizeof(*msg) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-
-	if (n) {
-		m.msg_control = &control;
-		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&m);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
-	}
-	if (sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (send_with_fds(c->fd, msg, sizeof(*msg), fds, n, MSG_DONTWAIT) < 0)
 		shutdown(c->fd, SHUT_RDWR);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "sendfds.h"
 
 #define LINE_MAX_BYTES (1 << 20)
 
@@ -160,21 +161,9 @@ static void on_readable(uint32_t events, void *arg)
 /* Commands are short, QEMU reads them at once. */
 static int send_text(struct qmp *q, const char *text, size_t len, int fd)
 {
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = "";
-	struct iovec iov = { (void *)(uintptr_t)text, len };
-	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
+	ssize_t n = send_with_fds(q->fd, text, len, &fd, fd >= 0, 0);
 
-	if (fd >= 0) {
-		h.msg_control = control;
-		h.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&h);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	return sendmsg(q->fd, &h, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -EIO;
+	return n == (ssize_t)len ? 0 : -EIO;
 }
 
 int qmp_send_fd(struct qmp *q, const char *command, json_t *args, int fd,
