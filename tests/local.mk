@@ -24,5 +24,5 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0330-roots.t %D%/t0335-install.t \
 	%D%/t0340-machine.t %D%/t0350-fam.t %D%/fam.c \
 	%D%/t0600-package.t \
-	%D%/t0351-mem.t %D%/mem.c \
+	%D%/t0351-mem.t %D%/t0360-save.t %D%/mem.c \
 	%D%/t0500-tutorials.t %D%/tutorial
