@@ -16,29 +16,32 @@
 #include "statefile.h"
 #include "vmstate.h"
 
-#define AGAIN_MS 20  /* QEMU has not quite let go of what it wrote */
-#define MEET_MS	 300 /* task 0 is not there yet */
+#define AGAIN_MS 20    /* QEMU has not quite let go of what it wrote */
+#define MEET_MS	 300   /* task 0 is not there yet */
+#define HELD_MS	 5000  /* between two looks whether who saves is there yet */
+#define ORDER_MS 60000 /* for what QEMU does at once */
 
-enum phase { BEGIN, PAUSE, WRITE, END, LOADED };
-static const char *const phases[] = { "begin", "pause",	 "write",
-				      "end",   "loaded", NULL };
+enum phase { BEGIN, PAUSE, WRITE, END, HELD, LOADED };
+static const char *const phases[] = { "begin", "pause",	 "write", "end",
+				      "held",  "loaded", NULL };
 
 struct op_save {
 	struct service_conf conf;
 	struct peers *peers;
 
 	/* the part of this task */
-	char *dir; /* where it is saved; NULL: it is not */
-	bool was_paused, paused_here, stop;
+	char *dir;	 /* where it is saved; NULL: it is not */
+	uint32_t keeper; /* who saves the step */
+	bool was_paused;
 	struct vmstate *writing;
 	struct rpc_call *call; /* the part under way */
-	struct loop_timer *again, *over;
+	struct loop_timer *again, *over, *watch;
 
 	/* the whole, where this task was asked; asked NULL: it was not */
 	struct rpc_call *asked;
 	struct savedir *save;
 	enum phase phase;
-	bool then_stop;
+	bool then_stop, finished;
 	int code;	   /* of what went wrong, RPC_E_*; 0: nothing */
 	struct errmsg why; /* its words */
 	uint64_t bytes;
@@ -54,14 +57,21 @@ struct op_save {
 
 /* -- the part of this task ------------------------------------------------- */
 
+/* Of a part that nobody asked for, nobody is told. */
 static void part_done(struct op_save *s, json_t *result)
 {
-	rpc_result(TAKE_PTR(s->call), result);
+	if (s->call)
+		rpc_result(TAKE_PTR(s->call), result);
+	else
+		json_decref(result);
 }
 
 static void part_failed(struct op_save *s, const char *error)
 {
-	rpc_fail(TAKE_PTR(s->call), RPC_E_OS, error);
+	if (s->call)
+		rpc_fail(TAKE_PTR(s->call), RPC_E_OS, error);
+	else
+		log_warn("saving: %s", error);
 }
 
 static int check_dir(const struct op_save *s, const char *dir,
@@ -103,8 +113,9 @@ static void begin(struct op_save *s, const char *dir)
 	}
 	s->dir = strdup(dir);
 	s->was_paused = machine_is_paused(m);
-	s->paused_here = false;
+	s->keeper = ops_rank(s->call, s->conf.task->rank);
 	machine_set_saving(m, s->dir);
+	loop_timer_set(s->watch, HELD_MS);
 	part_done(s, NULL);
 }
 
@@ -112,7 +123,6 @@ static void on_paused(json_t *result, const char *error, void *arg)
 {
 	struct op_save *s = arg;
 
-	s->paused_here = !error;
 	if (error)
 		part_failed(s, error);
 	else
@@ -166,6 +176,13 @@ static void ended(struct op_save *s)
 	part_done(s, NULL);
 }
 
+static void end_failed(struct op_save *s, const char *error)
+{
+	machine_set_saving(s->conf.machine, false);
+	free(TAKE_PTR(s->dir));
+	part_failed(s, error);
+}
+
 static void go_on(void *arg);
 
 static void on_gone_on(json_t *result, const char *error, void *arg)
@@ -176,7 +193,7 @@ static void on_gone_on(json_t *result, const char *error, void *arg)
 	if (error && strstr(error, "finalized"))
 		loop_timer_set(s->again, AGAIN_MS);
 	else if (error)
-		part_failed(s, error);
+		end_failed(s, error);
 	else
 		ended(s);
 }
@@ -186,7 +203,7 @@ static void go_on(void *arg)
 	struct op_save *s = arg;
 
 	if (machine_qmp(s->conf.machine, "cont", NULL, on_gone_on, s) < 0)
-		part_failed(s, "QEMU takes no orders any more");
+		end_failed(s, "QEMU takes no orders any more");
 }
 
 static void end_part(struct op_save *s, const char *dir, bool stop)
@@ -195,12 +212,52 @@ static void end_part(struct op_save *s, const char *dir, bool stop)
 		part_done(s, NULL);
 	} else if (stop) {
 		ended(s);
-		loop_timer_set(s->over, 0);
-	} else if (s->paused_here) {
+		if (!s->asked) /* else it answers first */
+			loop_timer_set(s->over, 0);
+	} else if (!s->was_paused) {
 		go_on(s);
 	} else {
 		ended(s);
 	}
+}
+
+/* Who saves may be gone, or its last word lost: then this VM goes on. That
+ * harms nothing: what is written is of the moment when all stood still. */
+static void on_held(uint32_t rank, const struct rpc_reply *reply, void *arg)
+{
+	struct op_save *s = arg;
+
+	if (!reply || !s->dir)
+		return;
+	if (reply->result || s->call) {
+		loop_timer_set(s->watch, HELD_MS);
+		return;
+	}
+	log_warn("the save has no end (vm[%" PRIu32 "]: %s): the VM goes on",
+		 rank, reply->message);
+	end_part(s, s->dir, false);
+}
+
+static void on_watch(void *arg)
+{
+	struct op_save *s = arg;
+	struct rank_range keeper = { s->keeper, s->keeper };
+	const struct rankset to = { &keeper, 1 };
+
+	if (s->dir)
+		peers_request(s->peers, &to, "vm.save.part",
+			      json_pack("{s:s, s:s}", "phase", phases[HELD],
+					"dir", s->dir),
+			      HELD_MS, on_held, s);
+}
+
+static void held(const struct op_save *s, struct rpc_call *call,
+		 const char *dir)
+{
+	if (s->save && strcmp(savedir_temp(s->save), dir) == 0)
+		rpc_result(call, NULL);
+	else
+		rpc_fail(call, RPC_E_STATE, "there is no such save any more");
 }
 
 /* -- those that are loaded ------------------------------------------------- */
@@ -313,6 +370,8 @@ static void save_part(struct rpc_call *call, const json_t *params, void *arg)
 			 "that is for tasks among themselves: ask for vm.save");
 	else if (phase == LOADED)
 		loaded(s, call, ops_rank(call, s->conf.task->rank));
+	else if (phase == HELD)
+		held(s, call, dir);
 	else if (s->call)
 		rpc_fail(call, RPC_E_BUSY, "it is being saved");
 	else if ((phase == PAUSE || phase == WRITE) &&
@@ -352,7 +411,7 @@ static void answer(struct op_save *s)
 				     (json_int_t)s->paused_ms));
 	savedir_free(TAKE_PTR(s->save));
 	/* what it was asked is answered before it ends itself */
-	if (s->then_stop && !s->code)
+	if (s->then_stop && s->finished)
 		loop_timer_set(s->over, 0);
 }
 
@@ -366,9 +425,11 @@ static void next_phase(struct op_save *s)
 		answer(s);
 		return;
 	}
-	if (s->phase == WRITE && !s->code &&
-	    savedir_finish(s->save, s->conf.task, &err) < 0)
-		note(s, RPC_E_OS, err.text);
+	if (s->phase == WRITE && !s->code) {
+		s->finished = savedir_finish(s->save, s->conf.task, &err) == 0;
+		if (!s->finished)
+			note(s, RPC_E_OS, err.text);
+	}
 	if (s->phase == BEGIN)
 		s->paused_ms = s->code ? 0 : loop_now_ms();
 	if (s->code)
@@ -405,7 +466,7 @@ static void ask_all(struct op_save *s, enum phase phase)
 		      json_pack("{s:s, s:s, s:b}", "phase", phases[phase],
 				"dir", savedir_temp(s->save), "stop",
 				(int)stop),
-		      -1, on_part, s);
+		      phase <= PAUSE ? ORDER_MS : -1, on_part, s);
 }
 
 static void vm_save(struct rpc_call *call, const json_t *params, void *arg)
@@ -436,6 +497,7 @@ static void vm_save(struct rpc_call *call, const json_t *params, void *arg)
 	}
 	s->asked = call;
 	s->then_stop = stop;
+	s->finished = false;
 	s->code = 0;
 	s->bytes = 0;
 	s->paused_ms = 0;
@@ -464,6 +526,8 @@ int op_save_new(const struct service_conf *conf, struct peers *peers,
 	if (r == 0)
 		r = loop_timer_add(conf->loop, -1, on_meet_timer, s, &s->meet);
 	if (r == 0)
+		r = loop_timer_add(conf->loop, -1, on_watch, s, &s->watch);
+	if (r == 0)
 		r = ops_add(ops, op_save_methods, s);
 	*ret = s;
 	return r;
@@ -488,6 +552,7 @@ void op_save_free(struct op_save *s)
 	loop_timer_free(s->again);
 	loop_timer_free(s->over);
 	loop_timer_free(s->meet);
+	loop_timer_free(s->watch);
 	free(s->loaded);
 	free(s->dir);
 	free(s);

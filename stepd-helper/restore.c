@@ -124,7 +124,8 @@ int restore_open(const struct restore *rs, const char *name, struct errmsg *err)
 {
 	_cleanup_free_ char *path = statefile_path(rs->dir, name, rs->rank);
 	struct stat st;
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
+	int fd = path ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+		      : -1;
 
 	if (!path)
 		return errmsg_set(err, -ENOMEM, "--vm-restore");

@@ -315,7 +315,9 @@ int statefile_check_images(const json_t *images, struct errmsg *err)
 
 json_t *statefile_read(const char *path, struct errmsg *err)
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	/* a fifo would be waited for */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	json_error_t where;
 	struct stat st;
 	json_t *o;

@@ -511,8 +511,10 @@ static int look_at_saved(struct vm *vm, struct errmsg *err)
 		return errmsg_say(
 			err, -EOPNOTSUPP,
 			"vmresume: QEMU's guest agent ran the saved command, and cannot go on with it: name a command");
-	if (vm->goes_on)
+	if (vm->goes_on) {
 		vm->vmboot = is_saved_as(vm, "vmboot");
+		loop_timer_set(vm->boot_timer, boot_ms(vm));
+	}
 	return 0;
 }
 
@@ -565,6 +567,8 @@ static json_t *command_now(void *arg)
 	const char *program = NULL;
 	json_int_t id = command_agents_id(vm->command, &program);
 
+	if (vm->suspended)
+		return NULL;
 	if (vm->vmboot && vm->state != ENDING)
 		return json_pack("{s:s}", "state", "vmboot");
 	if (vm->state == LINGERING && vm->has_command)

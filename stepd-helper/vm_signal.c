@@ -43,7 +43,9 @@ static void resume(struct vm *vm)
 	log_debug("no more suspended");
 	vm->suspended = false;
 	loop_clock_go();
-	if (vm->paused_by_us && machine_runs(vm->machine))
+	/* who saves it lets it go on */
+	if (vm->paused_by_us && machine_runs(vm->machine) &&
+	    !machine_is_saving(vm->machine))
 		machine_qmp(vm->machine, "cont", NULL, NULL, NULL);
 	vm->paused_by_us = false;
 }

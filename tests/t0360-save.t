@@ -3,7 +3,7 @@
 # with a TCP transfer, a writer to a disk and a command's output under way.
 . "$(dirname "$0")/vm.sh"
 
-need jq
+need jq socat
 mkdir "$tmp/small"
 mount -t tmpfs -o size=24m,mode=1777 none "$tmp/small" || skip_all "no tmpfs"
 at_exit umount "$tmp/small"
@@ -115,6 +115,19 @@ job=3.0
 bg vrun -N1 -n4 -w n1 --overcommit --vm-restore="$home/third" vmresume >out3
 step=$!
 ok "restored on one node" wait_for 90 grep -q 'tick' out3
+# A save that nobody makes: as when its end is lost.
+part()
+{
+	echo '{"jsonrpc":"2.0","id":1,"method":"vm.save.part","params":{"to":"1","phase":"'"$1"'","dir":"'"$home"'"}}' |
+		mc vm node n1 setpriv --reuid="$test_user" --regid="$test_user" \
+			--init-groups socat -t60 - \
+			"UNIX-CONNECT:$runtime/$(id -u "$test_user")/$job/task.0.sock" |
+		jq -c 'select(.id == 1) | has("result")'
+}
+state_is() { [[ $(vms -r 1 --json ps | jq -r '.results["1"].result.state') == "$1" ]]; }
+is "a save that is begun, and stops a VM" "$(part begin) $(part pause)" "true true"
+ok "... it stands still" state_is paused
+ok "... until it finds that nobody saves it" wait_for 30 state_is running
 ok "all are told to end" wait_for 10 vms exec touch /tmp/go
 wait $step
 is "... the status is that of a saved command" $? 3
