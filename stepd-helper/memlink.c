@@ -265,7 +265,8 @@ static void send_later(struct memlink *m)
 	m->waits = true;
 }
 
-/* What was refused, first. False: some still are. */
+/* What was refused, first. False: some still are. Not of a transfer that was
+ * forgotten: its place in the window may be another's by now. */
 static bool send_again(struct memlink *m)
 {
 	struct piece *p, *next;
@@ -273,7 +274,9 @@ static bool send_again(struct memlink *m)
 
 	for (p = TAILQ_FIRST(&m->pieces); p; p = next) {
 		next = TAILQ_NEXT(p, link);
-		if (!p->msg && !sent(m, p, send_piece(m, p)))
+		if (!p->msg && !p->of->fn)
+			piece_fail(m, p, RPC_E_CANCELLED, "nobody waits");
+		else if (!p->msg && !sent(m, p, send_piece(m, p)))
 			all = false;
 	}
 	return all;

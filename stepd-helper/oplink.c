@@ -165,8 +165,10 @@ bool oplink_has_room(const struct oplink *o, uint32_t rank, size_t len)
 {
 	const struct opq_receiver to = opq_receiver(&o->q, rank);
 
-	return !to.msgs || (to.msgs < OPLINK_RANK_MSGS &&
-			    to.bytes + len <= OPLINK_RANK_BYTES);
+	return (!to.msgs || (to.msgs < OPLINK_RANK_MSGS &&
+			     to.bytes + len <= OPLINK_RANK_BYTES)) &&
+	       (!o->q.msgs ||
+		(o->q.msgs < OPLINK_MSGS && o->q.bytes + len <= OPLINK_BYTES));
 }
 
 static int check(const struct oplink *o, const struct rankset *to, size_t len)

@@ -1,5 +1,6 @@
 #include <config.h>
 
+#include "cleanup.h"
 #include "test_helpers.h"
 
 #include <fcntl.h>
@@ -235,12 +236,13 @@ void restart_net(uint32_t node)
 
 int ask_by(struct rpc *rpc, const char *method, const char *params)
 {
-	char text[4096];
+	_cleanup_free_ char *text = NULL;
 
-	snprintf(
-		text, sizeof(text),
-		"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"%s\",\"params\":%s}",
-		++last_id, method, params);
+	assert_true(
+		asprintf(
+			&text,
+			"{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"%s\",\"params\":%s}",
+			++last_id, method, params) > 0);
 	for (char *p = text; *p; p++) /* so that tests can be read */
 		if (*p == '\'')
 			*p = '"';

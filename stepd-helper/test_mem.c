@@ -566,6 +566,42 @@ static void a_program_that_ends_wants_no_more(void **state)
 		assert_int_equal(windows[0][i], 1); /* it may be another's */
 }
 
+/* With indices a piece of a transfer is more than there is room for, where a
+ * little less was left: it waits, and is not sent when nobody waits for it. */
+static void what_waits_for_room_is_forgotten_too(void **state)
+{
+	enum { ELEM = 32, PIECE = 8192, N = 6 * PIECE };
+	json_t *x = make(4 * MIB);
+	uint8_t *there = place_of(x, 2);
+	size_t size = 128 + N * 8, len;
+	char *params = malloc(size), put[128];
+
+	assert_non_null(params);
+	memset(windows[0], 1, 4 * MIB);
+	memset(there, 0, 4 * MIB);
+	len = (size_t)snprintf(
+		params, size,
+		"{'region':%lld,'item':%lld,'at':0,'elem':%d,'index':[0",
+		(long long)number(x, "region"), (long long)number(x, "item"),
+		ELEM);
+	for (int i = 1; i < N; i++)
+		len += (size_t)snprintf(params + len, size - len, ",%d", i);
+	snprintf(params + len, size - len, "]}");
+	snprintf(
+		put, sizeof(put),
+		"{'region':%lld,'item':%lld,'at':0,'size':180000,'offset':4000000}",
+		(long long)number(x, "region"), (long long)number(x, "item"));
+	ask(0, "mem.put", put);
+	ask(0, "mem.scatter", params);
+	free(params);
+	end_program(0);
+	memset(windows[0], 7, 4 * MIB); /* it is another's now */
+	result(ask(0, "mem.quiet", "{}"));
+	assert_int_equal(there[4 * PIECE * ELEM], 1);
+	for (int i = 0; i < N * ELEM; i++)
+		assert_int_not_equal(there[i], 7);
+}
+
 int main(void)
 {
 #define EACH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -590,6 +626,7 @@ int main(void)
 		EACH(a_link_that_breaks_is_no_answer_lost),
 		EACH(an_end_answers_what_is_under_way),
 		EACH(a_program_that_ends_wants_no_more),
+		EACH(what_waits_for_room_is_forgotten_too),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
