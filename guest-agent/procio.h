@@ -21,7 +21,8 @@
 #include "loop.h"
 #include "mux.h"
 
-#define PROCIO_HOLD_MS 5000
+/* setting up takes long where many guests share a CPU */
+#define PROCIO_HOLD_MS 60000
 
 struct procio;
 

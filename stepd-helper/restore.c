@@ -181,6 +181,9 @@ int restore_check(const struct restore *rs, const struct qemu_plan *plan,
 	if (r == 0)
 		r = statefile_check_images(json_object_get(rs->task, "images"),
 					   err);
+	if (r == 0)
+		r = statefile_check_read_only(
+			json_object_get(rs->task, "images"), plan, err);
 	return r < 0 ? errmsg_prefix(err, r, "--vm-restore: %s", rs->dir) : 0;
 }
 

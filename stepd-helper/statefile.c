@@ -311,6 +311,36 @@ int statefile_check_images(const json_t *images, struct errmsg *err)
 	return r;
 }
 
+static bool has_image(const json_t *images, const char *path)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach ((json_t *)(uintptr_t)images, i, one) {
+		const char *p = json_string_value(json_object_get(one, "path"));
+
+		if (p && strcmp(p, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+int statefile_check_read_only(const json_t *images,
+			      const struct qemu_plan *plan, struct errmsg *err)
+{
+	for (unsigned int i = 0; i < plan->n_disks; i++) {
+		const struct qemu_disk *d = &plan->disk[i];
+
+		if (d->read_only && d->path && !d->base &&
+		    !has_image(images, d->path))
+			return errmsg_say(
+				err, -EINVAL,
+				"%s is none of the images that the saved VM had: give the options that the step was started with",
+				d->path);
+	}
+	return 0;
+}
+
 /* -- files ----------------------------------------------------------------- */
 
 json_t *statefile_read(const char *path, struct errmsg *err)

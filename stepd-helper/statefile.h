@@ -44,6 +44,10 @@ bool statefile_saves(const struct qemu_plan *plan, unsigned int i);
  * they have to stay as they are. NULL with words. */
 json_t *statefile_images(const struct qemu_plan *plan, struct errmsg *err);
 int statefile_check_images(const json_t *images, struct errmsg *err);
+/* The disks of @plan that are only read have to be among them: the guest knows
+ * what is on those that it had. */
+int statefile_check_read_only(const json_t *images,
+			      const struct qemu_plan *plan, struct errmsg *err);
 
 /* A new reference, or NULL with words. */
 json_t *statefile_read(const char *path, struct errmsg *err);

@@ -164,6 +164,28 @@ static void test_compare(void **state)
 	json_decref(saved);
 }
 
+/* An input, or a root: the guest goes on with what it knows of it. */
+static void test_read_only_images(void **state)
+{
+	struct fixture *f = *state;
+	struct qemu_disk *d = &f->plan.disk[1];
+	json_t *saved;
+
+	sh("echo a >input; echo a >other");
+	*d = (struct qemu_disk){ .read_only = true, .path = strdup("input") };
+	f->plan.n_disks = 2;
+	saved = statefile_images(&f->plan, &f->err);
+	assert_non_null(saved);
+	assert_int_equal(statefile_check_read_only(saved, &f->plan, &f->err),
+			 0);
+	free(d->path);
+	d->path = strdup("other");
+	assert_int_equal(statefile_check_read_only(saved, &f->plan, &f->err),
+			 -EINVAL);
+	assert_non_null(strstr(f->err.text, "other is none of the images"));
+	json_decref(saved);
+}
+
 static void test_images(void **state)
 {
 	struct fixture *f = *state;
@@ -315,6 +337,7 @@ int main(void)
 		TEST("another machine is told from the saved one",
 		     test_compare),
 		TEST("images have to stay as they were", test_images),
+		TEST("others than those are refused", test_read_only_images),
 		TEST("the directory is there when it is whole", test_directory),
 		TEST("or else is gone", test_dropped),
 		TEST("what cannot be started from says why",

@@ -129,7 +129,8 @@ static void shut_down(struct vm *vm)
 
 static bool is_saved(const struct vm *vm, int status)
 {
-	if (!machine_saves(vm->machine))
+	/* a step that is saved has its disks with it, and stands still */
+	if (!machine_saves(vm->machine) || vm->step_saved)
 		return false;
 	if (status != 0 && status != EXIT_VM_FAILED &&
 	    status != EXIT_BOOT_TIMEOUT)
@@ -179,6 +180,7 @@ void vm_end_saved(void *arg)
 
 	if (vm->state == ENDING)
 		return;
+	vm->step_saved = true;
 	log_info("the step is saved, and ends here");
 	tell_done(vm);
 	vm_end(vm, 0);
