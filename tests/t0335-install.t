@@ -76,7 +76,7 @@ is "image squash, of which info knows what it is" \
 	"$(info ./data.sqsh '"\(.kind) \(.format)"')" "root squashfs"
 like "image seed, with a new key" "$(image seed own --packages=a,b)" 'own.key is a new key'
 like "... which user-data lets in, as the packages" "$(cat own/user-data)" \
-	"$(cut -d' ' -f2 own.key.pub | cut -c1-40).*- \"b\""
+	"$(cut -d' ' -f2 own.key.pub | cut -c1-40 | tr + .).*- \"b\""
 like "... once" "$(image seed own)" 'own/user-data: File exists'
 vrun -n1 --vm-image=answers/over.qcow2 --vm-cloud-init=own --vm-dry-run true >out
 is "a seed like that is taken: 0" $? 0
