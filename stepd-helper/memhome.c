@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "cleanup.h"
 #include "param.h"
@@ -20,6 +21,15 @@ struct memhome {
 	struct memkeep *keep;
 	struct memlink *link;
 	json_t *names; /* of regions: their numbers */
+	LIST_HEAD(, copy) copies;
+};
+
+/* One that is under way, from an item here. */
+struct copy {
+	LIST_ENTRY(copy) link;
+	struct memhome *h;
+	struct rpc_call *call;
+	uint64_t region, item;
 };
 
 /* One call of mem.home. */
@@ -208,6 +218,38 @@ static void fail_errno(const struct visit *v, int r, const struct errmsg *err)
 	rpc_fail_os(v->call, code, -r, NULL, err->text);
 }
 
+/* -- what goes ------------------------------------------------------------- */
+
+static void copy_free(struct copy *c)
+{
+	LIST_REMOVE(c, link);
+	free(c);
+}
+
+/* Of that item, or (0) of all of the region. */
+static void end_copies(struct memhome *h, uint64_t region, uint64_t item)
+{
+	struct copy *c, *next;
+
+	for (c = LIST_FIRST(&h->copies); c; c = next) {
+		next = LIST_NEXT(c, link);
+		if (c->region != region || (item && c->item != item))
+			continue;
+		memlink_forget(h->link, c);
+		rpc_fail(c->call, RPC_E_NOENT,
+			 "what was copied was freed meanwhile");
+		copy_free(c);
+	}
+}
+
+/* What was there nobody finds in what comes next. */
+static void clear(const struct visit *v, uint64_t at, uint64_t bytes)
+{
+	struct errmsg err;
+
+	window_clear(memkeep_window(v->h->keep, NULL, &err), at, bytes);
+}
+
 /* -- regions --------------------------------------------------------------- */
 
 /* A region that rank 0 is to know by name. */
@@ -291,11 +333,9 @@ static void on_unnamed(uint32_t rank, const struct rpc_reply *reply, void *arg)
 		rpc_pass_on(v->call, reply);
 }
 
-/* What was in it nobody finds in the next one. */
 static void region_destroy(struct visit *v)
 {
 	struct visit *mine;
-	struct errmsg err;
 	json_t *params;
 
 	if (!find_region(v) || !owns(v, v->region->owner, "the region"))
@@ -306,8 +346,8 @@ static void region_destroy(struct visit *v)
 		return;
 	}
 	*mine = *v;
-	window_forget(memkeep_window(v->h->keep, NULL, &err), v->region->at,
-		      v->region->bytes);
+	end_copies(v->h, v->region->id, 0);
+	clear(v, v->region->at, v->region->bytes);
 	params = json_pack("{s:s, s:I, s:b}", "name", v->region->name, "region",
 			   (json_int_t)v->region->id, "drop", 1);
 	memdir_region_free(v->dir, v->region);
@@ -317,17 +357,22 @@ static void region_destroy(struct visit *v)
 static void region_resize(struct visit *v)
 {
 	struct errmsg err;
-	uint64_t bytes;
+	uint64_t bytes, was;
 	int r;
 
 	if (!find_region(v) || !size_of(v, "size", &bytes) ||
 	    !owns(v, v->region->owner, "the region"))
 		return;
+	was = v->region->bytes;
 	r = memdir_region_resize(v->dir, v->region, bytes, &err);
-	if (r < 0)
+	if (r < 0) {
 		fail_errno(v, r, &err);
-	else
-		rpc_result(v->call, region_json(v, v->region));
+		return;
+	}
+	if (v->region->bytes < was)
+		clear(v, v->region->at + v->region->bytes,
+		      was - v->region->bytes);
+	rpc_result(v->call, region_json(v, v->region));
 }
 
 static void region_stat(struct visit *v)
@@ -385,6 +430,8 @@ static void item_free(struct visit *v)
 {
 	if (!find_item(v) || !owns(v, v->item->owner, "the item"))
 		return;
+	end_copies(v->h, v->region->id, v->item->id);
+	clear(v, v->region->at + v->item->offset, v->item->bytes);
 	memdir_item_free(v->dir, v->item);
 	rpc_result(v->call, NULL);
 }
@@ -466,23 +513,23 @@ static void scratch(struct visit *v)
 static void on_copied(const struct memlink_want *want, int code,
 		      const char *text, uint32_t done, void *arg)
 {
-	struct visit *v = arg;
+	struct copy *c = arg;
 
-	if (v->call && code)
-		rpc_fail(v->call, (enum rpc_error)code, text);
-	else if (v->call)
-		rpc_result(v->call,
+	if (code)
+		rpc_fail(c->call, (enum rpc_error)code, text);
+	else
+		rpc_result(c->call,
 			   json_pack("{s:I}", "bytes", (json_int_t)want->elem));
-	free(v);
+	copy_free(c);
 }
 
 static void on_copy_gone(struct rpc_call *call, void *arg)
 {
-	struct visit *v = arg;
+	struct copy *c = arg;
 
-	memlink_forget(v->h->link, v);
+	memlink_forget(c->h->link, c);
 	rpc_result(call, NULL);
-	free(v);
+	copy_free(c);
 }
 
 static bool take_copy(struct visit *v, struct memlink_want *want)
@@ -527,19 +574,22 @@ static bool take_copy(struct visit *v, struct memlink_want *want)
 static void copy(struct visit *v)
 {
 	struct memlink_want want;
-	struct visit *mine;
+	struct copy *c;
 
 	if (!find_item(v) || !take_copy(v, &want))
 		return;
-	mine = malloc(sizeof(*mine));
-	if (mine)
-		*mine = *v;
-	if (!mine || memlink_begin(v->h->link, &want, on_copied, mine) < 0) {
-		free(mine);
+	c = malloc(sizeof(*c));
+	if (!c || memlink_begin(v->h->link, &want, on_copied, c) < 0) {
+		free(c);
 		rpc_fail(v->call, RPC_E_FULL, "too many transfers of memory");
 		return;
 	}
-	rpc_on_gone(v->call, on_copy_gone, mine);
+	*c = (struct copy){ .h = v->h,
+			    .call = v->call,
+			    .region = v->region->id,
+			    .item = v->item->id };
+	LIST_INSERT_HEAD(&v->h->copies, c, link);
+	rpc_on_gone(v->call, on_copy_gone, c);
 }
 
 /* -- mem.home -------------------------------------------------------------- */

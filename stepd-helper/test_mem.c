@@ -337,6 +337,62 @@ static void an_item_is_copied_from_home_to_home(void **state)
 		RPC_E_RANGE);
 }
 
+/* -- what is left of what went --------------------------------------------- */
+
+static void assert_all(const uint8_t *at, int byte, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(at[i], byte);
+}
+
+static void what_goes_leaves_zeroes(void **state)
+{
+	uint8_t *at = place_of(make(10000), 2);
+
+	memset(at, 's', 10000);
+	result(guest(0, "mem.alloc", "{'region':'r','name':'y','size':64}"));
+	memset(at + 10048, 'y', 64); /* the next at a multiple of 64 */
+	result(guest(0, "mem.free", "{'region':'r','item':'x'}"));
+	assert_all(at, 0, 10000);
+	assert_all(at + 10048, 'y', 64);
+	memset(at + 65536, 's', 8388608 - 65536);
+	result(guest(0, "mem.region.resize", "{'region':'r','size':65536}"));
+	assert_all(at + 65536, 0, 8388608 - 65536);
+	assert_all(at + 10048, 'y', 64);
+	memset(at, 's', 10000);
+	result(guest(0, "mem.region.destroy", "{'region':'r'}"));
+	assert_all(at, 0, 65536);
+}
+
+/* More than is on its way at a time: the rest would be another's. */
+static void a_copy_ends_with_what_is_copied(void **state)
+{
+	json_t *x = make(6 * MIB), *y;
+	uint8_t *at = place_of(x, 2), *to;
+	char params[200];
+	int copy;
+
+	result(guest(0, "mem.region.create", "{'name':'s','size':6291456}"));
+	y = result(guest(0, "mem.alloc", "{'region':'s','size':6291456}"));
+	to = windows[0] + number(y, "at");
+	memset(at, 'x', 6 * MIB);
+	snprintf(
+		params, sizeof(params),
+		"{'region':%lld,'item':%lld,'size':6291456,'dst_region':%lld,'dst_item':%lld}",
+		(long long)number(x, "region"), (long long)number(x, "item"),
+		(long long)number(y, "region"), (long long)number(y, "item"));
+	copy = ask(0, "mem.copy", params);
+	snprintf(params, sizeof(params), "{'region':%lld,'item':%lld}",
+		 (long long)number(x, "region"), (long long)number(x, "item"));
+	result(ask(0, "mem.free", params));
+	memset(at, '!', 6 * MIB);
+	assert_int_equal(error_code(copy), RPC_E_NOENT);
+	assert_non_null(strstr(words(copy), "freed"));
+	result(ask(0, "mem.quiet", "{}"));
+	for (size_t i = 0; i < 6 * MIB; i++)
+		assert_int_not_equal(to[i], '!');
+}
+
 /* -- atomics --------------------------------------------------------------- */
 
 static void a_word_is_changed_by_name(void **state)
@@ -615,6 +671,8 @@ int main(void)
 		EACH(elements_go_to_their_places),
 		EACH(many_elements_are_many_messages),
 		EACH(an_item_is_copied_from_home_to_home),
+		EACH(what_goes_leaves_zeroes),
+		EACH(a_copy_ends_with_what_is_copied),
 		EACH(a_word_is_changed_by_name),
 		EACH(no_update_of_a_batch_is_lost),
 		EACH(a_batch_says_what_words_were_and_where_it_ended),

@@ -119,14 +119,26 @@ void *window_word(struct window *w, uint64_t at, size_t size)
 	return w->map + at;
 }
 
-void window_forget(struct window *w, uint64_t at, uint64_t len)
+static bool give_back(const struct window *w, uint64_t at, uint64_t len)
+{
+	if (len && fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			     (off_t)at, (off_t)len) == 0)
+		return true;
+	if (len)
+		log_debug("fabric-attached memory: %s", strerror(errno));
+	return false;
+}
+
+void window_clear(struct window *w, uint64_t at, uint64_t len)
 {
 	uint64_t first = (at + w->page - 1) / w->page * w->page;
 	uint64_t end = (at + len) / w->page * w->page;
 
 	assert(window_has(w, at, len));
-	if (first < end &&
-	    fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)first, (off_t)(end - first)) < 0)
-		log_debug("fabric-attached memory: %s", strerror(errno));
+	if (first >= end || !give_back(w, first, end - first)) {
+		memset(w->map + at, 0, len);
+		return;
+	}
+	memset(w->map + at, 0, first - at);
+	memset(w->map + end, 0, at + len - end);
 }

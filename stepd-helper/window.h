@@ -34,7 +34,7 @@ bool window_has(const struct window *w, uint64_t at, uint64_t len);
 void window_read(const struct window *w, uint64_t at, void *to, size_t len);
 void window_write(struct window *w, uint64_t at, const void *from, size_t len);
 void *window_word(struct window *w, uint64_t at, size_t size);
-/* The whole pages of it are given back, and are zeroes then. */
-void window_forget(struct window *w, uint64_t at, uint64_t len);
+/* Zeroes, whose whole pages are given back. */
+void window_clear(struct window *w, uint64_t at, uint64_t len);
 
 #endif
