@@ -12,20 +12,31 @@
 #include "value.h"
 
 #define BUCKETS 1024
-#define NOBODY	UINT32_MAX
 
 TAILQ_HEAD(region_list, region);
 LIST_HEAD(bucket, item);
 
 struct memdir {
 	uint64_t bytes, used;
-	uint32_t rank, tasks;
+	uint64_t end; /* of regions: there scratch begins */
+	uint64_t scratch_bytes;
+	uint32_t rank, tasks, n_scratch;
+	uint32_t *scratch; /* whose is each? tasks of them */
 	uint32_t last_region;
 	uint64_t last_item;
 	size_t n_regions, n_items;
 	struct region_list regions;
 	struct bucket items[BUCKETS];
 };
+
+/* A quarter of the window is for it at the most. */
+static uint64_t scratch_share(const struct memdir *d)
+{
+	uint64_t share = d->bytes / 4 / d->tasks;
+
+	share = share < MEMDIR_SCRATCH ? share : MEMDIR_SCRATCH;
+	return share / MEMDIR_PAGE * MEMDIR_PAGE;
+}
 
 struct memdir *memdir_new(uint64_t bytes, uint32_t rank, uint32_t tasks)
 {
@@ -35,7 +46,14 @@ struct memdir *memdir_new(uint64_t bytes, uint32_t rank, uint32_t tasks)
 		return NULL;
 	d->bytes = bytes;
 	d->rank = rank;
-	d->tasks = tasks;
+	d->tasks = tasks ? tasks : 1;
+	d->scratch = calloc(d->tasks, sizeof(*d->scratch));
+	if (!d->scratch) {
+		free(d);
+		return NULL;
+	}
+	d->scratch_bytes = scratch_share(d);
+	d->end = bytes - d->scratch_bytes * d->tasks;
 	TAILQ_INIT(&d->regions);
 	return d;
 }
@@ -48,6 +66,7 @@ void memdir_free(struct memdir *d)
 		return;
 	while ((g = TAILQ_FIRST(&d->regions)))
 		memdir_region_free(d, g);
+	free(d->scratch);
 	free(d);
 }
 
@@ -63,20 +82,9 @@ uint32_t memdir_home(uint64_t region)
 
 /* -- regions --------------------------------------------------------------- */
 
-/* Scratch is a region that nobody can name. */
-static bool is_scratch(const struct region *g)
-{
-	return !*g->name;
-}
-
 struct region *memdir_next(const struct memdir *d, const struct region *after)
 {
-	struct region *g =
-		after ? TAILQ_NEXT(after, link) : TAILQ_FIRST(&d->regions);
-
-	while (g && is_scratch(g))
-		g = TAILQ_NEXT(g, link);
-	return g;
+	return after ? TAILQ_NEXT(after, link) : TAILQ_FIRST(&d->regions);
 }
 
 struct region *memdir_region(const struct memdir *d, uint64_t id)
@@ -84,7 +92,7 @@ struct region *memdir_region(const struct memdir *d, uint64_t id)
 	struct region *g;
 
 	TAILQ_FOREACH(g, &d->regions, link)
-	if (g->id == id && !is_scratch(g))
+	if (g->id == id)
 		return g;
 	return NULL;
 }
@@ -98,18 +106,19 @@ static int too_little(uint64_t bytes, const char *where, struct errmsg *err)
 			  want);
 }
 
-/* The last gap that has room: returns what comes behind it, NULL the end of
- * the window, and where the region begins. */
-static int find_room(const struct memdir *d, uint64_t bytes,
+/* The last gap that has room, from @least on: returns what comes behind it,
+ * NULL the end of regions, and where the region begins. */
+static int find_room(const struct memdir *d, uint64_t bytes, uint64_t least,
 		     struct region **ret_next, uint64_t *ret_at)
 {
 	struct region *next = NULL, *g;
-	uint64_t end = d->bytes, begin;
+	uint64_t end = d->end, begin;
 
 	for (g = TAILQ_LAST(&d->regions, region_list);;
 	     g = TAILQ_PREV(g, region_list, link)) {
 		begin = g ? g->at + g->bytes : 0;
-		if (end - begin >= bytes) {
+		begin = begin > least ? begin : least;
+		if (end >= begin && end - begin >= bytes) {
 			*ret_next = next;
 			*ret_at = end - bytes;
 			return 0;
@@ -132,7 +141,7 @@ static int check_region(const struct memdir *d, const char *name,
 	if (bytes > d->bytes)
 		return too_little(bytes, "the window", err);
 	TAILQ_FOREACH(g, &d->regions, link)
-	if (*name && strcmp(g->name, name) == 0)
+	if (strcmp(g->name, name) == 0)
 		return errmsg_say(err, -EEXIST, "region '%s' is there", name);
 	return 0;
 }
@@ -146,6 +155,7 @@ int memdir_region_new(struct memdir *d, const char *name, uint64_t bytes,
 		      unsigned int mode, uint32_t owner, struct region **ret,
 		      struct errmsg *err)
 {
+	bool user = owner == MEMDIR_USER;
 	struct region *next, *g;
 	uint64_t at;
 	int r = check_region(d, name, bytes, err);
@@ -153,8 +163,11 @@ int memdir_region_new(struct memdir *d, const char *name, uint64_t bytes,
 	if (r < 0)
 		return r;
 	bytes = whole_pages(bytes);
-	if (find_room(d, bytes, &next, &at) < 0)
-		return too_little(bytes, "the window", err);
+	if (find_room(d, bytes, user ? 0 : d->bytes / 4, &next, &at) < 0)
+		return too_little(bytes,
+				  user ? "the window"
+				       : "the window, for regions of tasks,",
+				  err);
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return errmsg_set(err, -ENOMEM, "region");
@@ -180,7 +193,7 @@ int memdir_region_resize(struct memdir *d, struct region *g, uint64_t bytes,
 {
 	const struct region *next = TAILQ_NEXT(g, link);
 	const struct item *last = TAILQ_LAST(&g->items, item_list);
-	uint64_t end = next ? next->at : d->bytes;
+	uint64_t end = next ? next->at : d->end;
 
 	if (bytes > end - g->at)
 		return too_little(bytes, "the window, from this region on,",
@@ -298,36 +311,21 @@ void memdir_item_free(struct memdir *d, struct item *i)
 
 /* -- scratch --------------------------------------------------------------- */
 
-/* A quarter of the window is for it at the most. */
-static uint64_t scratch_bytes(const struct memdir *d)
-{
-	uint64_t share = d->bytes / 4 / (d->tasks ? d->tasks : 1);
-
-	share = share < MEMDIR_SCRATCH ? share : MEMDIR_SCRATCH;
-	return share / MEMDIR_PAGE * MEMDIR_PAGE;
-}
-
 int memdir_scratch(struct memdir *d, uint32_t rank, uint64_t *ret_at,
 		   uint64_t *ret_bytes, struct errmsg *err)
 {
-	uint64_t bytes = scratch_bytes(d);
-	struct region *g;
-	int r;
+	uint32_t n = 0;
 
-	TAILQ_FOREACH(g, &d->regions, link)
-	if (is_scratch(g) && g->owner == rank)
-		break;
-	if (!g && !bytes)
+	while (n < d->n_scratch && d->scratch[n] != rank)
+		n++;
+	if (!d->scratch_bytes || n == d->tasks)
 		return errmsg_say(
 			err, -ENOSPC,
 			"the window is too small for the node's tasks: ask for a larger --vm-fam");
-	if (!g) {
-		r = memdir_region_new(d, "", bytes, 0, rank, &g, err);
-		if (r < 0)
-			return r;
-	}
-	*ret_at = g->at;
-	*ret_bytes = g->bytes;
+	if (n == d->n_scratch)
+		d->scratch[d->n_scratch++] = rank;
+	*ret_at = d->end + n * d->scratch_bytes;
+	*ret_bytes = d->scratch_bytes;
 	return 0;
 }
 
@@ -335,7 +333,7 @@ bool mem_may(const struct mem_who *who, unsigned int mode, uint32_t owner,
 	     unsigned int want)
 {
 	unsigned int bits =
-		who->rank == owner && owner != NOBODY ? mode >> 6 : mode;
+		who->rank == owner && owner != MEMDIR_USER ? mode >> 6 : mode;
 
 	return who->user || (bits & want) == want;
 }

@@ -1,10 +1,12 @@
 /* memdir.h - what is where in a node's fabric-attached memory
  *
  * Regions are pieces of the window, the last of it first, so that programs that
- * use the window by themselves have its begin; items are pieces of a region.
- * Each has a number that never comes again, and bits of permission: the task
- * that made it is its owner, all others are others, and the group's bits are
- * nobody's. The step's user may do all.
+ * use the window by themselves have its begin, a quarter of which regions of
+ * tasks leave alone; behind them, in the last quarter at the most, each task of
+ * the node has scratch. Items are pieces of a region. Region and item have
+ * numbers that never come again, and bits of permission: the task that made one
+ * is its owner, all others are others, and the group's bits are nobody's. The
+ * step's user may do all.
  *
  * One helper of a node keeps it: the lowest rank's.
  *
@@ -26,6 +28,7 @@
 #define MEMDIR_PAGE	4096 /* regions begin and end at these */
 #define MEMDIR_ALIGN	64   /* of an item, where nobody says more */
 #define MEMDIR_SCRATCH	(8 * 1024 * 1024)
+#define MEMDIR_USER	UINT32_MAX /* as an owner: the step's */
 
 /* Who asks. */
 struct mem_who {
@@ -69,7 +72,7 @@ struct region *memdir_next(const struct memdir *d, const struct region *after);
 uint32_t memdir_home(uint64_t region);
 
 /* Each 0 or, with words, -EEXIST, -ENOSPC, -EDQUOT (too many), -ENOMEM. @bytes
- * of regions are rounded up to whole pages. */
+ * of regions are rounded up to whole pages. @owner is a task or MEMDIR_USER. */
 int memdir_region_new(struct memdir *d, const char *name, uint64_t bytes,
 		      unsigned int mode, uint32_t owner, struct region **ret,
 		      struct errmsg *err);
@@ -89,7 +92,8 @@ struct item *memdir_item(const struct memdir *d, const struct region *g,
 			 uint64_t id);
 struct item *memdir_item_named(const struct region *g, const char *name);
 
-/* A piece of the window for @rank's own use, the same each time. -ENOSPC. */
+/* A piece of the window for @rank's own use, the same each time; @rank is one
+ * of the node's. -ENOSPC. */
 int memdir_scratch(struct memdir *d, uint32_t rank, uint64_t *ret_at,
 		   uint64_t *ret_bytes, struct errmsg *err);
 

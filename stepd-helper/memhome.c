@@ -13,7 +13,6 @@
 
 #define SIZE_MAX_BYTES (INT64_MAX / 2)
 #define MODE	       0666 /* where nobody says */
-#define NOBODY	       UINT32_MAX
 
 struct memhome {
 	const struct task *task;
@@ -170,7 +169,7 @@ static void add_place(const struct visit *v, json_t *o, uint64_t at)
 
 static json_t *owner_json(uint32_t owner)
 {
-	return owner == NOBODY ? json_string("user") : json_integer(owner);
+	return owner == MEMDIR_USER ? json_string("user") : json_integer(owner);
 }
 
 static json_t *mode_json(unsigned int mode)
@@ -302,8 +301,8 @@ static void region_create(struct visit *v)
 	    !mode_of(v, false, &mode))
 		return;
 	r = memdir_region_new(v->dir, name, bytes, mode,
-			      v->who.user ? NOBODY : v->who.rank, &v->region,
-			      &err);
+			      v->who.user ? MEMDIR_USER : v->who.rank,
+			      &v->region, &err);
 	if (r < 0) {
 		fail_errno(v, r, &err);
 		return;
@@ -413,7 +412,8 @@ static void alloc(struct visit *v)
 	    !may(v, v->region->mode, v->region->owner, 2, "the region"))
 		return;
 	r = memdir_item_new(v->dir, v->region, name, bytes, align, mode,
-			    v->who.user ? NOBODY : v->who.rank, &v->item, &err);
+			    v->who.user ? MEMDIR_USER : v->who.rank, &v->item,
+			    &err);
 	if (r < 0)
 		fail_errno(v, r, &err);
 	else
@@ -498,8 +498,14 @@ static void scratch(struct visit *v)
 {
 	uint64_t at, bytes;
 	struct errmsg err;
-	int r = memdir_scratch(v->dir, v->who.rank, &at, &bytes, &err);
+	int r;
 
+	if (!memkeep_is_here(v->h->keep, v->who.rank)) {
+		rpc_fail(v->call, RPC_E_NOTSUP,
+			 "scratch is the own node's tasks'");
+		return;
+	}
+	r = memdir_scratch(v->dir, v->who.rank, &at, &bytes, &err);
 	if (r < 0)
 		fail_errno(v, r, &err);
 	else

@@ -16,6 +16,7 @@
 #include "memword.h"
 
 #define MIB (1024 * 1024)
+#define END (MIB / 4 * 3) /* of regions; then scratch */
 
 static struct memdir *d;
 static struct errmsg err;
@@ -58,14 +59,14 @@ static void regions_begin_at_the_end(void **state)
 	struct region *a = region("a", 1), *b = region("b", 8192), *c;
 
 	assert_int_equal(a->bytes, 4096);
-	assert_int_equal(a->at, MIB - 4096);
-	assert_int_equal(b->at, MIB - 4096 - 8192);
+	assert_int_equal(a->at, END - 4096);
+	assert_int_equal(b->at, END - 4096 - 8192);
 	assert_int_equal(memdir_used(d), 4096 + 8192);
 	assert_int_equal(memdir_home(a->id), 3);
 	assert_ptr_equal(memdir_region(d, b->id), b);
 	memdir_region_free(d, a);
 	c = region("c", 4096); /* the gap that it left */
-	assert_int_equal(c->at, MIB - 4096);
+	assert_int_equal(c->at, END - 4096);
 	assert_ptr_equal(memdir_next(d, NULL), b);
 	assert_ptr_equal(memdir_next(d, b), c);
 	assert_null(memdir_next(d, c));
@@ -88,15 +89,56 @@ static void a_region_that_cannot_be_is_refused(void **state)
 {
 	struct region *g;
 
-	region("a", MIB / 2);
+	region("a", MIB / 4);
 	assert_int_equal(memdir_region_new(d, "a", 1, 0, 0, &g, &err), -EEXIST);
-	assert_int_equal(memdir_region_new(d, "b", MIB / 2 + 1, 0, 0, &g, &err),
+	assert_int_equal(memdir_region_new(d, "b", MIB / 4 + 1, 0, 0, &g, &err),
 			 -ENOSPC);
 	assert_int_equal(memdir_region_new(d, "b", INT64_MAX, 0, 0, &g, &err),
 			 -ENOSPC);
-	region("b", MIB / 2);
+	region("b", MIB / 4);
 	assert_int_equal(memdir_region_new(d, "c", 1, 0, 0, &g, &err), -ENOSPC);
 	assert_non_null(strstr(err.text, "has no 4K"));
+}
+
+/* Programs that use the window by themselves have a quarter of it, and scratch
+ * another, whatever tasks ask for. */
+static void not_all_of_the_window_is_regions(void **state)
+{
+	struct region *g;
+	uint64_t at, bytes;
+
+	assert_int_equal(memdir_region_new(d, "a", MIB / 2 + 1, 0, 1, &g, &err),
+			 -ENOSPC);
+	assert_non_null(strstr(err.text, "tasks"));
+	g = region("a", MIB / 2);
+	assert_int_equal(g->at, MIB / 4);
+	assert_int_equal(memdir_region_resize(d, g, MIB / 2 + 1, &err),
+			 -ENOSPC);
+	assert_int_equal(
+		memdir_region_new(d, "b", MIB / 4, 0, MEMDIR_USER, &g, &err),
+		0);
+	assert_int_equal(g->at, 0);
+	assert_int_equal(memdir_region_new(d, "c", 1, 0, MEMDIR_USER, &g, &err),
+			 -ENOSPC);
+	assert_int_equal(memdir_scratch(d, 7, &at, &bytes, &err), 0);
+	assert_int_equal(at, END);
+}
+
+static void scratch_is_there_beside_all_regions(void **state)
+{
+	uint64_t at, bytes;
+	struct region *g;
+	char name[16];
+
+	memdir_free(d);
+	d = memdir_new(16 * MIB, 3, 2);
+	assert_int_equal(memdir_scratch(d, 7, &at, &bytes, &err), 0);
+	for (int i = 0; i < MEMDIR_REGIONS; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		region(name, 1);
+	}
+	assert_int_equal(memdir_region_new(d, "a", 1, 0, 1, &g, &err), -EDQUOT);
+	assert_int_equal(memdir_scratch(d, 8, &at, &bytes, &err), 0);
 }
 
 static void a_region_grows_into_what_is_free_behind_it(void **state)
@@ -325,6 +367,8 @@ int main(void)
 		EACH(numbers_never_come_again),
 		EACH(a_region_that_cannot_be_is_refused),
 		EACH(a_region_grows_into_what_is_free_behind_it),
+		EACH(not_all_of_the_window_is_regions),
+		EACH(scratch_is_there_beside_all_regions),
 		EACH(scratch_is_the_same_each_time),
 		EACH(items_take_the_first_gap),
 		EACH(a_mode_says_who_may),

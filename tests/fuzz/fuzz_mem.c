@@ -59,7 +59,8 @@ static struct item *make_item(struct memkeep *k)
 
 	d = memkeep_dir(k, &r, &err);
 	assert(d);
-	r = memdir_region_new(d, "r", WINDOW, 0666, 1, &g, &err);
+	r = memdir_region_new(d, "r", WINDOW / 4 * 3, 0666, MEMDIR_USER, &g,
+			      &err);
 	assert(r == 0);
 	r = memdir_item_new(d, g, "", 4096, 64, 0666, 1, &before, &err);
 	assert(r == 0);
