@@ -69,6 +69,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/parent.c %D%/parent.h \
 	%D%/pcapfile.c %D%/pcapfile.h \
 	%D%/peers.c %D%/peers.h %D%/peers_impl.h \
+	%D%/peers_answer.c \
 	%D%/peers_route.c \
 	%D%/pin.c %D%/pin.h \
 	%D%/plan.c %D%/plan.h \
@@ -159,6 +160,7 @@ UNIT_TESTS += \
 	%D%/test_outfile \
 	%D%/test_parent \
 	%D%/test_peers \
+	%D%/test_peers_answer \
 	%D%/test_pcapfile \
 	%D%/test_port \
 	%D%/test_qemu \
@@ -242,6 +244,12 @@ UNIT_TESTS += \
 %C%_test_peers_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS)
 %C%_test_peers_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_peers_LDADD = pmix-net/libdriver.la $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_peers_answer_SOURCES = %D%/test_peers_answer.c %D%/test_helpers.c \
+	%D%/test_helpers.h pmix-net/test_step.c pmix-net/test_step.h
+%C%_test_peers_answer_CPPFLAGS = $(%C%_test_oplink_CPPFLAGS)
+%C%_test_peers_answer_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+%C%_test_peers_answer_LDADD = pmix-net/libdriver.la $(helper_libs) \
+	$(CMOCKA_LIBS)
 %C%_test_pcapfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_pcapfile_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_ops_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -278,6 +278,7 @@ static void answer(struct memkeep *k, uint32_t to, struct work *w)
 	char words[MEMWIRE_ANSWER + sizeof(w->err.text)];
 	char *msg = k->answer;
 	size_t len = w->len;
+	int r;
 
 	if (w->code) {
 		msg = words;
@@ -285,17 +286,37 @@ static void answer(struct memkeep *k, uint32_t to, struct work *w)
 		memcpy(words + MEMWIRE_ANSWER, w->err.text, len);
 	}
 	memwire_put_answer((uint8_t *)msg, &a);
-	if (peers_answer(k->peers, to, msg, MEMWIRE_ANSWER + len) < 0)
+	r = peers_answer(k->peers, to, msg, MEMWIRE_ANSWER + len);
+	if (r == -ENOBUFS) /* shorter */
+		r = peers_answer(
+			k->peers, to, words,
+			memkeep_given_up(msg, MEMWIRE_ANSWER + len, words));
+	if (r < 0)
 		log_limited(LOG_LEVEL_WARN,
 			    "out of memory for an answer about memory");
+}
+
+size_t memkeep_given_up(const char *msg, size_t len, char *ret)
+{
+	struct memwire_answer a;
+
+	if (memwire_take_answer(msg, len, &a, NULL) < 0)
+		return 0;
+	a.error = RPC_E_LOST;
+	memwire_put_answer((uint8_t *)ret, &a);
+	memcpy(ret + MEMWIRE_ANSWER, PEERS_GIVEN_UP, strlen(PEERS_GIVEN_UP));
+	return MEMWIRE_ANSWER + strlen(PEERS_GIVEN_UP);
 }
 
 static bool has_room(struct memkeep *k, uint32_t from,
 		     const struct memwire_request *q)
 {
-	return q->kind != MEMWIRE_GET ||
-	       oplink_has_room(peers_link(k->peers), from,
-			       MEMWIRE_ANSWER + memwire_bytes(q));
+	size_t bytes = q->kind == MEMWIRE_GET	  ? memwire_bytes(q)
+		       : q->flags & MEMWIRE_FETCH ? (size_t)q->count * 8
+						  : 0;
+
+	return !bytes || oplink_has_room(peers_link(k->peers), from,
+					 MEMWIRE_ANSWER + bytes);
 }
 
 /* False: it has to wait. */

@@ -44,6 +44,9 @@ struct memdir *memkeep_dir(struct memkeep *k, int *ret_errno,
 /* A request of @from's has come. */
 void memkeep_request(struct memkeep *k, uint32_t from, const char *msg,
 		     size_t len);
+/* To @ret (PEERS_SHORT bytes) what is answered instead of that, which nobody
+ * has taken for too long; returns its length. */
+size_t memkeep_given_up(const char *answer, size_t len, char *ret);
 /* There may be room for answers. */
 void memkeep_go_on(struct memkeep *k);
 

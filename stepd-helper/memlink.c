@@ -460,6 +460,11 @@ static void on_lost(uint32_t rank, const char *why, void *arg)
 	}
 }
 
+static size_t on_given_up(const char *data, size_t len, char *ret, void *arg)
+{
+	return memkeep_given_up(data, len, ret);
+}
+
 /* -- begin and end --------------------------------------------------------- */
 
 void memlink_watch(struct memlink *m, void (*fn)(void *arg), void *arg)
@@ -557,6 +562,7 @@ int memlink_new(struct loop *l, struct peers *p, struct memkeep *k,
 		.room = on_room,
 		.awaited = on_awaited,
 		.lost = on_lost,
+		.given_up = on_given_up,
 	};
 	struct memlink *m = calloc(1, sizeof(*m));
 

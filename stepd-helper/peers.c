@@ -12,9 +12,7 @@
 #include "cleanup.h"
 #include "peers_impl.h"
 
-#define CHUNK	   400 /* receivers of one message, where they are scattered */
-#define RESEND_MS  100 /* after an answer was lost, or found no room */
-#define RESENDS	   100
+#define CHUNK	   400	/* receivers of one message, where they are scattered */
 #define PROBE_TEXT "{}" /* no request, no answer: that it arrives says all */
 
 /* A request of ours, to one or more ranks. */
@@ -30,16 +28,6 @@ struct request {
 	struct loop_timer *timer;
 	int64_t made_ms;
 	bool busy; /* being sent: not to be freed */
-};
-
-/* To a request of another's, until that task has it. */
-struct answer {
-	TAILQ_ENTRY(answer) link;
-	uint64_t msg; /* 0: to be sent again */
-	uint32_t rank;
-	unsigned int tries;
-	size_t len;
-	char text[];
 };
 
 /* What another task has asked. */
@@ -307,66 +295,7 @@ static void on_reply(struct peers *p, uint32_t from, const json_t *msg)
 	end_if_complete(q);
 }
 
-/* -- answers --------------------------------------------------------------- */
-
-static void answer_free(struct peers *p, struct answer *a)
-{
-	TAILQ_REMOVE(&p->answers, a, link);
-	free(a);
-}
-
-static void send_later(struct peers *p, struct answer *a)
-{
-	a->msg = 0;
-	if (++a->tries > RESENDS) {
-		answer_free(p, a);
-		return;
-	}
-	if (!p->resends)
-		loop_timer_set(p->resend, RESEND_MS);
-	p->resends = true;
-}
-
-static void send_answer(struct peers *p, struct answer *a)
-{
-	struct rank_range range = { a->rank, a->rank };
-	const struct rankset to = { &range, 1 };
-	int r = oplink_send(p->oplink, &to, a->text, a->len, &a->msg);
-
-	if (r == -ENOBUFS || r == -ENOMEM)
-		send_later(p, a);
-	else if (r < 0)
-		answer_free(p, a);
-}
-
-static void on_resend(void *arg)
-{
-	struct peers *p = arg;
-	struct answer *a, *next;
-
-	p->resends = false;
-	for (a = TAILQ_FIRST(&p->answers); a; a = next) {
-		next = TAILQ_NEXT(a, link);
-		if (!a->msg)
-			send_answer(p, a);
-	}
-}
-
-int peers_answer(struct peers *p, uint32_t rank, const char *data, size_t len)
-{
-	struct answer *a;
-
-	if (len > OPMSG_BYTES_MAX)
-		return -EMSGSIZE;
-	a = malloc(sizeof(*a) + len);
-	if (!a)
-		return -ENOMEM;
-	*a = (struct answer){ .rank = rank, .len = len };
-	memcpy(a->text, data, len);
-	TAILQ_INSERT_TAIL(&p->answers, a, link);
-	send_answer(p, a);
-	return 0;
-}
+/* -- what others ask ------------------------------------------------------- */
 
 /* A rpc_send_fn. */
 static int send_text(const char *text, size_t len, void *arg)
@@ -375,17 +304,6 @@ static int send_text(const char *text, size_t len, void *arg)
 
 	return peers_answer(peer->peers, peer->origin.rank, text, len);
 }
-
-/* How a message that had an answer ended. */
-static void answer_ended(struct peers *p, struct answer *a, enum opmsg_end how)
-{
-	if (how == OPMSG_LOST || how == OPMSG_FULL)
-		send_later(p, a);
-	else
-		answer_free(p, a);
-}
-
-/* -- what others ask ------------------------------------------------------- */
 
 static struct peer *peer_get(struct peers *p, uint32_t rank)
 {
@@ -530,18 +448,14 @@ static void find_ended(struct peers *p, uint64_t id, uint32_t rank,
 		       enum opmsg_end how)
 {
 	struct request *q;
-	struct answer *a;
 
 	TAILQ_FOREACH(q, &p->requests, link)
 	if (q->first <= id && id <= q->last) {
 		request_ended(q, rank, how);
 		return;
 	}
-	TAILQ_FOREACH(a, &p->answers, link)
-	if (a->msg == id) {
-		answer_ended(p, a, how);
+	if (peers_answer_ended(p, id, how))
 		return;
-	}
 	if (p->other && p->other->ended(id, rank, how, p->other_arg))
 		return;
 	if (how == OPMSG_NO_HELPER || how == OPMSG_UNREACHABLE)
@@ -585,13 +499,12 @@ int peers_new(struct loop *l, const struct task *t, const struct spec *s,
 	p->spec = s;
 	p->ops = ops;
 	TAILQ_INIT(&p->requests);
-	TAILQ_INIT(&p->answers);
 	LIST_INIT(&p->peers);
 	r = oplink_new(l, t->rank, t->ranks, &oplink_ops, p, &p->oplink, err);
 	if (r == 0)
 		r = loop_timer_add(l, -1, on_probe, p, &p->probe);
 	if (r == 0)
-		r = loop_timer_add(l, -1, on_resend, p, &p->resend);
+		r = peers_answers_init(p);
 	if (r < 0) {
 		peers_free(p);
 		return errmsg_set(err, r, "other tasks");
@@ -610,7 +523,6 @@ void peers_end(struct peers *p, const char *why)
 
 void peers_free(struct peers *p)
 {
-	struct answer *a;
 	struct peer *peer;
 	struct request *q;
 
@@ -618,13 +530,11 @@ void peers_free(struct peers *p)
 		return;
 	while ((q = TAILQ_FIRST(&p->requests)))
 		request_free(q);
-	while ((a = TAILQ_FIRST(&p->answers)))
-		answer_free(p, a);
 	while ((peer = LIST_FIRST(&p->peers)))
 		peer_free(peer);
+	peers_answers_done(p);
 	oplink_free(p->oplink);
 	loop_timer_free(p->probe);
-	loop_timer_free(p->resend);
 	free(p);
 }
 

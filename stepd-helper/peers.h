@@ -5,7 +5,8 @@
  * there, or the task is lost before it answers (who is waited for for long is
  * asked for a sign of life); by RPC_E_FULL; by RPC_E_TIMEOUT where a time was
  * given. A request is sent once at the most. An answer is sent again if it was
- * lost on its way.
+ * lost on its way, or found no room, until its asker is gone: for some seconds
+ * as it is, then as an error that says so.
  *
  * What others ask goes to the ops (ops.h), as OPS_TASK.
  *
@@ -33,6 +34,12 @@
 #define PEERS_CALLS    4096  /* of one other task's that wait here */
 #define PEERS_PROBE_MS 2000  /* between two signs of life */
 #define PEERS_SLACK_MS 2000  /* beyond the time that an op was given */
+#define PEERS_SHORT    256   /* bytes: so short an answer is never given up */
+#define PEERS_BYTES    (64 * 1024 * 1024) /* of answers that are longer */
+
+/* Words of an answer that finds no room. */
+#define PEERS_GIVEN_UP \
+	"it was answered, but for too long nobody took the answer"
 
 struct peers;
 
@@ -82,13 +89,17 @@ struct peers_other {
 	 * asked for a sign of life. */
 	void (*awaited)(int64_t before_ms, struct rankset *ret, void *arg);
 	void (*lost)(uint32_t rank, const char *why, void *arg);
+	/* To @ret (PEERS_SHORT bytes) what says of an answer of its that it
+	 * found no room; returns its length. */
+	size_t (*given_up)(const char *data, size_t len, char *ret, void *arg);
 };
 /* They go to @other, and what is awaited is watched; NULL: to nobody. */
 void peers_set_other(struct peers *p, const struct peers_other *other,
 		     void *arg);
 /* It waits for somebody now. */
 void peers_watch(struct peers *p);
-/* Such an answer of its: sent again if it is lost on its way. */
+/* Such an answer of its: sent again if it is lost on its way. -ENOBUFS: a long
+ * one, and as many wait as may; -EMSGSIZE, -ENOMEM. */
 int peers_answer(struct peers *p, uint32_t rank, const char *data, size_t len);
 
 /* An ops_router_fn: what has a "to" that is not only us goes there, without it.
