@@ -299,8 +299,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_ACCEL] = { "accel", "auto|kvm|tcg", "how guest code is run",
 			"auto", 0, NULL, words_accel },
 	[OPT_CPU] = { "cpu", "MODEL", "QEMU's CPU model",
-		      "host with KVM, max,erms=off with TCG", 0, check_path,
-		      NULL },
+		      "host with KVM, " OPTION_TCG_CPU " with TCG", 0,
+		      check_path, NULL },
 	[OPT_MACHINE] = { "machine", "TYPE", "QEMU's machine type",
 			  /* as QEMU 7.1 had it: one whose guests boot again
 			   * with -kernel, which 7.2's own do not */

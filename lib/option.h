@@ -98,6 +98,7 @@ extern const struct option_def option_defs[OPT_COUNT];
 
 #define OPTION_MEM_LEAST      (64ull << 20) /* bytes of a VM */
 #define OPTION_HUGEPAGE_LEAST (2ull << 20)
+#define OPTION_TCG_CPU	      "max,erms=off,fsrm=off,level-func7=0"
 /* The levels of --vm-log, in the order of enum log_level. */
 extern const char *const option_log_levels[];
 
