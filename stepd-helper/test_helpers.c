@@ -136,7 +136,7 @@ static void make_node(uint32_t node)
 
 static void remove_node(uint32_t node)
 {
-	char path[64];
+	char path[sizeof(dirs) + 8]; /* gcc 14 reckons with all of them */
 
 	snprintf(path, sizeof(path), "%s/fam", dirs[node]);
 	unlink(path);
