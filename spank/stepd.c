@@ -339,6 +339,11 @@ static void describe_options(struct desc_writer *w)
 		}
 }
 
+/* Where in the helper's arguments the user's second is:
+ * spank_prepend_task_argv() leaves the first, which the description has, after
+ * the helper's path. */
+#define ARGV_FROM (HAVE_DECL_SPANK_PREPEND_TASK_ARGV ? 2 : 1)
+
 static void describe_task(spank_t sp, struct desc_writer *w)
 {
 	uint32_t cpus = 1, ntasks = 1, nnodes = 1;
@@ -365,6 +370,7 @@ static void describe_task(spank_t sp, struct desc_writer *w)
 	describe_env(sp, w, "local_ranks", "SLURM_GTIDS");
 	describe_env(sp, w, "node_id", "SLURM_NODEID");
 	describe_env(sp, w, "node", "SLURMD_NODENAME");
+	desc_add(w, "argv_from", "%d", ARGV_FROM);
 }
 
 /* What the user wanted to run. Where srun has put the helper there, under the
@@ -405,9 +411,28 @@ static void require_helper(const char *rank)
 	_exit(125);
 }
 
+static char helper[] = HELPER_PATH;
+
+/* Slurm's own way, where it has one; else by the list that it shows. */
+static void become_helper(spank_t sp, char **argv)
+{
+#if HAVE_DECL_SPANK_PREPEND_TASK_ARGV
+	const char *before[] = { helper };
+	spank_err_t r = spank_prepend_task_argv(sp, 1, before);
+
+	if (r == ESPANK_SUCCESS)
+		return;
+	slurm_error("vmstep: Slurm does not take " HELPER_PATH
+		    " for the task: SPANK error %d",
+		    (int)r);
+	_exit(125);
+#else
+	argv[0] = helper;
+#endif
+}
+
 int stepd_task_init(spank_t sp)
 {
-	static char helper[] = HELPER_PATH;
 	struct desc_writer w = { 0 };
 	char multi[8], rank[16] = "?";
 	bool multi_prog;
@@ -449,7 +474,7 @@ int stepd_task_init(spank_t sp)
 		execve(helper, args, env);
 		_exit(125);
 	}
-	argv[0] = helper;
+	become_helper(sp, argv);
 	return ESPANK_SUCCESS;
 }
 

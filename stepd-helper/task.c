@@ -91,6 +91,7 @@ static int load_numbers(struct task *t, struct errmsg *err)
 		{ "local_tasks", &t->local_tasks },
 		{ "node_id", &t->node_id },
 		{ "cpus", &t->cpus },
+		{ "argv_from", &t->argv_from },
 		{ "site.beacon_interval", &t->beacon_interval_s },
 		{ "site.lost_after", &t->lost_after_s },
 		{ "site.net_workers", &t->net_workers },

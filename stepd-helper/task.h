@@ -21,6 +21,7 @@ struct task {
 	const char *user;      /* the caller's name, "" if unknown */
 	const char *node;      /* Slurm's name of this node */
 	const char *argv0;     /* what the user wants to run */
+	uint32_t argv_from;    /* where in our arguments its others begin */
 	uint32_t job, stepid;
 	uint32_t stepd;	      /* slurmstepd's process id */
 	uint32_t rank, ranks; /* this task's, and how many the step has */

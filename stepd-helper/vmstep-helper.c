@@ -108,16 +108,18 @@ static void warn_of_idle_values(const struct task *t)
 					t->options.opt[id].v[i], t->ranks);
 }
 
-/* The user's argument list: ours, but for its first. */
+/* The user's argument list: ours, but for what comes before its second. */
 static const char **user_argv(const struct task *t, int argc, char **argv)
 {
-	const char **list = calloc((size_t)argc + 1, sizeof(*list));
+	const char **list = calloc((size_t)argc + 2, sizeof(*list));
+	size_t n = 0;
 
 	if (!list)
 		return NULL;
-	list[0] = t->argv0;
-	for (int i = 1; i < argc; i++)
-		list[i] = argv[i];
+	list[n++] = t->argv0;
+	for (int i = 0; i < argc; i++)
+		if ((uint32_t)i >= t->argv_from)
+			list[n++] = argv[i];
 	return list;
 }
 

@@ -335,6 +335,32 @@ spank_err_t spank_unsetenv(spank_t sp, const char *var)
 	return ESPANK_SUCCESS;
 }
 
+/* -- the task's arguments -------------------------------------------------- */
+
+#if HAVE_DECL_SPANK_PREPEND_TASK_ARGV
+spank_err_t spank_prepend_task_argv(spank_t sp, int argc, const char *argv[])
+{
+	size_t n = 0;
+	char **all;
+
+	if (!argv)
+		return ESPANK_BAD_ARG;
+	if (!host.job.in_task)
+		return ESPANK_NOT_TASK;
+	while (host.job.argv && host.job.argv[n])
+		n++;
+	all = calloc((size_t)argc + n + 1, sizeof(*all));
+	if (!all)
+		abort();
+	for (int i = 0; i < argc; i++)
+		all[i] = strdup(argv[i]);
+	if (n)
+		memcpy(all + argc, host.job.argv, n * sizeof(*all));
+	host.job.argv = all;
+	return ESPANK_SUCCESS;
+}
+#endif
+
 /* -- what it says ---------------------------------------------------------- */
 
 #define SAYS(function, prefix)                        \
