@@ -125,7 +125,10 @@ part()
 		jq -c 'select(.id == 1) | has("result")'
 }
 state_is() { [[ $(vms -r 1 --json ps | jq -r '.results["1"].result.state') == "$1" ]]; }
-is "a save that is begun, and stops a VM" "$(part begin) $(part pause)" "true true"
+# not before its command goes on, too
+begun() { [[ $(part begin) == true ]]; }
+ok "a save is begun" wait_for 60 begun
+is "... which stops a VM" "$(part pause)" true
 ok "... it stands still" state_is paused
 ok "... until it finds that nobody saves it" wait_for 30 state_is running
 ok "all are told to end" wait_for 10 vms exec touch /tmp/go
