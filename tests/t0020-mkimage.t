@@ -120,7 +120,9 @@ ok "vm.conf names files of the bundle" \
 like "and the least memory" "$(conf_of a mem_min)" '^[0-9]+M$'
 
 SECONDS=0
-like "a second time it comes from the cache" "$(make_tiny a 2>&1)" 'from the cache'
+like "a second time it comes from the cache, while another uses that" \
+	"$(flock -s cache/lock/tiny-* timeout 60 "$mkimage" tiny out/a.vm \
+		"${args[@]}" --agent agent 2>&1)" 'from the cache.*made '
 ok "in no time ($SECONDS s)" test "$SECONDS" -lt 15
 ok "a new agent can be built" stand_in two
 like "a new agent needs no new base" "$(make_tiny a 2>&1)" 'from the cache'

@@ -20,11 +20,17 @@ if [[ ${1-} != within ]]; then
 	[[ -e $images/tiny.vm/vm.conf ]] ||
 		skip_all "$images/tiny.vm is not there: contrib/mkimage tiny"
 	cd "$tmp" || exit 1
+	"$top/contrib/fresh" --with "$tmp" sh -c "touch $tmp/runs; exec sleep 1000" &
+	fresh=$!
+	wait_for 300 test -e runs
+	kill -TERM "$fresh"
+	wait "$fresh"
+	ended=$?
 	"$top/contrib/fresh" --with "$(dirname "$deb")" --with "$images" \
-		bash "$top/tests/t0600-package.t" within "$deb" "$images"
+		bash "$top/tests/t0600-package.t" within "$deb" "$images" "$ended"
 	exit
 fi
-deb=$2 images=$3
+deb=$2 images=$3 ended=$4
 
 # ---- within ----
 
@@ -40,6 +46,7 @@ files()
 dpkg_quiet() { DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends "$@"; }
 user() { mc fresh run -u "$test_user" "$@"; }
 
+is "a signal ends contrib/fresh, and what runs in it" "$ended" 143
 useradd -m "$test_user"
 chmod 755 "$tmp"
 cd "/home/$test_user" || exit 1

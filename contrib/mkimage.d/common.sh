@@ -283,22 +283,37 @@ cache_get()
 		return
 	fi
 	cache_open
-	# held to our end: others wait for what we make, and leave it to us
+	# held to our end: by all who use it, or by the one who makes it, whom
+	# others wait for
 	exec {CACHE_LOCK}>"$CACHE/lock/$key"
 	ENTRY=$CACHE/$key
-	flock -n "$CACHE_LOCK" || {
-		say "waiting for another mkimage that makes the same"
-		flock "$CACHE_LOCK"
-	}
-	if [[ -d $ENTRY ]]; then
-		say "from the cache: $ENTRY"
-		touch "$ENTRY"
+	cache_lock -s
+	if cache_has; then
 		return
 	fi
-	beside "$ENTRY" d
-	"$2" "$TEMP"
-	mv -T -- "$TEMP" "$ENTRY"
+	cache_lock -x
+	if ! cache_has; then # nor has another made it while we waited
+		beside "$ENTRY" d
+		"$2" "$TEMP"
+		mv -T -- "$TEMP" "$ENTRY"
+	fi
+	cache_lock -s
 	cache_prune
+}
+
+cache_lock()
+{
+	flock -n "$1" "$CACHE_LOCK" || {
+		say "waiting for another mkimage that makes the same"
+		flock "$1" "$CACHE_LOCK"
+	}
+}
+
+cache_has()
+{
+	[[ -d $ENTRY ]] || return 1
+	say "from the cache: $ENTRY"
+	touch "$ENTRY"
 }
 
 cache_open()
