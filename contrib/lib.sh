@@ -38,6 +38,8 @@ packages_check=(
 	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
 	syslinux-common file bsdutils tshark dpdk-dev
 )
+# for check --suite, in a root of another release
+packages_suite=(mount python3 jq socat file bsdutils virtiofsd)
 
 # Install what is missing of the packages named. Services that they bring are
 # not started: we need their programs only.
