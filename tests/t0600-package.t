@@ -3,7 +3,8 @@
 # what vmstep check says, README's first step by an ordinary user, an upgrade,
 # and the removal, which leaves Slurm as it was.
 #
-# The package is that of contrib/check in $VMSTEP_BUILD/../packages, or DEB's.
+# The package is that of contrib/check in $VMSTEP_BUILD/../packages, or DEB's,
+# which SUITE says was built on another Debian ("trixie").
 
 . "$(dirname "$0")/lib.sh"
 
@@ -20,13 +21,14 @@ if [[ ${1-} != within ]]; then
 	[[ -e $images/tiny.vm/vm.conf ]] ||
 		skip_all "$images/tiny.vm is not there: contrib/mkimage tiny"
 	cd "$tmp" || exit 1
-	"$top/contrib/fresh" --with "$tmp" sh -c "touch $tmp/runs; exec sleep 1000" &
+	suite=(--suite "${SUITE-bookworm}")
+	"$top/contrib/fresh" "${suite[@]}" --with "$tmp" sh -c "touch $tmp/runs; exec sleep 1000" &
 	fresh=$!
 	wait_for 300 test -e runs
 	kill -TERM "$fresh"
 	wait "$fresh"
 	ended=$?
-	"$top/contrib/fresh" --with "$(dirname "$deb")" --with "$images" \
+	"$top/contrib/fresh" "${suite[@]}" --with "$(dirname "$deb")" --with "$images" \
 		bash "$top/tests/t0600-package.t" within "$deb" "$images" "$ended"
 	exit
 fi
