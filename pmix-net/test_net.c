@@ -679,20 +679,30 @@ static void let_guests_settle(void)
 }
 
 #define MANY 32
+#define SOME 7 /* the rest, in three parts */
 
+/* UCX takes 200 KiB at once now and then, for whatever it does then (1.18): the
+ * part that takes most is left out, and a link's own memory is in the others.
+ */
 static void an_idle_link_takes_less_than_4_KiB(void **state)
 {
-	long some, all;
+	long before, after, all = 0, most = 0, link;
 
 	if (SANITIZED)
 		skip();
 	step_start(&s, MANY, 1, SETTLE_SOON);
 	step_meet(&s);
 	let_guests_settle();
-	some = memory_with_links(2, 9);
-	all = memory_with_links(10, MANY - 1);
-	printf("# a link takes %ld bytes\n", (all - some) * 1024 / (MANY - 10));
-	assert_true((all - some) * 1024 / (MANY - 10) < 4096);
+	before = memory_with_links(2, 10);
+	for (uint32_t n = 11; n < MANY; n += SOME, before = after) {
+		after = memory_with_links(n, n + SOME - 1);
+		all += after - before;
+		if (after - before > most)
+			most = after - before;
+	}
+	link = (all - most) * 1024 / (2 * SOME);
+	printf("# a link takes %ld bytes\n", link);
+	assert_true(link < 4096);
 	step_end(&s);
 }
 
