@@ -46,6 +46,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/netstats.c %D%/netstats.h \
 	%D%/sendfds.c %D%/sendfds.h \
 	%D%/rdma.c %D%/rdma.h \
+	%D%/sandbox.c %D%/sandbox.h \
 	%D%/sigbus.c %D%/sigbus.h \
 	%D%/tty.c %D%/tty.h \
 	%D%/usage.c %D%/usage.h
@@ -84,6 +85,7 @@ UNIT_TESTS += \
 	%D%/test_plain \
 	%D%/test_publish \
 	%D%/test_rankset \
+	%D%/test_sandbox \
 	%D%/test_sigbus \
 	%D%/test_site \
 	%D%/test_usage \
@@ -123,6 +125,8 @@ UNIT_TESTS += \
 %C%_test_publish_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_plain_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_plain_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_sandbox_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_sandbox_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_sigbus_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 %C%_test_sigbus_LDADD = %D%/libprog.la %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_site_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
