@@ -46,6 +46,7 @@ const struct check check_table[] = {
 	{ "tools", NODE, check_tools },
 	{ "cgroup", NODE, check_cgroup },
 	{ "kernel", NODE, check_kernel },
+	{ "sandbox", SITE | NODE, check_sandbox },
 	{ "full", SITE, check_full },
 	{ 0 },
 };

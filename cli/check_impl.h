@@ -72,6 +72,7 @@ void check_memlock(struct checking *c);
 void check_net(struct checking *c);
 void check_cgroup(struct checking *c);
 void check_kernel(struct checking *c);
+void check_sandbox(struct checking *c);
 
 /* check_qemu.c */
 void check_qemu(struct checking *c);

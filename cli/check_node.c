@@ -21,6 +21,7 @@
 #include "firmware.h"
 #include "local_address.h"
 #include "rdma.h"
+#include "sandbox.h"
 #include "share.h"
 #include "value.h"
 
@@ -393,4 +394,23 @@ void check_kernel(struct checking *c)
 			u.release);
 	else
 		check_ok(c, "%s", u.release);
+}
+
+void check_sandbox(struct checking *c)
+{
+	const char *wanted = c->s->site.sandbox;
+	bool wants = strcmp(wanted, "no") != 0;
+	char text[SANDBOX_TEXT];
+	struct errmsg err;
+
+	if (strcmp(wanted, "require") == 0 &&
+	    sandbox_require("this node", &err) < 0)
+		check_fail(c, NULL, "%s", err.text);
+	else if (wants && !sandbox_abi())
+		check_warn(
+			c,
+			"take Linux 5.19 or later, with landlock among its lsm=",
+			"%s", sandbox_text(wants, text));
+	else
+		check_ok(c, "%s", sandbox_text(wants, text));
 }

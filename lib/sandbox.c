@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -73,6 +74,28 @@ int sandbox_abi(void)
 	return abi < 2 ? 0 : (int)abi;
 }
 
+const char *sandbox_text(bool wanted, char text[SANDBOX_TEXT])
+{
+	if (!wanted)
+		snprintf(text, SANDBOX_TEXT, "none, by the site's choice");
+	else if (!sandbox_abi())
+		snprintf(text, SANDBOX_TEXT,
+			 "none, this kernel has no Landlock");
+	else
+		snprintf(text, SANDBOX_TEXT, "Landlock, ABI %d", sandbox_abi());
+	return text;
+}
+
+int sandbox_require(const char *node, struct errmsg *err)
+{
+	if (sandbox_abi())
+		return 0;
+	return errmsg_say(
+		err, -ENOSYS,
+		"the site requires a sandbox (sandbox in vmstep.conf), and the kernel of %s has no Landlock: it takes Linux 5.19 or later with landlock among its lsm=",
+		node);
+}
+
 static struct ruleset denials(unsigned int deny, int abi)
 {
 	struct ruleset r = { 0 };
@@ -84,7 +107,7 @@ static struct ruleset denials(unsigned int deny, int abi)
 	if (abi >= 4)
 		r.net = (deny & SANDBOX_TCP_BIND ? NET_BIND_TCP : 0u) |
 			(deny & SANDBOX_TCP_CONNECT ? NET_CONNECT_TCP : 0u);
-	if (abi >= 6)
+	if (abi >= 6 && deny & SANDBOX_OTHERS)
 		r.scoped = SCOPE_ABSTRACT | SCOPE_SIGNAL;
 	return r;
 }

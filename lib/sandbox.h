@@ -6,10 +6,9 @@
  * becomes. Inside, what was not allowed fails with EACCES, or EPERM; what was
  * open before goes on working.
  *
- * Whoever has entered gains no privileges by exec, and may neither trace
- * processes outside, nor read their memory. From Linux 6.12 on (ABI 6) it may
- * not signal them either, nor connect to their abstract sockets. The kernel
- * has no word on sockets with a path, nor on UDP.
+ * Whoever has entered gains no privileges by exec, and where anything at all
+ * is denied may neither trace processes outside, nor read their memory. The
+ * kernel has no word on sockets with a path, nor on UDP.
  *
  * Thread: any; enter before there are threads, which would stay outside.
  */
@@ -30,11 +29,14 @@ enum sandbox_right {
 	SANDBOX_SOCKETS = 16 /* made and removed */
 };
 
-/* What is denied but where it is allowed by name. */
+/* What is denied, but for what is allowed by name. */
 enum sandbox_deny {
 	SANDBOX_FILES = 1,	 /* all of the above */
-	SANDBOX_TCP_BIND = 2,	 /* from Linux 6.7 on (ABI 4); by no name */
+	SANDBOX_TCP_BIND = 2,	 /* from Linux 6.7 on (ABI 4); no name helps */
 	SANDBOX_TCP_CONNECT = 4, /* the same */
+	/* from Linux 6.12 on (ABI 6): to signal processes outside, and to
+	 * connect to their abstract sockets */
+	SANDBOX_OTHERS = 8,
 };
 
 struct sandbox;
@@ -44,8 +46,16 @@ struct sandbox;
  * from one directory to another. */
 int sandbox_abi(void);
 
-/* @deny: enum sandbox_deny. Where the kernel has no Landlock all that remains
- * is that no privileges are gained. */
+/* What a log should say of it: is it @wanted, and does the kernel have it? */
+#define SANDBOX_TEXT 64
+const char *sandbox_text(bool wanted, char text[SANDBOX_TEXT]);
+
+/* Where the site wants one in any case: 0; or -ENOSYS with words, of @node, if
+ * the kernel cannot. */
+int sandbox_require(const char *node, struct errmsg *err);
+
+/* @deny: enum sandbox_deny; 0: nothing. Where the kernel has no Landlock all
+ * that remains is that no privileges are gained. */
 int sandbox_new(unsigned int deny, struct sandbox **ret, struct errmsg *err);
 void sandbox_free(struct sandbox *s); /* NULL is fine */
 

@@ -63,6 +63,12 @@ const struct site_key site_keys[] = {
 	{ "allow_mounts", SITE_SEARCH, AT(allow_mounts), "",
 	  "directories whose files may be given to guests (--vm-input, --vm-output, --vm-mounts, --vm-mount-home), separated by ':'; empty: all",
 	  false },
+	{ "sandbox", SITE_SANDBOX, AT(sandbox), "yes",
+	  "close what QEMU and vmstep-net do not need, as far as the kernel can (Landlock)? require: refuse VMs where it cannot",
+	  false },
+	{ "sandbox_paths", SITE_SEARCH, AT(sandbox_paths), "",
+	  "directories that QEMU and vmstep-net may read beside /usr, as where their libraries are, separated by ':'",
+	  false },
 	{ "data_path", SITE_SEARCH, AT(data_path), "",
 	  "directories where --vm-input looks names up, separated by ':'",
 	  false },
@@ -132,6 +138,18 @@ static int set_reserve(uint64_t *at, const char *value, struct errmsg *err)
 	return 0;
 }
 
+static int set_sandbox(char **at, const char *value, struct errmsg *err)
+{
+	bool yes;
+
+	if (strcmp(value, "require") == 0)
+		return set_text(at, value, err);
+	if (value_bool(value, &yes, NULL) < 0)
+		return errmsg_say(err, -EINVAL,
+				  "'%s' is not yes, no or require", value);
+	return set_text(at, yes ? "yes" : "no", err);
+}
+
 static int set_link(char **at, const char *value, struct errmsg *err)
 {
 	if (strcmp(value, "auto") != 0 && strcmp(value, "tcp") != 0 &&
@@ -191,6 +209,8 @@ static int set_key(struct site *s, const struct site_key *key,
 		return set_ports((char **)(void *)at, value, err);
 	case SITE_LINK:
 		return set_link((char **)(void *)at, value, err);
+	case SITE_SANDBOX:
+		return set_sandbox((char **)(void *)at, value, err);
 	case SITE_PUBLISH:
 		return set_publish((char **)(void *)at, value, err);
 	case SITE_PATH:
@@ -401,7 +421,7 @@ static bool is_text(enum site_kind kind)
 {
 	return kind == SITE_TEXT || kind == SITE_PATH || kind == SITE_PROGRAM ||
 	       kind == SITE_SEARCH || kind == SITE_PORTS || kind == SITE_LINK ||
-	       kind == SITE_PUBLISH;
+	       kind == SITE_PUBLISH || kind == SITE_SANDBOX;
 }
 
 void site_done(struct site *s)

@@ -46,6 +46,8 @@ struct site {
 	bool allow_outbound;
 	char *allow_devices; /* see vfio.h */
 	char *allow_publish; /* see publish_allowed() */
+	char *sandbox;	     /* "yes", "no" or "require" */
+	char *sandbox_paths; /* directories, separated by ':' */
 	unsigned int beacon_interval_s;
 	unsigned int lost_after_s; /* then a node that is cut off is lost */
 	struct optset defaults;	   /* default_NAME, boot_timeout, grace */
@@ -62,6 +64,7 @@ enum site_kind {
 	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
 	SITE_PORTS,   /* FIRST-LAST, or empty */
 	SITE_LINK,    /* auto, tcp or ucx */
+	SITE_SANDBOX, /* yes, no or require */
 	SITE_PUBLISH, /* no, yes, or FIRST-LAST */
 	SITE_BOOL,
 	SITE_OPTION

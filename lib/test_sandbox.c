@@ -443,7 +443,7 @@ static void who_is_outside_is_out_of_reach(void **state)
 	struct fixture *f = *state;
 
 	need(2);
-	deny(f, SANDBOX_FILES);
+	deny(f, SANDBOX_FILES | SANDBOX_OTHERS);
 	allow(f, "/proc", SANDBOX_READ);
 	outsider = start_outsider();
 	assert_int_equal(inside(f, traces), EPERM);
@@ -451,6 +451,9 @@ static void who_is_outside_is_out_of_reach(void **state)
 	assert_int_equal(signals(f), 0);
 	if (sandbox_abi() >= 6)
 		assert_int_equal(inside(f, signals), EPERM);
+	sandbox_free(TAKE_PTR(f->s));
+	deny(f, 0);
+	assert_int_equal(inside(f, signals), 0);
 	kill(outsider, SIGKILL);
 	waitpid(outsider, NULL, 0);
 }
@@ -489,9 +492,17 @@ static void forbid_landlock(void)
 static void without_landlock_all_else_works(void **state) /* the last one */
 {
 	struct fixture *f = *state;
+	char text[SANDBOX_TEXT];
+	struct errmsg err;
 
+	if (sandbox_abi())
+		assert_int_equal(sandbox_require("n1", &err), 0);
 	forbid_landlock();
 	assert_int_equal(sandbox_abi(), 0);
+	assert_string_equal(sandbox_text(true, text),
+			    "none, this kernel has no Landlock");
+	assert_int_equal(sandbox_require("n1", &err), -ENOSYS);
+	assert_non_null(strstr(err.text, "the kernel of n1 has no Landlock"));
 	deny(f, SANDBOX_FILES | SANDBOX_TCP_BIND);
 	allow(f, f->file, SANDBOX_READ);
 	assert_int_equal(sandbox_fd(f->s, 12345, SANDBOX_READ, NULL), 0);

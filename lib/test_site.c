@@ -111,6 +111,8 @@ static void test_bad_lines(void **state)
 	refused(f, "mem_reserve = much\n", -EINVAL, "'much' is not a size");
 	refused(f, "mem_reserve = 0\n", -EINVAL, "'0' is not a size");
 	refused(f, "lost_after = 0\n", -EINVAL, "lost_after: ");
+	refused(f, "sandbox = auto\n", -EINVAL,
+		"sandbox: 'auto' is not yes, no or require");
 	refused(f, "net_workers = 0\n", -EINVAL, "net_workers: ");
 	refused(f, "net_workers = 17\n", -EINVAL, "net_workers: ");
 	refused(f, "net_link = udp\n", -EINVAL,
@@ -256,6 +258,7 @@ static void test_defaults(void **state)
 	assert_string_equal(f->site.qemu, "qemu-system-x86_64");
 	assert_string_equal(f->site.allow_users, "");
 	assert_true(f->site.allow_tcg);
+	assert_string_equal(f->site.sandbox, "yes");
 	assert_int_equal(f->site.mem_reserve, 0); /* auto */
 	for (int i = 0; i < OPT_COUNT; i++)
 		assert_false(optset_has(&f->site.defaults, (enum option_id)i));
@@ -275,6 +278,8 @@ static void test_values(void **state)
 				 "net_encrypt = yes\n"
 				 "net_workers = 16\n"
 				 "net_link = tcp\n"
+				 "sandbox = off\n"
+				 "sandbox_paths = /opt:/sw\n"
 				 "net_port_range = 1-2"),
 			 0);
 	assert_string_equal(f->site.runtime_dir, "/a b");
@@ -286,6 +291,8 @@ static void test_values(void **state)
 	assert_true(f->site.net_encrypt);
 	assert_int_equal(f->site.net_workers, 16);
 	assert_string_equal(f->site.net_link, "tcp");
+	assert_string_equal(f->site.sandbox, "no");
+	assert_string_equal(f->site.sandbox_paths, "/opt:/sw");
 	assert_string_equal(f->site.defaults.opt[OPT_NET_MTU].v[0], "1500");
 }
 

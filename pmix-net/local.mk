@@ -11,6 +11,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/capture.c %D%/capture.h \
 	%D%/census.c %D%/census.h \
 	%D%/checksum.c %D%/checksum.h \
+	%D%/confine.c %D%/confine.h \
 	%D%/ctl.c %D%/ctl.h \
 	%D%/dhcp.c %D%/dhcp.h \
 	%D%/dns.c %D%/dns.h \
@@ -96,6 +97,7 @@ UNIT_TESTS += \
 	%D%/test_auth \
 	%D%/test_capture \
 	%D%/test_census \
+	%D%/test_confine \
 	%D%/test_checksum \
 	%D%/test_dgram \
 	%D%/test_dhcp \
@@ -135,6 +137,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_capture_LDADD = $(net_test_ldadd)
 %C%_test_census_CFLAGS = $(net_test_cflags)
 %C%_test_census_LDADD = $(net_test_ldadd)
+%C%_test_confine_CFLAGS = $(net_test_cflags)
+%C%_test_confine_LDADD = $(net_test_ldadd)
 %C%_test_dgram_CFLAGS = $(net_test_cflags)
 %C%_test_dgram_LDADD = $(net_test_ldadd)
 %C%_test_checksum_CFLAGS = $(net_test_cflags)

@@ -127,6 +127,11 @@ static int opt_kind(void *at, const char *value, struct errmsg *err)
 	return errmsg_say(err, -EINVAL, "'%s' is not auto, tcp or ucx", value);
 }
 
+static int opt_bool(void *at, const char *value, struct errmsg *err)
+{
+	return value_bool(value, at, err);
+}
+
 static int opt_flag(void *at, const char *value, struct errmsg *err)
 {
 	*(bool *)at = true;
@@ -162,6 +167,8 @@ static const struct option_row {
 	{ "--log", true, opt_text, AT(log) },
 	{ "--log-fd", true, opt_fd, AT(log_fd) },
 	{ "--kind", true, opt_kind, AT(kind) },
+	{ "--sandbox", true, opt_bool, AT(sandbox) },
+	{ "--sandbox-paths", true, opt_text, AT(sandbox_paths) },
 	{ "--encrypt", false, opt_flag, AT(encrypt) },
 	{ "--report", false, opt_flag, AT(report) },
 	{ "--verbose", false, opt_flag, AT(verbose) },
@@ -229,6 +236,8 @@ int options_parse(struct options *o, int argc, char **argv, struct errmsg *err)
 		.grace_ms = CENSUS_GRACE_MS,
 		.settle_ms = MCAST_SETTLE_MS,
 		.workers = 1,
+		.sandbox = true,
+		.sandbox_paths = "",
 		.names = { .pattern = "vm%t" },
 	};
 	for (int i = 1; i < argc; i++) {

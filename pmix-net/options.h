@@ -27,6 +27,8 @@ struct options {
 	uint32_t lost_after_ms, idle_after_ms;
 	uint32_t grace_ms, settle_ms; /* see states.h, mcast.h */
 	bool encrypt;		      /* what goes over links */
+	bool sandbox;		      /* see confine.h */
+	const char *sandbox_paths;    /* "" none */
 	unsigned int workers;	      /* 1..WORKERS_MAX */
 	enum link_kind kind;
 	bool verbose, report;

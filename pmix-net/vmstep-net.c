@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "confine.h"
 #include "ctl.h"
 #include "log.h"
 #include "loop.h"
@@ -81,8 +82,6 @@ static int drop_privileges(struct errmsg *err)
 
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return errmsg_set(err, -errno, "PR_SET_DUMPABLE");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return errmsg_set(err, -errno, "PR_SET_NO_NEW_PRIVS");
 	if (syscall(SYS_capset, &header, none) < 0)
 		return errmsg_set(err, -errno, "capset");
 	return 0;
@@ -125,14 +124,14 @@ static void on_usr1(const struct signalfd_siginfo *si, void *arg)
 	node_log_counters(arg);
 }
 
-/* The step's signals are for its tasks: the network stays as long as they. */
-static int set_signals(struct loop *l, struct node *n, struct errmsg *err)
+/* The step's signals are for its tasks: the network stays as long as they. And
+ * a log may be a pipe that nobody reads any more. */
+static void ignore_signals(void)
 {
 	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
-	return loop_signal(l, SIGUSR1, on_usr1, n, err);
 }
 
 /* Nobody reads our stderr, and the helpers have someone to tell. */
@@ -155,6 +154,7 @@ int main(int argc, char **argv)
 		options_done(&o);
 		return introduce(&o);
 	}
+	ignore_signals();
 	if (r == 0)
 		r = keep_only((const int[]){ o.ctl_fd, o.lock_fd, o.link_fd,
 					     o.log_fd },
@@ -163,6 +163,8 @@ int main(int argc, char **argv)
 		r = open_log(&o, &log_fd, &err);
 	if (r == 0)
 		r = drop_privileges(&err);
+	if (r == 0)
+		r = confine(&o, &err);
 	if (r == 0) {
 		raise_descriptors();
 		r = loop_new(&loop, &err);
@@ -170,7 +172,7 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = node_new(&o, loop, &node, &err);
 	if (r == 0)
-		r = set_signals(loop, node, &err);
+		r = loop_signal(loop, SIGUSR1, on_usr1, node, &err);
 	if (r == 0) {
 		r = loop_run(loop);
 		errmsg_set(&err, r, "event loop");

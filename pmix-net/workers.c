@@ -145,8 +145,13 @@ static void on_end(struct round_job *job)
 static void *run(void *arg)
 {
 	struct seat *s = arg;
+	char name[16];
 
 	round_mine(s->worker.round);
+	/* itself: another thread's is written to a file, which confine.h closes
+	 */
+	snprintf(name, sizeof(name), "worker %u", s->worker.index);
+	pthread_setname_np(pthread_self(), name);
 	loop_run(s->worker.loop);
 	return NULL;
 }
@@ -200,7 +205,6 @@ int workers_use_cpus(struct workers *ws, const char *cpus, struct errmsg *err)
 
 static int start_one(struct seat *s, struct errmsg *err)
 {
-	char name[16];
 	int r = pthread_create(&s->thread, NULL, run, s);
 
 	if (r)
@@ -208,8 +212,6 @@ static int start_one(struct seat *s, struct errmsg *err)
 	s->runs = true;
 	if (CPU_COUNT(&s->all->cpus))
 		bind_thread(s->thread, &s->all->cpus, NULL);
-	snprintf(name, sizeof(name), "worker %u", s->worker.index);
-	pthread_setname_np(s->thread, name);
 	return 0;
 }
 

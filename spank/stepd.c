@@ -315,6 +315,8 @@ static void describe_site(struct desc_writer *w)
 		 s->allow_qemu_args ? "yes" : "no");
 	desc_add(w, "site.allow_devices", "%s", s->allow_devices);
 	desc_add(w, "site.allow_publish", "%s", s->allow_publish);
+	desc_add(w, "site.sandbox", "%s", s->sandbox);
+	desc_add(w, "site.sandbox_paths", "%s", s->sandbox_paths);
 	desc_add(w, "site.mem_reserve", "%llu",
 		 (unsigned long long)s->mem_reserve);
 	desc_add(w, "site.max_fam", "%llu", (unsigned long long)s->max_fam);

@@ -24,6 +24,7 @@
 #include "qemu_find.h"
 #include "qmp.h"
 #include "restore.h"
+#include "sandbox.h"
 #include "save.h"
 #include "seed.h"
 #include "work.h"
@@ -647,8 +648,11 @@ int machine_print(const struct machine *m)
 
 static int plan(struct machine *m, struct errmsg *err)
 {
-	int r;
+	int r = m->task->sandbox_required ? sandbox_require(m->task->node, err)
+					  : 0;
 
+	if (r < 0)
+		return r;
 	m->qemu = m->spec->qemu
 			  ? qemu_find(m->spec->qemu, "--vm-qemu", err)
 			  : qemu_find(m->task->qemu, "vmstep.conf: qemu", err);

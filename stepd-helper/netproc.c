@@ -96,6 +96,7 @@ int netproc_start(const struct task *t, const struct spec *s,
 	_cleanup_free_ char *ranks = rankset_text(&t->local_ranks);
 	char net[64], mtu[32], nranks[32], local[4096], node[300], own[128];
 	char bind_to[160], device[300], ports[64], log[4200], lost_after[32];
+	_cleanup_free_ char *paths = NULL;
 	char workers[32], kind[16];
 	char hostname[600], domain[300];
 	struct child_fd fds[7] = { { null, 0 },
@@ -103,13 +104,15 @@ int netproc_start(const struct task *t, const struct spec *s,
 				   { null, 2 },
 				   { given->lock, 3 },
 				   { given->ctl, 4 } };
-	const char *argv[24] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
+	const char *argv[26] = { NET_PROGRAM, "--lock=3", "--ctl=4", net,
 				 mtu,	      nranks,	  local,     node,
 				 lost_after,  hostname };
 	struct child_spec spec = { argv, fds, 5, true, true };
 	size_t n = 10;
 
-	if (null < 0 || !ranks)
+	if (asprintf(&paths, "--sandbox-paths=%s", t->sandbox_paths) < 0)
+		paths = NULL;
+	if (null < 0 || !ranks || !paths)
 		return errmsg_set(err, -ENOMEM, "start vmstep-net");
 	net_text(&s->cidr, net, sizeof(net));
 	snprintf(mtu, sizeof(mtu), "--mtu=%u", s->mtu);
@@ -149,6 +152,9 @@ int netproc_start(const struct task *t, const struct spec *s,
 	argv[n++] = kind;
 	if (t->net_encrypt)
 		argv[n++] = "--encrypt";
+	argv[n++] = t->sandbox ? "--sandbox=yes" : "--sandbox=no";
+	if (*t->sandbox_paths)
+		argv[n++] = paths;
 	if (t->net_workers > 1)
 		argv[n++] = workers;
 	argv[n++] = s->log ? "--log-fd=6" : log;

@@ -159,6 +159,7 @@ static int load_texts(struct task *t, struct errmsg *err)
 		{ "site.allow_mounts", &t->allow_mounts },
 		{ "site.data_path", &t->data_path },
 		{ "site.virtiofsd", &t->virtiofsd },
+		{ "site.sandbox_paths", &t->sandbox_paths },
 	};
 	const char *text;
 	int r = 0;
@@ -179,7 +180,12 @@ static int load_texts(struct task *t, struct errmsg *err)
 	if (r == 0)
 		r = get_bool(t->desc, "site.net_encrypt", &t->net_encrypt, err);
 	if (r == 0)
+		r = get_text(t->desc, "site.sandbox", &text, err);
+	if (r == 0) {
+		t->sandbox = strcmp(text, "no") != 0;
+		t->sandbox_required = strcmp(text, "require") == 0;
 		r = get_text(t->desc, "site.allow_publish", &text, err);
+	}
 	if (r == 0)
 		r = publish_allowed(text, &t->publish_first, &t->publish_last,
 				    err);

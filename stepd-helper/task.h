@@ -37,6 +37,8 @@ struct task {
 	const char *allow_devices;   /* PCI addresses, "all", or "" for none */
 	const char *allow_mounts;    /* the same */
 	const char *data_path, *virtiofsd;
+	bool sandbox, sandbox_required;
+	const char *sandbox_paths; /* what may be read in it, too */
 	const char *net_device, *net_port_range, *net_link;
 	uint32_t lost_after_s, beacon_interval_s;
 	uint32_t net_workers;

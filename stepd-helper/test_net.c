@@ -178,6 +178,8 @@ static void begin(uint32_t n, int net)
 			.net_device = "",
 			.net_port_range = "",
 			.net_link = "tcp",
+			.sandbox = true,
+			.sandbox_paths = "",
 			.lost_after_s = 30,
 		};
 		assert_int_equal(rankset_add(&h->task.local_ranks, 0, n - 1),

@@ -4,6 +4,8 @@
 . "$(dirname "$0")/vm.sh"
 
 vm_cluster 2
+sandbox=$(vrun -n1 "$build/inst/bin/vmstep" check | sed -n 's/.* sandbox  *//p')
+like "vmstep check tells what of a sandbox the kernel has" "$sandbox" Landlock
 other=vmtest2
 id $other &>/dev/null || useradd -m $other
 
@@ -18,6 +20,10 @@ caps=$(for p in $(pids); do
 	mc vm node n1 sed -n 's/^Cap\(Prm\|Eff\|Amb\):\t//p' "/proc/$p/status"
 done | sort -u)
 is "no process of it has a capability" "$caps" 0000000000000000
+gains=$(for p in $(mc vm node n1 pgrep -f 'qemu-system|vmstep-net'); do
+	mc vm node n1 sed -n 's/^NoNewPrivs:\t//p' "/proc/$p/status"
+done | sort -u)
+is "neither QEMU nor vmstep-net can gain one" "$gains" 1
 uids=$(for p in $(pids); do
 	mc vm node n1 sed -n 's/^Uid:\t\([0-9]*\)\t\([0-9]*\).*/\1 \2/p' "/proc/$p/status"
 done | sort -u)
@@ -26,6 +32,8 @@ is "all run as the user" "$uids" "$(id -u "$test_user") $(id -u "$test_user")"
 dir=$(mc vm node n1 find "$runtime/$(id -u "$test_user")" -maxdepth 1 -name '*.0')
 is "the step's directory is the user's own" \
 	"$(mc vm node n1 stat -c '%a %U' "$dir")" "700 $test_user"
+like "what of a sandbox vmstep-net has is in its log" \
+	"$(mc vm node n1 cat "$dir/net.log")" "sandbox: $sandbox"
 nok "another user cannot look into it" \
 	mc vm node n1 setpriv --reuid=$other --clear-groups ls "$dir"
 listening()
