@@ -96,12 +96,24 @@ static void reset_signals(bool deaf)
 		sigaction(ignored[i], &act, NULL);
 }
 
+/* Its ruleset is a descriptor, which is closed below. */
+static void enter(const struct sandbox *s, int report)
+{
+	int r = s ? sandbox_enter(s) : 0;
+
+	if (r == 0)
+		return;
+	errno = -r;
+	fail(report, "sandbox for");
+}
+
 static _Noreturn void become(const struct child_spec *spec, pid_t parent,
 			     int report)
 {
 	reset_signals(spec->deaf);
 	if (spec->private_files)
 		umask(077);
+	enter(spec->sandbox, report);
 	move_fds(spec, &report);
 	close_others(spec, report);
 	if (spec->outlives_us) {

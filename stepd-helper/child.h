@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "errmsg.h"
+#include "sandbox.h"
 
 struct child_fd {
 	int from; /* ours */
@@ -26,6 +27,7 @@ struct child_spec {
 	 * command may not end QEMU. It stays deaf to all that ends a process
 	 * but SIGKILL. */
 	bool deaf;
+	const struct sandbox *sandbox; /* that it is in; NULL: none */
 	bool private_files; /* what it makes is for its user only: umask 077 */
 };
 

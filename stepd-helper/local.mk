@@ -85,6 +85,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/qemu.c %D%/qemu.h \
 	%D%/qemu_disk.c %D%/qemu_disk.h \
 	%D%/qemu_find.c %D%/qemu_find.h \
+	%D%/qemu_sandbox.c %D%/qemu_sandbox.h \
 	%D%/qga.c %D%/qga.h \
 	%D%/qga_exec.c %D%/qga_exec.h \
 	%D%/qga_file.c %D%/qga_file.h \
@@ -164,6 +165,7 @@ UNIT_TESTS += \
 	%D%/test_pcapfile \
 	%D%/test_port \
 	%D%/test_qemu \
+	%D%/test_qemu_sandbox \
 	%D%/test_qga \
 	%D%/test_qga_guest \
 	%D%/test_qmp \
@@ -258,6 +260,9 @@ UNIT_TESTS += \
 %C%_test_port_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qemu_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qemu_LDADD = $(helper_libs) $(CMOCKA_LIBS)
+%C%_test_qemu_sandbox_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) \
+	$(JANSSON_CFLAGS)
+%C%_test_qemu_sandbox_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qga_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 %C%_test_qga_LDADD = $(helper_libs) $(CMOCKA_LIBS)
 %C%_test_qga_guest_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)

@@ -3,6 +3,7 @@
 #include "op_vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,9 +16,15 @@
 #include "log.h"
 #include "op_agent.h"
 #include "opcat.h"
+#include "outfile.h"
 #include "param.h"
 #include "qemu.h"
 #include "usage.h"
+
+/* Of QEMU's fdsets, beyond those of disks. While a VM is paused QEMU keeps what
+ * was taken from a set: the next has another. */
+#define FIRST_FDSET 1000
+#define FDSETS	    1000000
 
 /* A call that waits for QEMU's answer, or for the VM to be as it is wanted. */
 enum want { WANT_REPLY, WANT_RUNS, WANT_AGENT, WANT_EXIT };
@@ -39,6 +46,7 @@ struct vm_call {
 struct op_vm {
 	struct service_conf conf;
 	bool was_paused;
+	int n_dumps; /* of the screen */
 	LIST_HEAD(, vm_call) calls;
 };
 
@@ -359,6 +367,33 @@ static void net_link(struct rpc_call *call, const json_t *params, void *arg)
 			 NULL);
 }
 
+/* QEMU may open no file of the user's (qemu_sandbox.h): it gets this one, as an
+ * fdset of its own, which goes away again with the last command. */
+static void dump_screen(struct op_vm *v, struct rpc_call *call,
+			const char *path)
+{
+	struct machine *m = v->conf.machine;
+	int set = FIRST_FDSET + v->n_dumps++ % FDSETS;
+	_cleanup_close_ int fd = -1;
+	struct errmsg err;
+	char name[32];
+
+	if (!has_machine(v, call))
+		return;
+	fd = outfile_open("path", path, O_TRUNC, &err);
+	if (fd < 0) {
+		rpc_fail(call, RPC_E_OS, err.text);
+		return;
+	}
+	snprintf(name, sizeof(name), "/dev/fdset/%d", set);
+	machine_qmp_fd(m, "add-fd", json_pack("{s:i}", "fdset-id", set), fd,
+		       NULL, NULL);
+	ask_qemu(v, call, "screendump", json_pack("{s:s}", "filename", name),
+		 NULL);
+	machine_qmp(m, "remove-fd", json_pack("{s:i}", "fdset-id", set), NULL,
+		    NULL);
+}
+
 static void vm_screendump(struct rpc_call *call, const json_t *params,
 			  void *arg)
 {
@@ -371,8 +406,7 @@ static void vm_screendump(struct rpc_call *call, const json_t *params,
 		rpc_fail(call, RPC_INVALID_PARAMS,
 			 "path: has to be absolute, on the task's node");
 	else
-		ask_qemu(arg, call, "screendump",
-			 json_pack("{s:s}", "filename", path), NULL);
+		dump_screen(arg, call, path);
 }
 
 static json_t *as_it_is(struct op_vm *v, const json_t *reply)

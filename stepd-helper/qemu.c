@@ -13,7 +13,9 @@
 #include "args.h"
 #include "child.h"
 #include "cleanup.h"
+#include "log.h"
 #include "port.h"
+#include "qemu_sandbox.h"
 #include "restore.h"
 #include "usernet.h"
 
@@ -463,6 +465,15 @@ static int make_argv(const struct strings *args, const char ***ret)
 	return 0;
 }
 
+static int make_sandbox(const struct qemu_plan *p, const char *qemu,
+			struct sandbox **ret, struct errmsg *err)
+{
+	char text[SANDBOX_TEXT];
+
+	log_debug("QEMU's sandbox: %s", sandbox_text(p->task->sandbox, text));
+	return p->task->sandbox ? qemu_sandbox(p, qemu, ret, err) : 0;
+}
+
 int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,
 	       int *ret_stderr, struct errmsg *err)
 {
@@ -473,6 +484,7 @@ int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,
 				   .private_files = true };
 	const char **argv = NULL;
 	struct strings args = { 0 };
+	struct sandbox *sandbox = NULL;
 	int pipefd[2], r;
 
 	if (null < 0 || pipe2(pipefd, O_CLOEXEC) < 0)
@@ -489,7 +501,11 @@ int qemu_start(struct qemu_plan *p, const char *qemu, pid_t *ret_pid,
 				(struct child_fd){ p->fd[i], FIRST_FD + i };
 	spec.argv = argv;
 	r = r < 0 ? errmsg_set(err, r, "start QEMU")
-		  : child_start(&spec, ret_pid, err);
+		  : make_sandbox(p, qemu, &sandbox, err);
+	spec.sandbox = sandbox;
+	if (r == 0)
+		r = child_start(&spec, ret_pid, err);
+	sandbox_free(sandbox);
 	free(argv);
 	strings_done(&args);
 	close(pipefd[1]);

@@ -62,11 +62,17 @@ bool machine_is_paused(const struct machine *m)
 	return m->paused;
 }
 
-int machine_qmp(struct machine *m, const char *command, json_t *args,
-		qmp_reply_fn fn, void *arg)
+int machine_qmp_fd(struct machine *m, const char *command, json_t *args, int fd,
+		   qmp_reply_fn fn, void *arg)
 {
 	json_decref(args);
 	return 0;
+}
+
+int machine_qmp(struct machine *m, const char *command, json_t *args,
+		qmp_reply_fn fn, void *arg)
+{
+	return machine_qmp_fd(m, command, args, -1, fn, arg);
 }
 
 pid_t machine_pid(const struct machine *m)

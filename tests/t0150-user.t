@@ -4,6 +4,7 @@
 . "$(dirname "$0")/vm.sh"
 
 vm_cluster 2
+conf "allow_qmp = yes"
 sandbox=$(vrun -n1 "$build/inst/bin/vmstep" check | sed -n 's/.* sandbox  *//p')
 like "vmstep check tells what of a sandbox the kernel has" "$sandbox" Landlock
 other=vmtest2
@@ -50,7 +51,45 @@ is "it takes a stranger's connection, and says nothing of what it was told" \
 		printf "GET / HTTP/1.0\r\n\r\n" >&3
 		timeout 10 cat <&3 | tr -d "\0" | grep -c HTTP' - "$port" | xargs)" \
 	"connected 0"
+
+# ---- what a guest that has broken out of QEMU could do: ask QEMU ----
+
+job=$(vsh "squeue -h -n caps -o %i")
+# qmp COMMAND ARGUMENTS: what QEMU says to it, or why not
+qmp() { vsh "$build/inst/bin/vmstep -j $job -r 0 op vm.qmp '{\"command\": \"$1\", \"arguments\": {$2}}'" 2>&1; }
+# opens PATH: has QEMU open it to read
+opens() { qmp blockdev-add "\"driver\": \"file\", \"node-name\": \"f$RANDOM\", \"read-only\": true, \"filename\": \"$1\""; }
+vsh "echo mine >secret"
+like "QEMU opens files of its VM" "$(opens "$tiny/initramfs")" '"return": *\{\}'
+if [[ $sandbox == Landlock* ]]; then
+	like "... none of the user's" "$(opens "$tmp/home/secret")" "secret': Permission denied"
+	like "... none of the system's that are not a program's" \
+		"$(opens /etc/hostname)" "hostname': Permission denied"
+	like "... and makes none" "$(qmp chardev-add "\"id\": \"c\", \"backend\": {
+		\"type\": \"file\", \"data\": {\"out\": \"$tmp/home/made\"}}")" \
+		"Permission denied"
+	nok "... there is none" test -e "$tmp/home/made"
+else
+	skip "QEMU opens no other file" "this kernel has no Landlock"
+fi
+if [[ ${sandbox##* } -ge 4 ]]; then
+	like "... nor a TCP connection" "$(qmp blockdev-add '"driver": "nbd",
+		"node-name": "n", "server": {"type": "inet", "host": "127.0.0.1", "port": "9"}')" \
+		"Permission denied"
+else
+	skip "QEMU makes no TCP connection" "this kernel's Landlock knows no TCP"
+fi
 vsh "scancel -n caps"
 wait
 clean "nothing stays"
+
+conf "allow_qmp = yes" "sandbox = no"
+(cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \
+	-u "$test_user" srun -J open -n1 --vm-image=tiny \
+	sh -c 'echo started; sleep 100' >"$tmp/open" 2>"$tmp/err") &
+ok "a step without a sandbox runs" wait_for 60 grep -q started "$tmp/open"
+job=$(vsh "squeue -h -n open -o %i")
+like "... and QEMU opens what its user can" "$(opens "$tmp/home/secret")" '"return": *\{\}'
+vsh "scancel -n open"
+wait
 done_testing

@@ -94,6 +94,10 @@ like "vmstep topo has both VMs where they run" "$(vmstep -j "$job" topo)" \
 	'^n1:.*PU L#0 .P#0..*vm\[0\] vm0: virtual CPU 0.*PU L#1 .P#1..*vm\[1\] vm1: virtual CPU 0'
 vmstep -j "$job" topo --svg="$tmp/home/%N.svg"
 like "... also as SVG" "$(cat "$tmp/home/n1.svg")" '^<.xml.*<svg.*vm\[1\] vm1: virtual CPU 0.*</svg>'
+vmstep -j "$job" -r 1 op vm.screendump "{\"path\": \"$tmp/home/screen\"}" >/dev/null
+like "a picture of it goes into a file" "$(head -c 2 "$tmp/home/screen")" P6
+vmstep -j "$job" -r 1 op vm.screendump "{\"path\": \"$tmp/none/screen\"}" 2>"$tmp/err2"
+like "... or it is said why not" "$(<"$tmp/err2")" "path=$tmp/none/screen: No such file"
 bg vmstep -j "$job" -r 1 display --socket="$tmp/home/vnc" 2>/dev/null
 viewer=$!
 ok "... or by a socket for viewers" wait_for 20 test -S "$tmp/home/vnc"
