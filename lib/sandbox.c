@@ -4,11 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +69,7 @@ struct path_beneath {
 struct sandbox {
 	int fd;	     /* the ruleset; -1: the kernel has no Landlock */
 	uint64_t fs; /* what of files it decides on */
+	unsigned int deny;
 };
 
 int sandbox_abi(void)
@@ -120,6 +126,7 @@ int sandbox_new(unsigned int deny, struct sandbox **ret, struct errmsg *err)
 	if (!s)
 		return errmsg_set(err, -ENOMEM, "sandbox");
 	s->fd = -1;
+	s->deny = deny;
 	/* an empty ruleset is refused: of an old kernel we want nothing then */
 	if (sandbox_abi() && (r.fs || r.net || r.scoped)) {
 		s->fs = r.fs;
@@ -289,6 +296,55 @@ int sandbox_system(struct sandbox *s, bool exec, const char *dirs,
 				     SANDBOX_READ | SANDBOX_WRITE, err);
 }
 
+/* -- system calls ---------------------------------------------------------- */
+
+/* Those of another architecture have other numbers: none is wanted. */
+#ifdef __x86_64__
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#define OTHER_ABI    0x40000000u /* x32's have this bit */
+#elif defined(__aarch64__)
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#define OTHER_ABI    UINT32_MAX
+#endif
+
+/* Async-signal-safe. io_uring would do the same behind the filter's back. */
+static int give_up_calls(unsigned int deny)
+{
+#ifdef ARCHITECTURE
+#define LOAD(at)		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at)
+#define RETURN(result)		BPF_STMT(BPF_RET | BPF_K, result)
+#define FAIL(error)		RETURN(SECCOMP_RET_ERRNO | (error))
+#define UNLESS(op, value, skip) BPF_JUMP(BPF_JMP | (op) | BPF_K, value, 0, skip)
+	const uint32_t none = UINT32_MAX; /* no call's number */
+	struct sock_filter filter[] = {
+		LOAD(offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+		FAIL(EPERM),
+		LOAD(offsetof(struct seccomp_data, nr)),
+		UNLESS(BPF_JGE, OTHER_ABI, 1),
+		FAIL(EPERM),
+		UNLESS(BPF_JEQ, SYS_io_uring_setup, 1),
+		FAIL(ENOSYS),
+		UNLESS(BPF_JEQ, deny & SANDBOX_CONNECT ? SYS_connect : none, 1),
+		FAIL(EACCES),
+		UNLESS(BPF_JEQ, deny & SANDBOX_UNIX ? SYS_socket : none, 3),
+		/* an int, and these machines have its half first */
+		LOAD(offsetof(struct seccomp_data, args)),
+		UNLESS(BPF_JEQ, AF_UNIX, 1),
+		FAIL(EACCES),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { ARRAY_SIZE(filter), filter };
+
+	/* EINVAL: this kernel has no seccomp */
+	if (deny & (SANDBOX_UNIX | SANDBOX_CONNECT) &&
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 &&
+	    errno != EINVAL)
+		return -errno;
+#endif
+	return 0;
+}
+
 /* -------------------------------------------------------------------------- */
 
 int sandbox_enter(const struct sandbox *s)
@@ -297,5 +353,5 @@ int sandbox_enter(const struct sandbox *s)
 		return -errno;
 	if (s->fd >= 0 && syscall(SYS_landlock_restrict_self, s->fd, 0) < 0)
 		return -errno;
-	return 0;
+	return give_up_calls(s->deny);
 }

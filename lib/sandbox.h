@@ -1,4 +1,4 @@
-/* sandbox.h - what a process may still do, for good: Landlock
+/* sandbox.h - what a process may still do, for good: Landlock and seccomp
  *
  * A sandbox is made first, by names and descriptors, and then entered, by this
  * process or by a child between fork and exec. There is no way back: it holds
@@ -7,8 +7,9 @@
  * open before goes on working.
  *
  * Whoever has entered gains no privileges by exec, and where anything at all
- * is denied may neither trace processes outside, nor read their memory. The
- * kernel has no word on sockets with a path, nor on UDP.
+ * is denied may neither trace processes outside, nor read their memory. UDP
+ * stays open. On sockets with a path Landlock has no word: seccomp takes away
+ * the system calls, whatever they are for.
  *
  * Thread: any; enter before there are threads, which would stay outside.
  */
@@ -37,6 +38,9 @@ enum sandbox_deny {
 	/* from Linux 6.12 on (ABI 6): to signal processes outside, and to
 	 * connect to their abstract sockets */
 	SANDBOX_OTHERS = 8,
+	/* by seccomp, with Landlock or without: */
+	SANDBOX_UNIX = 16,    /* to make a unix socket that is no pair's */
+	SANDBOX_CONNECT = 32, /* to connect any socket */
 };
 
 struct sandbox;

@@ -18,6 +18,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -403,6 +404,63 @@ static void tcp_is_closed_as_was_said(void **state)
 	close(fd);
 }
 
+static struct sockaddr_un listener;
+
+static int makes_unix(struct fixture *f)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0 ? errno : 0;
+}
+
+static int makes_pair(struct fixture *f)
+{
+	int sv[2];
+
+	return socketpair(AF_UNIX, SOCK_STREAM, 0, sv) < 0 ? errno : 0;
+}
+
+static int connects_unix(struct fixture *f)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return errno;
+	return connect(fd, (struct sockaddr *)&listener, sizeof(listener)) < 0
+		       ? errno
+		       : 0;
+}
+
+static int makes_ring(struct fixture *f)
+{
+	return syscall(SYS_io_uring_setup, 1, NULL) < 0 ? errno : 0;
+}
+
+static void sockets_with_a_path_are_closed(void **state)
+{
+	struct fixture *f = *state;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	listener = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(listener.sun_path, sizeof(listener.sun_path), "%s/sock",
+		 f->sub);
+	assert_int_equal(
+		bind(fd, (struct sockaddr *)&listener, sizeof(listener)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	deny(f, 0);
+	assert_int_equal(inside(f, connects_unix), 0);
+	sandbox_free(TAKE_PTR(f->s));
+	deny(f, SANDBOX_CONNECT);
+	assert_int_equal(inside(f, makes_unix), 0);
+	assert_int_equal(inside(f, connects_unix), EACCES);
+	assert_int_equal(inside(f, makes_ring), ENOSYS);
+	sandbox_free(TAKE_PTR(f->s));
+	deny(f, SANDBOX_UNIX);
+	assert_int_equal(inside(f, makes_unix), EACCES);
+	assert_int_equal(inside(f, makes_pair), 0);
+	assert_int_equal(inside(f, binds), 0);
+	assert_int_equal(inside(f, makes_ring), ENOSYS);
+	close(fd);
+}
+
 static pid_t outsider;
 
 static int signals(struct fixture *f)
@@ -526,6 +584,7 @@ int main(void)
 		TEST(what_is_not_there_needs_no_rule),
 		TEST(libraries_may_be_elsewhere),
 		TEST(tcp_is_closed_as_was_said),
+		TEST(sockets_with_a_path_are_closed),
 		TEST(who_is_outside_is_out_of_reach),
 		TEST(no_privileges_are_gained),
 		TEST(without_landlock_all_else_works),

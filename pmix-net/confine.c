@@ -24,12 +24,22 @@ static int allow_needed(struct sandbox *s, const struct options *o,
 	return r < 0 || o->kind == LINK_TCP ? r : allow_ucx(s, err);
 }
 
+/* Its own name, where it was told nothing better, may be known to a daemon
+ * (nscd, sssd) that has a socket. */
+static unsigned int denied(const struct options *o)
+{
+	bool asks = !o->bind && !o->device && o->link_fd < 0;
+
+	if (!o->sandbox)
+		return 0;
+	return SANDBOX_FILES | SANDBOX_OTHERS | (asks ? 0u : SANDBOX_UNIX);
+}
+
 int confine(const struct options *o, struct errmsg *err)
 {
 	struct sandbox *s = NULL;
-	const unsigned int deny = SANDBOX_FILES | SANDBOX_OTHERS;
 	char text[SANDBOX_TEXT];
-	int r = sandbox_new(o->sandbox ? deny : 0, &s, err);
+	int r = sandbox_new(denied(o), &s, err);
 
 	if (r < 0)
 		return r;

@@ -4,7 +4,8 @@
  * of its node: its descriptors, memory, TCP, and to read of the system what
  * names of hosts and UCX's libraries want. All else of the user's is closed to
  * it by Landlock, where the kernel has it: no file is written or made, no
- * program run, no process outside is signalled or traced.
+ * program run, no process outside is signalled or traced. And by seccomp it
+ * makes no unix socket, which could be connected to one of the user's daemons.
  *
  * With UCX it also needs RDMA devices, and shared memory of that.
  */

@@ -19,6 +19,7 @@
 #include "cleanup.h"
 #include "confine.h"
 #include "local_address.h"
+#include "log.h"
 #include "sandbox.h"
 #include "tcp_socket.h"
 
@@ -83,6 +84,11 @@ static int executes(void)
 static int signals(void)
 {
 	return kill(outsider, SIGKILL) < 0 ? errno : 0;
+}
+
+static int makes_unix_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0 ? errno : 0;
 }
 
 static int looks_inside(void)
@@ -198,6 +204,18 @@ static void ucx_has_shared_memory(void **state)
 	assert_int_equal(unlink("/dev/shm/vmstep-test"), 0);
 }
 
+static void no_daemon_is_reached_but_to_learn_its_address(void **state)
+{
+	struct options o = options();
+
+	o.link_fd = -1;
+	assert_int_equal(confined(o, makes_unix_socket), 0);
+	o.bind = "127.0.0.1";
+	assert_int_equal(confined(o, makes_unix_socket), EACCES);
+	o.sandbox = false;
+	assert_int_equal(confined(o, makes_unix_socket), 0);
+}
+
 static void the_site_can_open_more(void **state)
 {
 	struct options o = options();
@@ -228,9 +246,11 @@ int main(void)
 		cmocka_unit_test(without_a_sandbox_it_is_open),
 		cmocka_unit_test(what_it_needs_works),
 		cmocka_unit_test(ucx_has_shared_memory),
+		cmocka_unit_test(no_daemon_is_reached_but_to_learn_its_address),
 		cmocka_unit_test(the_site_can_open_more),
 	};
 
+	log_setup("confine", STDERR_FILENO, LOG_LEVEL_WARN);
 	return cmocka_run_group_tests_name("confine", tests, make_file,
 					   remove_file);
 }

@@ -22,6 +22,12 @@ static bool has_own_args(const struct qemu_plan *p)
 	return p->spec->qemu_args.n > 0;
 }
 
+/* In the step's directory. */
+static bool makes_sockets(const struct qemu_plan *p)
+{
+	return p->spec->vnc || p->spec->net == NET_VHOST_USER;
+}
+
 /* Guests that reach what their node reaches do so by QEMU; published ports are
  * listened on. */
 static unsigned int denied(const struct qemu_plan *p)
@@ -33,7 +39,9 @@ static unsigned int denied(const struct qemu_plan *p)
 		return deny;
 	deny |= SANDBOX_FILES;
 	if (!s->outbound)
-		deny |= SANDBOX_TCP_CONNECT;
+		deny |= SANDBOX_TCP_CONNECT | SANDBOX_CONNECT;
+	if (!makes_sockets(p))
+		deny |= SANDBOX_UNIX;
 	if (!s->outbound && !s->n_ports)
 		deny |= SANDBOX_TCP_BIND;
 	return deny;
@@ -136,7 +144,7 @@ static int allow_net(struct sandbox *b, const struct qemu_plan *p,
 						 "/run/NetworkManager" };
 	int r = 0;
 
-	if (p->spec->vnc || p->spec->net == NET_VHOST_USER)
+	if (makes_sockets(p))
 		r = sandbox_path(b, p->task->step_dir, SANDBOX_SOCKETS, err);
 	if (r < 0 || !p->spec->outbound)
 		return r;

@@ -165,7 +165,7 @@ static int listens_in_step(struct fixture *f)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s/sock", f->step);
-	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
 		return errno;
 	return unlink(un.sun_path) < 0 ? errno : 0;
 }
@@ -193,6 +193,11 @@ static int listens_on_tcp(struct fixture *f)
 static int connects(struct fixture *f)
 {
 	return uses_tcp(connect);
+}
+
+static int makes_unix(struct fixture *f)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) < 0 ? errno : 0;
 }
 
 static int runs(struct fixture *f)
@@ -262,6 +267,7 @@ static void a_card_or_a_display_makes_a_socket(void **state)
 {
 	struct fixture *f = *state;
 
+	assert_int_equal(in_qemu(f, makes_unix), EACCES);
 	f->s.net = NET_VHOST_USER;
 	assert_int_equal(in_qemu(f, listens_in_step), 0);
 	f->s.net = NET_NONE;
@@ -269,6 +275,18 @@ static void a_card_or_a_display_makes_a_socket(void **state)
 	assert_int_equal(in_qemu(f, listens_in_step), 0);
 	need_landlock(2);
 	assert_int_equal(in_qemu(f, makes_in_step), EACCES);
+}
+
+/* With or without Landlock. */
+static void without_outbound_it_connects_to_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	f->s.net = NET_VHOST_USER;
+	assert_int_equal(in_qemu(f, makes_unix), 0);
+	assert_int_equal(in_qemu(f, connects), EACCES);
+	f->s.outbound = true;
+	assert_int_equal(in_qemu(f, connects), ECONNREFUSED);
 }
 
 static void tcp_is_open_where_guests_have_it(void **state)
@@ -345,6 +363,7 @@ int main(void)
 		TEST(it_can_be_run),
 		TEST(what_qemu_shares_is_open),
 		TEST(a_card_or_a_display_makes_a_socket),
+		TEST(without_outbound_it_connects_to_nothing),
 		TEST(tcp_is_open_where_guests_have_it),
 		TEST(a_user_s_arguments_open_files),
 		TEST(a_child_is_in_it_and_has_its_descriptors),

@@ -72,7 +72,11 @@ if [[ $sandbox == Landlock* ]]; then
 else
 	skip "QEMU opens no other file" "this kernel has no Landlock"
 fi
-if [[ ${sandbox##* } -ge 4 ]]; then
+like "... nor a socket of the step's helper" "$(qmp chardev-add "\"id\": \"s\",
+	\"backend\": {\"type\": \"socket\", \"data\": {\"server\": false, \"addr\":
+	{\"type\": \"unix\", \"data\": {\"path\": \"$dir/task.0.sock\"}}}}")" \
+	"task.0.sock': Permission denied"
+if [[ ${sandbox##*[!0-9]} -ge 4 ]]; then
 	like "... nor a TCP connection" "$(qmp blockdev-add '"driver": "nbd",
 		"node-name": "n", "server": {"type": "inet", "host": "127.0.0.1", "port": "9"}')" \
 		"Permission denied"
