@@ -74,7 +74,11 @@ printf '#!/bin/sh\necho "own init, $$"; exec sleep 1000\n' >tree/srv/init
 chmod 755 tree/srv/init
 vrun -n1 --vm-image=./tree --vm-mem=400M --vm-rundir="$PWD/run" \
 	--vm-append=init=/srv/init --vm-console="$PWD/console" \
-	sh -c 'tr "\0" " " </proc/1/cmdline' >out
+	sh -c 'for i in $(seq 100); do
+		is=$(tr "\0" " " </proc/1/cmdline)
+		case $is in sleep*) break ;; esac # it may be about to become that
+		sleep 0.1
+	done; echo "$is"' >out
 is "an init of the image's own is process 1, beside the agent" "$? $(<out)" "0 sleep 1000 "
 like "... and started as such" "$(<console)" 'own init, 1'
 is "... without ctl=c nothing stays" "$(ls -A run)" ""
