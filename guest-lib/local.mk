@@ -8,8 +8,13 @@ pkgconfig_DATA = %D%/vmfam.pc
 	%D%/vmfam.c %D%/vmfam.h %D%/vmfam_impl.h \
 	%D%/vmfam_data.c \
 	%D%/vmfam_host.c \
+	%D%/vmfam_names.h \
 	%D%/vmfam_slot.c \
-	lib/memword.c lib/memword.h
+	lib/errmsg.c lib/errmsg.h \
+	lib/memword.c lib/memword.h \
+	lib/param.c lib/param.h
+%C%_libvmfam_a_CPPFLAGS = $(AM_CPPFLAGS) \
+	-include $(srcdir)/%D%/vmfam_names.h
 %C%_libvmfam_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CMOCKA

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -375,6 +378,78 @@ static void programs_of_a_guest_share_its_slots(void **state)
 	run(read_turns, 3);
 }
 
+/* Nobody else comes on before that is read. */
+static int go_on[2];
+
+static void hold_a_piece(uint32_t rank)
+{
+	struct vmfam_item x;
+	struct vmfam *f = find(rank, &x);
+	char byte;
+
+	close(go_on[1]); /* the test may end without a word */
+	CHECK(vmfam_add_u64(f, &x, 6 * MIB - 8, 1) == 0);
+	CHECK(read(go_on[0], &byte, 1) == 1);
+	vmfam_close(f); /* which does what was begun */
+}
+
+static void find_no_piece(uint32_t rank)
+{
+	static uint64_t at[3000];
+	struct vmfam_item x;
+	struct vmfam *f = find(rank, &x);
+	uint64_t old;
+
+	fill(rank);
+	CHECK(vmfam_put(f, &x, 1, bytes, MIB) == 0);
+	CHECK(vmfam_get(f, &x, 1, back, MIB) == 0);
+	CHECK(memcmp(back, bytes, MIB) == 0);
+	for (uint64_t i = 0; i < 3000; i++)
+		at[i] = i * 2;
+	CHECK(vmfam_scatter_index(f, &x, at, 8, 3000, bytes) == 0);
+	CHECK(vmfam_gather_index(f, &x, at, 8, 3000, back) == 0);
+	CHECK(memcmp(back, bytes, 24000) == 0);
+	CHECK(vmfam_atomic(f, &x, 64, VMFAM_SET, VMFAM_U64, 7, 0, NULL) == 0);
+	for (int i = 0; i < 5000; i++)
+		CHECK(vmfam_add_u64(f, &x, 64, 1) == 0);
+	CHECK(vmfam_quiet(f) == 0);
+	CHECK(vmfam_fetch_add_u64(f, &x, 64, 1, &old) == 0 && old == 5007);
+	CHECK(vmfam_put_nb(f, &x, 6 * MIB, "a", 0) == 0);
+	CHECK(vmfam_atomic(f, &x, 68, VMFAM_ADD, VMFAM_U64, 1, 0, NULL) ==
+	      -ERANGE);
+	vmfam_close(f);
+}
+
+static void read_eight(uint32_t rank)
+{
+	struct vmfam_item x;
+	struct vmfam *f = find(rank, &x);
+	uint64_t sum;
+
+	CHECK(vmfam_fetch_u64(f, &x, 6 * MIB - 8, &sum) == 0 && sum == 8);
+	vmfam_close(f);
+}
+
+/* Those that have them may wait for the one that has none. */
+static void nobody_waits_for_another_program(void **state)
+{
+	pid_t pids[8];
+
+	assert_int_equal(pipe(go_on), 0);
+	run(make, 0);
+	for (int i = 0; i < 8; i++)
+		pids[i] = start(hold_a_piece, 0);
+	for (int i = 0; i < 100; i++)
+		run_a_little();
+	run(find_no_piece, 0);
+	assert_int_equal(write(go_on[1], "12345678", 8), 8);
+	for (int i = 0; i < 8; i++)
+		finish(pids[i], 0);
+	run(read_eight, 3);
+	close(go_on[0]);
+	close(go_on[1]);
+}
+
 static void die(uint32_t rank)
 {
 	struct vmfam_item x;
@@ -412,6 +487,59 @@ static void open_nothing(uint32_t rank)
 	vmfam_close(f);
 }
 
+/* An agent that closes at once. */
+static void be_refused(uint32_t rank)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct vmfam *f = NULL;
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/no", dir);
+	CHECK(bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0);
+	CHECK(listen(fd, 1) == 0);
+	setenv("VMSTEP_FAM", window_file(0), 1);
+	setenv("VMSTEP_OPS_SOCKET", un.sun_path, 1);
+	CHECK(vmfam_open(&f) == 0);
+	close(accept(fd, NULL, NULL));
+	unlink(un.sun_path);
+	CHECK(vmfam_lookup(f, "r", "x", &(struct vmfam_item){ 0 }) == -EACCES);
+	CHECK(strstr(vmfam_words(f), "root"));
+	vmfam_close(f);
+}
+
+static void be_left(uint32_t rank)
+{
+	struct vmfam_item x;
+	struct vmfam *f = find(rank, &x);
+	int r = 0;
+
+	CHECK(write(go_on[1], "1", 1) == 1);
+	while (r == 0)
+		r = vmfam_stat(f, &x);
+	CHECK(r == -ECONNRESET);
+	CHECK(strstr(vmfam_words(f), "has closed"));
+	vmfam_close(f);
+}
+
+static void an_agent_that_goes_is_no_refusal(void **state)
+{
+	struct pollfd p;
+	pid_t pid;
+
+	assert_int_equal(pipe(go_on), 0);
+	run(be_refused, 0);
+	run(make, 0);
+	pid = start(be_left, 0);
+	p = (struct pollfd){ .fd = go_on[0], .events = POLLIN };
+	while (poll(&p, 1, 0) == 0)
+		run_a_little();
+	api_free(apis[0]);
+	apis[0] = NULL;
+	finish(pid, 0);
+	close(go_on[0]);
+	close(go_on[1]);
+}
+
 static void what_is_missing_is_named(void **state)
 {
 	run(open_nothing, 0);
@@ -427,7 +555,9 @@ int main(void)
 		EACH(items_are_copied_both_ways),
 		EACH(no_update_is_lost),
 		EACH(programs_of_a_guest_share_its_slots),
+		EACH(nobody_waits_for_another_program),
 		EACH(one_that_dies_leaves_nothing_behind),
+		EACH(an_agent_that_goes_is_no_refusal),
 		EACH(what_is_missing_is_named),
 	};
 

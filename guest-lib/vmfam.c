@@ -63,7 +63,9 @@ void vmfam_close(struct vmfam *f)
 {
 	if (!f)
 		return;
-	for (int i = 0; i < f->n_slots; i++)
+	if (f->sock >= 0)
+		vmfam_fence(f); /* others use our slots next */
+	for (int i = 0; i <= VMFAM_OWN; i++)
 		json_decref(f->slots[i].params);
 	if (f->sock >= 0)
 		close(f->sock);
@@ -71,6 +73,7 @@ void vmfam_close(struct vmfam *f)
 		munmap(f->map, f->map_len);
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->own);
 	free(f->in);
 	free(f);
 }

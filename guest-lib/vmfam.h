@@ -43,10 +43,10 @@ struct vmfam_item {
 	char name[VMFAM_NAME_MAX + 1];
 };
 
-/* -ENODEV: the step has no --vm-fam; -ECONNREFUSED, -EACCES: the agent is not
- * there, or is not for this user. */
+/* -ENODEV: the step has no --vm-fam; -ECONNREFUSED: the agent is not there.
+ * That it is not for this user is what the first function says that asks it. */
 int vmfam_open(struct vmfam **ret);
-/* What was begun and not waited for may still happen. NULL is fine. */
+/* After what was begun, however it goes. NULL is fine. */
 void vmfam_close(struct vmfam *f);
 /* NULL: about a vmfam_open() of this thread. */
 const char *vmfam_words(const struct vmfam *f);
@@ -140,7 +140,7 @@ int vmfam_atomic(struct vmfam *f, const struct vmfam_item *i, uint64_t offset,
 		 enum vmfam_op op, enum vmfam_type type, uint64_t value,
 		 uint64_t cmp, uint64_t *old);
 /* The same by the next vmfam_quiet(): many go in one request, and each is done
- * once. */
+ * once. In which order, only vmfam_fence() says. */
 int vmfam_atomic_nb(struct vmfam *f, const struct vmfam_item *i,
 		    uint64_t offset, enum vmfam_op op, enum vmfam_type type,
 		    uint64_t value);
@@ -196,8 +196,9 @@ static inline int vmfam_cas_u64(struct vmfam *f, const struct vmfam_item *i,
 
 /* -- order ----------------------------------------------------------------- */
 
-/* All that was begun is done. -errno of the first that failed since the last
- * time. */
+/* What was begun and is not done has no order, be it for one item, but by
+ * these. All that was begun is done. -errno of the first that failed since the
+ * last time. */
 int vmfam_quiet(struct vmfam *f);
 /* What is begun from now on comes after what was begun before. */
 int vmfam_fence(struct vmfam *f);

@@ -14,10 +14,10 @@ static_assert((int)VMFAM_CAS == MEMWORD_CAS && (int)VMFAM_F64 == MEMWORD_F64,
 
 enum way { PUT, GET };
 
-static json_t *params_of(const struct vmfam_item *i, uint64_t at)
+static json_t *params_of(const struct vmfam_item *i)
 {
-	return json_pack("{s:I, s:I, s:I}", "region", (json_int_t)i->region,
-			 "item", (json_int_t)i->item, "at", (json_int_t)at);
+	return json_pack("{s:I, s:I}", "region", (json_int_t)i->region, "item",
+			 (json_int_t)i->item);
 }
 
 static void set(json_t *params, const char *key, uint64_t n)
@@ -43,17 +43,18 @@ static int ask_piece(struct vmfam *f, const struct vmfam_item *i, enum way way,
 {
 	struct slot_ask ask = { .method = way == PUT ? "mem.put" : "mem.get",
 				.awaited = awaited,
+				.out = way == PUT,
 				.to = way == PUT ? NULL : data };
-	int slot = vmfam_slot_get(f);
+	int slot = vmfam_slot_get(f, 1);
 
 	if (slot < 0)
 		return slot;
-	if (*len > f->slot_size)
-		*len = f->slot_size;
+	if (*len > vmfam_slot_size(f, slot))
+		*len = vmfam_slot_size(f, slot);
 	ask.len = *len;
 	if (way == PUT)
 		memcpy(vmfam_slot_memory(f, slot), data, *len);
-	ask.params = params_of(i, vmfam_slot_at(f, slot));
+	ask.params = params_of(i);
 	set(ask.params, "offset", offset);
 	set(ask.params, "size", *len);
 	return vmfam_slot_ask(f, slot, &ask);
@@ -172,26 +173,23 @@ static int ask_spread(struct vmfam *f, const struct spread *s, enum way way,
 	struct slot_ask ask = {
 		.method = way == PUT ? "mem.scatter" : "mem.gather",
 		.awaited = true,
+		.out = way == PUT,
 	};
-	int slot = vmfam_slot_get(f);
+	int slot = vmfam_slot_get(f, s->elem);
 	uint64_t n;
 
 	if (slot < 0)
 		return slot;
-	n = f->slot_size / s->elem;
+	n = vmfam_slot_size(f, slot) / s->elem;
 	n = n < VMFAM_BATCH_MAX ? n : VMFAM_BATCH_MAX;
 	n = n < s->count - from ? n : s->count - from;
-	if (!n)
-		return vmfam_say(f, -EMSGSIZE,
-				 "elements have %zu bytes at most",
-				 f->slot_size);
 	ask.len = n * s->elem;
 	if (way == PUT)
 		memcpy(vmfam_slot_memory(f, slot), s->data + from * s->elem,
 		       ask.len);
 	else
 		ask.to = s->data + from * s->elem;
-	ask.params = params_of(s->item, vmfam_slot_at(f, slot));
+	ask.params = params_of(s->item);
 	set_places(ask.params, s, from, n);
 	*ret_n = n;
 	return vmfam_slot_ask(f, slot, &ask);
@@ -331,13 +329,16 @@ int vmfam_flush(struct vmfam *f)
 {
 	const struct vmfam_item i = { .region = f->batch.region,
 				      .item = f->batch.item };
-	struct slot_ask ask = { .method = "mem.batch" };
+	struct slot_ask ask = { .method = "mem.batch",
+				.out = true,
+				.len = f->batch.n *
+				       sizeof(struct memword_entry) };
 	int slot = f->batch.slot;
 
 	if (slot < 0)
 		return 0;
 	f->batch.slot = -1;
-	ask.params = params_of(&i, vmfam_slot_at(f, slot));
+	ask.params = params_of(&i);
 	set(ask.params, "n", f->batch.n);
 	return vmfam_slot_ask(f, slot, &ask);
 }
@@ -350,7 +351,7 @@ static bool is_open(const struct vmfam *f, const struct vmfam_item *i)
 
 static int open_batch(struct vmfam *f, const struct vmfam_item *i)
 {
-	int r = vmfam_flush(f), slot = r < 0 ? r : vmfam_slot_get(f);
+	int r = vmfam_flush(f), slot = r < 0 ? r : vmfam_slot_get(f, 1);
 
 	if (slot >= 0)
 		f->batch = (struct batch){ slot, i->region, i->item, 0 };
@@ -378,7 +379,7 @@ int vmfam_atomic_nb(struct vmfam *f, const struct vmfam_item *i,
 	e = entry(offset, op, type, value, 0);
 	put_entry(f, f->batch.slot, f->batch.n, &e);
 	if (++f->batch.n == VMFAM_BATCH_MAX ||
-	    f->batch.n == f->slot_size / sizeof(e))
+	    f->batch.n == vmfam_slot_size(f, f->batch.slot) / sizeof(e))
 		return vmfam_flush(f);
 	return 0;
 }
@@ -390,6 +391,7 @@ int vmfam_atomic(struct vmfam *f, const struct vmfam_item *i, uint64_t offset,
 	struct memword_entry e = entry(offset, op, type, value, cmp);
 	struct slot_ask ask = { .method = "mem.batch",
 				.awaited = true,
+				.out = true,
 				.to = &e,
 				.len = sizeof(e) };
 	int r = check_word(f, i, offset, op, type), slot;
@@ -404,11 +406,11 @@ int vmfam_atomic(struct vmfam *f, const struct vmfam_item *i, uint64_t offset,
 	}
 	if (r == 0)
 		r = vmfam_flush(f); /* what was begun before is before it */
-	slot = r == 0 ? vmfam_slot_get(f) : r;
+	slot = r == 0 ? vmfam_slot_get(f, 1) : r;
 	if (slot < 0)
 		return slot;
 	put_entry(f, slot, 0, &e);
-	ask.params = params_of(i, vmfam_slot_at(f, slot));
+	ask.params = params_of(i);
 	set(ask.params, "n", 1);
 	json_object_set_new(ask.params, "fetch", json_true());
 	r = wait_for(f, vmfam_slot_ask(f, slot, &ask));

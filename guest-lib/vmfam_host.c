@@ -50,6 +50,9 @@ int vmfam_connect(struct vmfam *f)
 
 static int gone(struct vmfam *f)
 {
+	if (f->heard)
+		return vmfam_say(f, -ECONNRESET,
+				 "the agent has closed the connection");
 	return vmfam_say(
 		f, -EACCES,
 		"the agent closed the connection: it is for root and the step's user");
@@ -180,6 +183,7 @@ int64_t vmfam_receive(struct vmfam *f, json_t **ret, int *ret_error)
 
 	if (r < 0)
 		return r;
+	f->heard = true;
 	id = json_integer_value(json_object_get(msg, "id"));
 	*ret = json_incref(json_object_get(msg, "result"));
 	*ret_error = 0;

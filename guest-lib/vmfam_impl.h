@@ -9,7 +9,9 @@
  * A request that names a piece of the window does so with one of a few slots of
  * the task's scratch (mem.scratch). All programs of the guest share these: a
  * lock of the window's file, of the slot's bytes, says whose it is, and is gone
- * with the program that had it.
+ * with the program that had it. Nobody waits for another program, which may
+ *wait for it in its turn: who gets none of them has a slot in memory of its
+ *own, whose bytes go in requests and answers.
  */
 #ifndef VMFAM_IMPL_H
 #define VMFAM_IMPL_H
@@ -24,6 +26,8 @@
 #define VMFAM_PATH	"/dev/vmstep-fam"
 #define VMFAM_PATH_ENV	"VMSTEP_FAM" /* another path, for tests */
 #define VMFAM_SLOTS	8
+#define VMFAM_OWN	VMFAM_SLOTS /* the one that is no piece of the window */
+#define VMFAM_OWN_SIZE	(64 * 1024)
 #define VMFAM_SLOT_MAX	(1024 * 1024)
 #define VMFAM_BATCH_MAX 8192
 #define VMFAM_WORDS	256
@@ -47,6 +51,7 @@ struct batch {	  /* of atomics that have not been sent */
 
 struct vmfam {
 	int sock;
+	bool heard; /* an answer has come */
 	int64_t last_id;
 	char *in; /* what was read and not taken */
 	size_t in_len, in_size;
@@ -57,7 +62,8 @@ struct vmfam {
 	uint64_t scratch; /* in the window */
 	size_t slot_size;
 	int n_slots; /* 0: not asked for yet */
-	struct slot slots[VMFAM_SLOTS];
+	uint8_t *own;
+	struct slot slots[VMFAM_SLOTS + 1];
 	struct batch batch;
 
 	/* -errno of the first that failed: of those that are awaited, and of
@@ -86,17 +92,19 @@ int vmfam_ask(struct vmfam *f, const char *method, json_t *params,
 
 /* -- vmfam_slot.c ---------------------------------------------------------- */
 
-/* A slot that is ours and free, waiting for one if need be. */
-int vmfam_slot_get(struct vmfam *f);
-uint64_t vmfam_slot_at(const struct vmfam *f, int slot); /* in the window */
+/* A slot that is ours and free, of @least bytes or more, waiting for answers if
+ * need be. -EMSGSIZE. */
+int vmfam_slot_get(struct vmfam *f, size_t least);
+size_t vmfam_slot_size(const struct vmfam *f, int slot);
 uint8_t *vmfam_slot_memory(const struct vmfam *f, int slot);
 
 struct slot_ask {
 	const char *method;
 	json_t *params; /* stolen */
 	bool awaited;
-	void *to; /* here go so many of its bytes in the end; NULL: none */
+	bool out; /* so many of its bytes are what is sent */
 	size_t len;
+	void *to; /* so many of its bytes go there in the end; NULL: none */
 };
 int vmfam_slot_ask(struct vmfam *f, int slot, const struct slot_ask *ask);
 /* An answer to a slot's request, or to none. */

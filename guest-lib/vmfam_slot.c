@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "param.h"
 
 #define AGAIN_US 1000
 #define PAGE	 4096
@@ -42,14 +45,19 @@ static int find_scratch(struct vmfam *f)
 	return 0;
 }
 
-uint64_t vmfam_slot_at(const struct vmfam *f, int slot)
+static uint64_t place(const struct vmfam *f, int slot)
 {
 	return f->scratch + (uint64_t)slot * f->slot_size;
 }
 
+size_t vmfam_slot_size(const struct vmfam *f, int slot)
+{
+	return slot == VMFAM_OWN ? VMFAM_OWN_SIZE : f->slot_size;
+}
+
 uint8_t *vmfam_slot_memory(const struct vmfam *f, int slot)
 {
-	return f->map + vmfam_slot_at(f, slot);
+	return slot == VMFAM_OWN ? f->own : f->map + place(f, slot);
 }
 
 /* -- whose it is ----------------------------------------------------------- */
@@ -58,7 +66,7 @@ static int lock(struct vmfam *f, int slot, short type, int how)
 {
 	struct flock l = { .l_type = type,
 			   .l_whence = SEEK_SET,
-			   .l_start = (off_t)vmfam_slot_at(f, slot),
+			   .l_start = (off_t)place(f, slot),
 			   .l_len = (off_t)f->slot_size };
 	int r;
 
@@ -109,26 +117,42 @@ static int take_answer(struct vmfam *f)
 	return 0;
 }
 
-/* Others are waited for only by who has none: so nobody waits in a circle. */
-int vmfam_slot_get(struct vmfam *f)
+static int find_own(struct vmfam *f)
+{
+	if (!f->own)
+		f->own = malloc(VMFAM_OWN_SIZE);
+	return f->own ? VMFAM_OWN : vmfam_say(f, -ENOMEM, "out of memory");
+}
+
+/* There is none now: has something of ours to end, or another's? */
+static int wait_for_one(struct vmfam *f)
+{
+	if (f->batch.slot >= 0)
+		return vmfam_flush(f);
+	if (has_some(f) || f->slots[VMFAM_OWN].id)
+		return take_answer(f);
+	usleep(AGAIN_US);
+	return 0;
+}
+
+/* Elements that need one of those that are shared wait for others: that is all
+ * that does. */
+int vmfam_slot_get(struct vmfam *f, size_t least)
 {
 	int r = find_scratch(f), slot;
 
+	if (r == 0 && least > VMFAM_OWN_SIZE && least > f->slot_size)
+		return vmfam_say(f, -EMSGSIZE,
+				 "elements have %zu bytes at most",
+				 f->slot_size);
 	while (r == 0) {
-		slot = find_free(f);
+		slot = least <= f->slot_size ? find_free(f) : -1;
 		if (slot >= 0)
 			return slot;
-		if (!has_some(f)) {
-			slot = (int)(getpid() % f->n_slots);
-			r = lock(f, slot, F_WRLCK, F_OFD_SETLKW);
-			if (r < 0)
-				vmfam_say(f, r, "%s: cannot be locked",
-					  VMFAM_PATH);
-		} else if (f->batch.slot >= 0) {
-			r = vmfam_flush(f);
-		} else {
-			r = take_answer(f);
-		}
+		if (!has_some(f) && is_free(f, VMFAM_OWN) &&
+		    least <= VMFAM_OWN_SIZE)
+			return find_own(f);
+		r = wait_for_one(f);
 	}
 	return r;
 }
@@ -140,6 +164,12 @@ int vmfam_slot_ask(struct vmfam *f, int slot, const struct slot_ask *ask)
 	struct slot *s = &f->slots[slot];
 	int64_t id;
 
+	if (slot != VMFAM_OWN)
+		json_object_set_new(ask->params, "at",
+				    json_integer((json_int_t)place(f, slot)));
+	else if (ask->out)
+		json_object_set_new(ask->params, "data",
+				    param_from_bytes((char *)f->own, ask->len));
 	json_incref(ask->params);
 	id = vmfam_send(f, ask->method, ask->params);
 	if (id < 0) {
@@ -177,15 +207,36 @@ static bool ask_again(struct vmfam *f, struct slot *s, int error)
 	return s->id > 0;
 }
 
+/* What has come is in the slot, or in the answer. */
+static int copy_out(struct vmfam *f, int slot, const json_t *result)
+{
+	const struct slot *s = &f->slots[slot];
+	char *data = NULL;
+	size_t len = 0;
+	int r;
+
+	if (slot != VMFAM_OWN) {
+		memcpy(s->to, vmfam_slot_memory(f, slot), s->len);
+		return 0;
+	}
+	r = param_bytes(result, "data", &data, &len, NULL);
+	if (r == 0 && len == s->len)
+		memcpy(s->to, data, len);
+	else
+		r = vmfam_say(f, -EPROTO, "the host's answer has other bytes");
+	free(data);
+	return r;
+}
+
 void vmfam_slot_answer(struct vmfam *f, int64_t id, const json_t *result,
 		       int error)
 {
 	struct slot *s = f->slots;
 	int i = 0;
 
-	while (i < f->n_slots && s[i].id != id)
+	while (i <= VMFAM_OWN && s[i].id != id)
 		i++;
-	if (id <= 0 || i == f->n_slots)
+	if (id <= 0 || i > VMFAM_OWN)
 		return; /* nobody's any more */
 	s += i;
 	if (!result && ask_again(f, s, error))
@@ -193,15 +244,15 @@ void vmfam_slot_answer(struct vmfam *f, int64_t id, const json_t *result,
 	s->id = 0;
 	json_decref(s->params);
 	s->params = NULL;
-	if (!result)
+	if (result && s->to)
+		error = copy_out(f, i, result);
+	if (error < 0)
 		keep_failure(f, s, error);
-	else if (s->to)
-		memcpy(s->to, vmfam_slot_memory(f, i), s->len);
 }
 
 static bool has_any(const struct vmfam *f, bool awaited)
 {
-	for (int i = 0; i < f->n_slots; i++)
+	for (int i = 0; i <= VMFAM_OWN; i++)
 		if (f->slots[i].id && (f->slots[i].awaited || !awaited))
 			return true;
 	return false;

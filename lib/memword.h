@@ -3,6 +3,8 @@
  * What programs of guests do to it by instructions of their own, and other
  * helpers by these, is one order for each word.
  *
+ * In libvmfam they have names of its own (guest-lib/vmfam_names.h).
+ *
  * Pure. Thread: any.
  */
 #ifndef VMSTEP_MEMWORD_H

@@ -56,8 +56,12 @@ static json_t *result_of(const struct ask *a, const struct memlink_want *w,
 			       : NULL;
 		return was ? json_pack("{s:o}", "old", was) : json_object();
 	}
-	if (w->kind == MEMWIRE_ATOMIC)
+	if (w->kind == MEMWIRE_ATOMIC && (a->in_window || !w->fetch))
 		return json_pack("{s:I}", "done", (json_int_t)done);
+	if (w->kind == MEMWIRE_ATOMIC)
+		return json_pack(
+			"{s:I, s:o}", "done", (json_int_t)done, "data",
+			param_from_bytes(w->data, (size_t)memlink_bytes(w)));
 	if (w->kind == MEMWIRE_GET && !a->in_window)
 		return json_pack(
 			"{s:I, s:o}", "bytes", (json_int_t)memlink_bytes(w),
@@ -174,7 +178,7 @@ static bool own_bytes(struct rpc_call *call, const json_t *params,
 	size_t len = 0;
 	struct errmsg err;
 
-	if (w->kind == MEMWIRE_PUT &&
+	if (w->kind != MEMWIRE_GET &&
 	    (param_bytes(params, "data", &w->data, &len, &err) < 0 ||
 	     !w->data)) {
 		rpc_fail(
@@ -189,7 +193,7 @@ static bool own_bytes(struct rpc_call *call, const json_t *params,
 			 "more than 64 KiB: by the window, at");
 		return false;
 	}
-	if (w->kind == MEMWIRE_PUT && len != memlink_bytes(w)) {
+	if (w->kind != MEMWIRE_GET && len != memlink_bytes(w)) {
 		rpc_failf(call, RPC_INVALID_PARAMS,
 			  "data: it has %zu bytes, the elements %" PRIu64, len,
 			  memlink_bytes(w));
@@ -454,30 +458,30 @@ static void mem_atomic(struct rpc_call *call, const json_t *params, void *arg)
 	begin(m, call, &w, type, false, true);
 }
 
-/* Entries in the window: each is applied once, in their order. */
+/* Entries in the window, or in the request: each is applied once, in their
+ * order. */
 static void mem_batch(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_mem *m = arg;
 	struct memlink_want w;
 	struct errmsg err;
-	bool fetch = false;
+	bool fetch = false, in_window;
 
 	if (!op_mem_resolved(m, call, "mem.batch", params, true))
 		return;
 	w = want(m, call, params, MEMWIRE_ATOMIC);
 	w.elem = MEMWORD_ENTRY;
-	if (!number(call, params, "at", 0, FAR, &w.at) ||
-	    !number(call, params, "n", 1, MEMWIRE_COUNT, &w.count))
+	if (!number(call, params, "n", 1, MEMWIRE_COUNT, &w.count))
 		return;
 	if (param_bool(params, "fetch", &fetch, &err) < 0)
 		refuse(call, &err);
-	else if (!json_object_get(params, "at") ||
-		 !json_object_get(params, "n"))
-		rpc_fail(call, RPC_INVALID_PARAMS,
-			 "at and n: where in the window, and how many?");
-	else if (window_place(m, call, &w)) {
+	else if (!json_object_get(params, "n"))
+		rpc_fail(call, RPC_INVALID_PARAMS, "n: how many?");
+	else if (own_end(m, call, params, &w, &in_window)) {
 		w.fetch = fetch;
-		begin(m, call, &w, -1, true, true);
+		begin(m, call, &w, -1, in_window, true);
+	} else {
+		free(w.data);
 	}
 }
 

@@ -189,6 +189,10 @@ static void what_makes_no_sense_is_refused(void **state)
 		  RPC_E_RANGE },
 		{ "mem.batch", "{'region':'r','item':'x','at':0,'n':8193}",
 		  -32602 },
+		{ "mem.batch", "{'region':'r','item':'x','n':1}", -32602 },
+		{ "mem.batch", "{'region':'r','item':'x','n':1,'data':'x'}",
+		  -32602 },
+		{ "mem.batch", "{'region':'r','item':'x','at':0}", -32602 },
 		{ "mem.gather", "{'region':'r','item':'x','elem':8,'count':9}",
 		  RPC_E_RANGE },
 		/* element 16384 would be at 0 again */

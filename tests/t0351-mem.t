@@ -12,6 +12,15 @@ fam_flags()
 gcc -static -s -O2 -Wall -o "$tmp/mem" "$top/tests/mem.c" \
 	$(fam_flags --cflags --libs)
 is "a static program is made with what is installed" $? 0
+sed -n '/^\.EX/,/^\.EE/{/^\.E/d;s/\\e/\\/g;s/\\-/-/g;p}' "$top/doc/vmfam.3" \
+	>"$tmp/sums.c"
+# shellcheck disable=SC2046
+gcc -static -s -O2 -Wall -Wextra -Werror -o "$tmp/sums" "$tmp/sums.c" \
+	$(fam_flags --cflags --libs)
+is "... and so is the example of vmfam(3)" $? 0
+is "the library has no names but its own" \
+	"$(nm -g --defined-only "$build/inst/lib/libvmfam.a" |
+		awk 'NF == 3 && $3 !~ /^vmfam_/')" ""
 vm_cluster 2
 vms() { vsh "$build/inst/bin/vmstep -j 1 $*"; }
 
@@ -49,6 +58,10 @@ for rank in 0 2; do
 		"$(vms "-r $rank exec vmop call mem.get '{$place,\"size\":13}'")" \
 		'"from the user"'
 done
+vms "cp $tmp/sums 1,3:/tmp/sums" >/dev/null
+is "the example adds, in guests of both nodes" \
+	"$(vms "-r 1,3 exec /tmp/sums" | grep -o '[0-9]*$' | sort -n | tail -1)" \
+	2000000
 echo >&9
 exec 9>&-
 wait "$step"
