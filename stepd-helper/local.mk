@@ -37,6 +37,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/memhome.c %D%/memhome.h \
 	%D%/memkeep.c %D%/memkeep.h \
 	%D%/memlink.c %D%/memlink.h \
+	%D%/memname.c %D%/memname.h \
 	%D%/net.c %D%/net.h \
 	%D%/netjson.c %D%/netjson.h \
 	%D%/netproc.c %D%/netproc.h \

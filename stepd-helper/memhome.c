@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "cleanup.h"
+#include "memname.h"
 #include "param.h"
 
 #define SIZE_MAX_BYTES (INT64_MAX / 2)
@@ -19,7 +20,7 @@ struct memhome {
 	struct peers *peers;
 	struct memkeep *keep;
 	struct memlink *link;
-	json_t *names; /* of regions: their numbers */
+	struct memname *names;
 	LIST_HEAD(, copy) copies;
 };
 
@@ -279,15 +280,6 @@ static void on_named(uint32_t rank, const struct rpc_reply *reply, void *arg)
 		rpc_pass_on(n->v.call, reply);
 }
 
-static void ask_names(struct memhome *h, json_t *params, peers_reply_fn fn,
-		      void *arg)
-{
-	struct rank_range range = { 0, 0 };
-	const struct rankset to = { &range, 1 };
-
-	peers_request(h->peers, &to, "mem.name", params, -1, fn, arg);
-}
-
 static void region_create(struct visit *v)
 {
 	_cleanup_free_ char *name = NULL;
@@ -314,10 +306,7 @@ static void region_create(struct visit *v)
 		return;
 	}
 	*n = (struct naming){ *v, v->region->id };
-	ask_names(v->h,
-		  json_pack("{s:s, s:I}", "name", name, "region",
-			    (json_int_t)v->region->id),
-		  on_named, n);
+	memname_give(v->h->names, name, v->region->id, on_named, n);
 }
 
 static void on_unnamed(uint32_t rank, const struct rpc_reply *reply, void *arg)
@@ -335,7 +324,6 @@ static void on_unnamed(uint32_t rank, const struct rpc_reply *reply, void *arg)
 static void region_destroy(struct visit *v)
 {
 	struct visit *mine;
-	json_t *params;
 
 	if (!find_region(v) || !owns(v, v->region->owner, "the region"))
 		return;
@@ -347,10 +335,9 @@ static void region_destroy(struct visit *v)
 	*mine = *v;
 	end_copies(v->h, v->region->id, 0);
 	clear(v, v->region->at, v->region->bytes);
-	params = json_pack("{s:s, s:I, s:b}", "name", v->region->name, "region",
-			   (json_int_t)v->region->id, "drop", 1);
+	memname_drop(v->h->names, v->region->name, v->region->id, on_unnamed,
+		     mine);
 	memdir_region_free(v->dir, v->region);
-	ask_names(v->h, params, on_unnamed, mine);
 }
 
 static void region_resize(struct visit *v)
@@ -653,57 +640,8 @@ static void mem_home(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_fail(call, RPC_INVALID_PARAMS, "op: nothing of memory's");
 }
 
-/* -- mem.name -------------------------------------------------------------- */
-
-static void name_it(struct memhome *h, struct rpc_call *call, const char *name,
-		    const json_t *region)
-{
-	if (json_object_get(h->names, name))
-		rpc_failf(call, RPC_E_EXIST, "region '%s' is there", name);
-	else if (json_object_size(h->names) >= MEMHOME_NAMES)
-		rpc_fail(call, RPC_E_FULL, "too many regions");
-	else if (json_object_set(h->names, name, (json_t *)(uintptr_t)region) <
-		 0)
-		rpc_fail(call, RPC_INTERNAL, "out of memory");
-	else
-		rpc_result(call, NULL);
-}
-
-static void drop_it(struct memhome *h, struct rpc_call *call, const char *name,
-		    const json_t *region)
-{
-	json_t *is = json_object_get(h->names, name);
-
-	if (is && json_equal(is, region))
-		json_object_del(h->names, name);
-	rpc_result(call, NULL);
-}
-
-/* Without a name: all of them. */
-static void mem_name(struct rpc_call *call, const json_t *params, void *arg)
-{
-	struct memhome *h = arg;
-	const char *name = json_string_value(json_object_get(params, "name"));
-	const json_t *region = json_object_get(params, "region");
-
-	if (h->task->rank != 0)
-		rpc_fail(call, RPC_E_STATE, "names are known to rank 0");
-	else if (!name)
-		rpc_result(call, json_pack("{s:O}", "regions", h->names));
-	else if (json_is_true(json_object_get(params, "drop")))
-		drop_it(h, call, name, region);
-	else if (json_is_integer(region))
-		name_it(h, call, name, region);
-	else if (json_object_get(h->names, name))
-		rpc_result(call, json_pack("{s:O}", "region",
-					   json_object_get(h->names, name)));
-	else
-		rpc_failf(call, RPC_E_NOENT, "no region '%.80s'", name);
-}
-
 const struct rpc_method memhome_methods[] = {
 	{ "mem.home", mem_home },
-	{ "mem.name", mem_name },
 	{ 0 },
 };
 
@@ -714,8 +652,8 @@ int memhome_new(const struct task *t, struct peers *p, struct memkeep *k,
 	int r = -ENOMEM;
 
 	if (h)
-		h->names = json_object();
-	if (h && h->names)
+		r = memname_new(t, p, ops, &h->names);
+	if (r == 0)
 		r = ops_add(ops, memhome_methods, h);
 	if (r < 0) {
 		memhome_free(h);
@@ -733,6 +671,6 @@ void memhome_free(struct memhome *h)
 {
 	if (!h)
 		return;
-	json_decref(h->names);
+	memname_free(h->names);
 	free(h);
 }

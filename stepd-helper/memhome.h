@@ -1,10 +1,10 @@
-/* memhome.h - mem.home and mem.name: what is asked of who keeps memory
+/* memhome.h - mem.home: what is asked of who keeps memory
  *
- * Ops of helpers for helpers. mem.home goes to the helper that keeps a region,
- * or by way of a task of the node where one is to be made, and has in it who
- * asks for what. mem.name goes to rank 0's, where names of regions are known.
+ * An op of helpers for helpers. It goes to the helper that keeps a region, or
+ * by way of a task of the node where one is to be made, and has in it who asks
+ * for what.
  *
- * Owns:    the names, at rank 0. Borrows the rest.
+ * Owns:    the names (memname.h). Borrows the rest.
  * Thread:  the loop's.
  */
 #ifndef VMSTEP_HELPER_MEMHOME_H
@@ -16,8 +16,6 @@
 #include "memlink.h"
 #include "ops.h"
 #include "peers.h"
-
-#define MEMHOME_NAMES 65536
 
 struct memhome;
 

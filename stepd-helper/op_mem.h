@@ -6,8 +6,9 @@
  *	op_mem_data.c  put, get, scatter, gather, atomics, and their order
  *	op_mem_word.c  words as JSON has them
  *	memhome.h      the keeper's answers
- *	memlink.h      data under way      memkeep.h  ... and what is done with
- *it
+ *	memname.h      names of regions, at rank 0
+ *	memlink.h      data under way
+ *	memkeep.h      ... and what is done with it
  *
  * Owns:    all of these. Borrows the loop, the task, the spec, the peers.
  * Thread:  the loop's.

@@ -569,6 +569,26 @@ static void who_waits_for_a_keeper_that_is_lost_is_told(void **state)
 	result(guest(1, "mem.region.create", "{'name':'s','size':1}"));
 }
 
+static void a_name_of_who_has_ended_is_free(void **state)
+{
+	json_t *r;
+
+	make(64);
+	assert_int_equal(error_code(guest(1, "mem.region.create",
+					  "{'name':'r','size':1}")),
+			 RPC_E_EXIST);
+	lose_task(2);
+	r = result(guest(1, "mem.region.create", "{'name':'r','size':1}"));
+	assert_int_equal(number(r, "home"), 0);
+	assert_int_equal(
+		number(result(guest(3, "mem.region.lookup", "{'name':'r'}")),
+		       "home"),
+		0);
+	assert_int_equal(error_code(guest(1, "mem.region.create",
+					  "{'name':'r','size':1}")),
+			 RPC_E_EXIST);
+}
+
 static void a_link_that_breaks_is_no_answer_lost(void **state)
 {
 	int ids[8];
@@ -686,6 +706,7 @@ int main(void)
 		EACH(no_element_comes_round),
 		EACH(a_piece_in_use_is_a_guests_alone),
 		EACH(who_waits_for_a_keeper_that_is_lost_is_told),
+		EACH(a_name_of_who_has_ended_is_free),
 		EACH(a_link_that_breaks_is_no_answer_lost),
 		EACH(an_end_answers_what_is_under_way),
 		EACH(a_program_that_ends_wants_no_more),

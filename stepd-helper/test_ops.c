@@ -20,6 +20,7 @@
 #include "op_code.h"
 #include "op_file.h"
 #include "memhome.h"
+#include "memname.h"
 #include "op_kernel.h"
 #include "op_mem.h"
 #include "op_msg.h"
@@ -46,6 +47,7 @@ static const struct rpc_method *const tables[] = {
 	op_session_methods, op_store_methods,	 op_sync_methods,
 	op_vm_methods,	    op_ssh_methods,	 op_world_methods,
 	op_mem_methods,	    op_mem_data_methods, memhome_methods,
+	memname_methods,
 };
 
 static bool has_method(const char *name)
