@@ -50,6 +50,7 @@ struct op_save {
 	/* those that are loaded, at task 0 */
 	struct rpc_call **loaded;
 	uint32_t n_loaded;
+	bool all_loaded;
 	op_save_met_fn met; /* this one */
 	void *met_arg;
 	struct loop_timer *meet;
@@ -280,17 +281,25 @@ static void loaded(struct op_save *s, struct rpc_call *call, uint32_t rank)
 
 	if (!s->loaded)
 		s->loaded = calloc(n, sizeof(*s->loaded));
-	if (!s->loaded || rank >= n || s->loaded[rank]) {
-		rpc_fail(call, RPC_E_BUSY, "that task waits already");
+	if (!s->loaded || rank >= n) {
+		rpc_fail(call, RPC_INTERNAL, "out of memory");
 		return;
+	}
+	if (s->all_loaded) {
+		rpc_result(call, NULL);
+		return;
+	}
+	if (s->loaded[rank]) { /* it has heard nothing of that */
+		rpc_fail(TAKE_PTR(s->loaded[rank]), RPC_E_LOST, "asked again");
+		s->n_loaded--;
 	}
 	s->loaded[rank] = call;
 	rpc_on_gone(call, on_loaded_gone, s);
 	if (++s->n_loaded < n)
 		return;
+	s->all_loaded = true;
 	for (uint32_t i = 0; i < n; i++)
 		rpc_result(TAKE_PTR(s->loaded[i]), NULL);
-	s->n_loaded = 0;
 }
 
 static void on_meet_timer(void *arg);
@@ -301,7 +310,8 @@ static void on_met(uint32_t rank, const struct rpc_reply *reply, void *arg)
 
 	if (!reply || !s->met)
 		return;
-	if (!reply->result && reply->code == RPC_E_UNREACHABLE) {
+	if (!reply->result &&
+	    (reply->code == RPC_E_UNREACHABLE || reply->code == RPC_E_LOST)) {
 		loop_timer_set(s->meet, MEET_MS);
 		return;
 	}

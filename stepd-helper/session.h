@@ -4,10 +4,12 @@
  * by its opid until it is answered: it can be listed, and cancelled, wherever
  * it is carried out. It belongs to a session: the one it names, or "default".
  * A session carries out max_ops at a time, the others wait; what has to get
- * through (vm.*, proc.signal, task.*, event.*) does not. With "keep" or an opid
- * of the asker's the answer also goes to the session's outbox (outbox.h), and
- * the op goes on when its asker has left. An opid that is on its way, or kept,
- * is not carried out again: its answer is the same.
+ * through (vm.*, proc.signal, task.*, event.*) does not, and where tasks meet
+ * (sync.arrive, vm.save.part) they are no ops here, being as many as the step
+ * has tasks. With "keep" or an opid of the asker's the answer also goes to the
+ * session's outbox (outbox.h), and the op goes on when its asker has left. An
+ * opid that is on its way, or kept, is not carried out again: its answer is the
+ * same.
  *
  * Owns:    the sessions, the ops' names. Borrows loop, ops, events.
  * Thread:  the loop's.

@@ -349,6 +349,16 @@ static bool is_about_ops(const char *method)
 	       strncmp(method, "result.", 7) == 0;
 }
 
+/* Of each of the step's tasks one may wait, until the last has come. */
+static bool is_of_all_tasks(const struct rpc_call *call, const char *method)
+{
+	const struct ops_origin *from = rpc_call_origin(call);
+
+	return from && from->who == OPS_TASK &&
+	       (strcmp(method, "sync.arrive") == 0 ||
+		strcmp(method, "vm.save.part") == 0);
+}
+
 static bool names_session(const struct op *op, const json_t *params)
 {
 	static const char *const names[] = { "session", "opid", "keep" };
@@ -366,7 +376,7 @@ void session_gate(struct rpc_call *call, const char *method,
 {
 	struct sessions *all = arg;
 
-	if (is_about_ops(method))
+	if (is_about_ops(method) || is_of_all_tasks(call, method))
 		ops_go_on(all->ops, call, method, params);
 	else if (!ops_is_guest(call) &&
 		 (calls_any_kernel(method, params) ||

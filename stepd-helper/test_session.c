@@ -67,11 +67,25 @@ static void fails(struct rpc_call *call, const json_t *params, void *arg)
 	rpc_fail(call, RPC_E_NOENT, "no such thing");
 }
 
+/* A barrier's, of tasks that are more than ops may be. */
+static struct rpc_call *arrived[SESSION_RUNS + 1];
+static int n_arrived;
+
+static void arrive(struct rpc_call *call, const json_t *params, void *arg)
+{
+	arrived[n_arrived++] = call;
+}
+
 static const struct rpc_method methods[] = {
-	{ "file.stat", later },	 { "vm.state", later },
-	{ "world.get", later },	 { "file.hash", at_once },
-	{ "file.list", fails },	 { "op.call", at_once },
-	{ "proc.start", later }, { 0 },
+	{ "file.stat", later },
+	{ "vm.state", later },
+	{ "world.get", later },
+	{ "file.hash", at_once },
+	{ "file.list", fails },
+	{ "op.call", at_once },
+	{ "proc.start", later },
+	{ "sync.arrive", arrive },
+	{ 0 },
 };
 
 /* -- asking ---------------------------------------------------------------- */
@@ -525,6 +539,23 @@ static void a_guest_keeps_nothing(void **state)
 		"guest");
 }
 
+static void all_tasks_can_meet(void **state)
+{
+	struct ops_origin task = { .ops = t.ops, .who = OPS_TASK, .rank = 7 };
+	struct rpc *rpc = client(&task);
+
+	n_arrived = 0;
+	rpc_set_limit(rpc, SESSION_RUNS + 1);
+	for (int i = 0; i <= SESSION_RUNS; i++)
+		ask_as(rpc, "sync.arrive", "{}");
+	assert_int_equal(n_arrived, SESSION_RUNS + 1);
+	ask("vm.state", "{}"); /* and others have their room */
+	assert_int_equal(t.n_kept, 1);
+	for (int i = 0; i < n_arrived; i++)
+		rpc_result(arrived[i], NULL);
+	rpc_free(rpc);
+}
+
 static void wrong_parameters_are_refused(void **state)
 {
 	static const char *const wrong[] = {
@@ -562,6 +593,7 @@ int main(void)
 		test(an_unused_session_ends),
 		test(sessions_are_bounded_and_named_once),
 		test(a_guest_keeps_nothing),
+		test(all_tasks_can_meet),
 		test(wrong_parameters_are_refused),
 	};
 
