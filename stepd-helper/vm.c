@@ -31,6 +31,8 @@ static const char *waiting_for(const struct vm *vm)
 	case BOOTING:
 		if (vm->setting_up)
 			return "its data to be in place";
+		if (vm->loading)
+			return "what was saved to be loaded, by each VM of the step";
 		return "the guest to boot and its agent to answer";
 	case READY:
 		return "every VM of the step to be reachable";
@@ -54,7 +56,7 @@ static void say_waiting(const struct vm *vm, const char *what)
 	int64_t ms = loop_now_ms() - vm->state_since_ms;
 	char hint[128] = "";
 
-	if (vm->state == BOOTING && ms > SAY_AGAIN_MS)
+	if (vm->state == BOOTING && !vm->loading && ms > SAY_AGAIN_MS)
 		snprintf(
 			hint, sizeof(hint),
 			"; it has %u (--vm-boot-timeout), and --vm-console=stdout shows its boot",
@@ -279,6 +281,11 @@ static void on_failed(const char *why, void *arg)
 	vm_fail(arg, EXIT_VM_FAILED, "%s", why);
 }
 
+static int64_t boot_ms(const struct vm *vm)
+{
+	return vm->vmboot ? -1 : (int64_t)vm->spec->boot_timeout_s * 1000;
+}
+
 static void on_met(const char *error, void *arg)
 {
 	struct vm *vm = arg;
@@ -286,8 +293,12 @@ static void on_met(const char *error, void *arg)
 	if (error)
 		vm_fail(vm, EXIT_VM_FAILED,
 			"the VMs of the step cannot go on together: %s", error);
-	else if (vm->state != ENDING)
-		machine_go_on(vm->machine);
+	if (error || vm->state == ENDING)
+		return;
+	vm->loading = false;
+	vm_enter(vm, BOOTING);
+	loop_timer_set(vm->boot_timer, boot_ms(vm));
+	machine_go_on(vm->machine);
 }
 
 /* Not before all the others: who is behind would lose what they send. */
@@ -324,11 +335,6 @@ static void on_paused(bool paused, void *arg)
 	service_changed(vm->service);
 }
 
-static int64_t boot_ms(const struct vm *vm)
-{
-	return vm->vmboot ? -1 : (int64_t)vm->spec->boot_timeout_s * 1000;
-}
-
 static void on_boot_timer(void *arg)
 {
 	struct vm *vm = arg;
@@ -347,6 +353,11 @@ static void boot_now(struct vm *vm)
 	int port = net_port_fd(vm->net);
 	struct errmsg err;
 
+	/* How long that takes is a matter of bytes, of all VMs of the step; a
+	 * load that fails says so. */
+	vm->loading = machine_restore(vm->machine);
+	if (vm->loading)
+		loop_timer_set(vm->boot_timer, -1);
 	vm_enter(vm, BOOTING);
 	if (vm->vmboot && vm->task->rank == 0)
 		log_info("%s: each VM runs until it powers off%s",

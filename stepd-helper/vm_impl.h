@@ -66,6 +66,7 @@ struct vm {
 	struct oom oom;	       /* kills before there was a QEMU */
 	bool suspended;	       /* by SIGTSTP, until SIGCONT */
 	bool paused_by_us;     /* for that */
+	bool loading;	       /* what was saved, or others still do */
 	bool step_saved;       /* it ends by vmstep save --stop */
 };
 

@@ -111,9 +111,25 @@ wait $step
 is "... what it came from is as it was" "$(sums)" "$before"
 clean "... nothing of it stays"
 
+# To load takes one VM longer than a boot may.
+mkdir -m 777 "$tmp/load"
+cat >"$tmp/load/qemu" <<END
+#!/bin/sh
+case "\$*" in *"-name vm1,"*)
+	touch $tmp/load/begun
+	until [ -e $tmp/load/go ]; do sleep 0.1; done ;;
+esac
+exec $(command -v qemu-system-x86_64) "\$@"
+END
+chmod 755 "$tmp/load/qemu"
+conf "qemu = $tmp/load/qemu"
 job=3.0
-bg vrun -N1 -n4 -w n1 --overcommit --vm-restore="$home/third" vmresume >out3
+bg vrun -N1 -n4 -w n1 --overcommit --vm-boot-timeout=8 --vm-restore="$home/third" vmresume >out3
 step=$!
+ok "one VM loads late" wait_for 60 test -e "$tmp/load/begun"
+late() { (($(date +%s) - $(stat -c %Y "$tmp/load/begun") > 9)); }
+ok "... later than a boot may take" wait_for 20 late
+touch "$tmp/load/go"
 ok "restored on one node" wait_for 90 grep -q 'tick' out3
 # A save that nobody makes: as when its end is lost.
 part()
