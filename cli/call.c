@@ -10,112 +10,15 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "ask.h"
 #include "cleanup.h"
 #include "conn.h"
 #include "here.h"
 #include "log.h"
 #include "loop.h"
-#include "site.h"
 #include "slurm.h"
 #include "source.h"
 
 #define PARAMS_WORD (64 * 1024) /* longer ones are no word of a command's */
-
-/* -- which step, which ranks ----------------------------------------------- */
-
-int call_where(const struct invocation *inv, struct call_where *ret)
-{
-	struct site site = { 0 };
-	struct errmsg err;
-	int r = 0, status;
-
-	memset(ret, 0, sizeof(*ret));
-	ret->all = !inv->ranks;
-	if (inv->ranks)
-		r = rankset_parse(&ret->ranks, inv->ranks, strlen(inv->ranks),
-				  &err);
-	status = r < 0 ? EXIT_USAGE : EXIT_DONE;
-	if (r == 0) {
-		r = step_name(inv->job, &ret->step, &err);
-		status = r == -ENOENT ? EXIT_NO_STEP
-			 : r < 0      ? EXIT_USAGE
-				      : EXIT_DONE;
-	}
-	if (r == 0) {
-		r = site_load(inv->config ? inv->config : SITE_DEFAULT_PATH,
-			      inv->config != NULL, &site, &err);
-		status = r < 0 ? EXIT_FAILED : EXIT_DONE;
-	}
-	if (r == 0)
-		snprintf(ret->runtime_dir, sizeof(ret->runtime_dir), "%s",
-			 site.runtime_dir);
-	else
-		log_err("%s", err.text);
-	site_done(&site);
-	return status;
-}
-
-void call_where_done(struct call_where *w)
-{
-	rankset_done(&w->ranks);
-}
-
-/* How many tasks and nodes the step of @dir has, by one of its tasks. */
-static int ask_size(const char *dir, json_int_t *ret_nodes)
-{
-	struct errmsg err;
-	struct ask *a = NULL;
-	json_t *o = NULL;
-	int r = ask_open(dir, &a, &err);
-
-	if (r == 0)
-		r = ask_call(a, "net.stats", NULL, &o, &err);
-	*ret_nodes = json_integer_value(json_object_get(o, "nodes"));
-	json_decref(o);
-	ask_close(a);
-	return r;
-}
-
-int call_local_dir(const struct invocation *inv, const struct call_where *w,
-		   char **ret)
-{
-	const char *nodes = getenv("SLURM_JOB_NUM_NODES");
-	bool alone = !inv->job && nodes && strcmp(nodes, "1") == 0;
-	struct strings steps = { 0 }, dirs = { 0 };
-	json_int_t n_nodes = 0;
-	struct errmsg err;
-
-	*ret = NULL;
-	if (!w->step.step[0] && !alone)
-		return 0;
-	if (step_find(w->runtime_dir, &w->step, &steps, &dirs, &err) == 0 &&
-	    steps.n == 1 && ask_size(dirs.v[0], &n_nodes) == 0 && n_nodes == 1)
-		*ret = strdup(dirs.v[0]);
-	strings_done(&steps);
-	strings_done(&dirs);
-	return 0;
-}
-
-int call_here_dir(const struct call_where *w, char **ret)
-{
-	struct strings steps = { 0 }, dirs = { 0 };
-	struct errmsg err;
-	int r = step_find(w->runtime_dir, &w->step, &steps, &dirs, &err);
-
-	*ret = NULL;
-	if (r < 0)
-		log_err("%s", err.text);
-	else if (steps.n > 1)
-		log_err("job %s has %zu VM steps here: say which with -j",
-			w->step.job, steps.n);
-	else if (steps.n == 1)
-		*ret = strdup(dirs.v[0]);
-	r = r < 0 || steps.n > 1 ? EXIT_NO_STEP : EXIT_DONE;
-	strings_done(&steps);
-	strings_done(&dirs);
-	return r;
-}
 
 /* -- this node ------------------------------------------------------------- */
 
@@ -497,37 +400,85 @@ static int conclude(struct gathered *g, const struct call_where *w,
 	return *ret ? EXIT_DONE : EXIT_FAILED;
 }
 
+static void gathered_init(struct gathered *g)
+{
+	*g = (struct gathered){ .results = json_object(),
+				.steps = json_array() };
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void gathered_done(struct gathered *g)
+{
+	json_decref(g->results);
+	json_decref(g->steps);
+}
+
+/* 0; -ENOENT: Slurm knows no such step; -errno. */
+static int gather(const struct call_conf *conf, const struct call_where *w,
+		  struct gathered *g, struct errmsg *err)
+{
+	_cleanup_free_ char *dir = NULL;
+	json_t *o;
+
+	call_local_dir(conf->inv, w, &dir);
+	if (!dir)
+		return ask_nodes(conf, w, g, err);
+	o = take_of(strrchr(dir, '/') + 1, dir, conf, w);
+	add_said(g, "here", o);
+	json_decref(o);
+	return 0;
+}
+
 int call_tasks(const struct call_conf *conf, json_t **ret)
 {
-	struct gathered g = { .results = json_object(), .steps = json_array() };
-	_cleanup_free_ char *dir = NULL;
+	struct gathered g;
 	struct call_where w;
 	struct errmsg err;
-	int r = 0, status = call_where(conf->inv, &w);
+	int r, status = call_where(conf->inv, &w);
 
 	*ret = NULL;
-	signal(SIGPIPE, SIG_IGN);
+	gathered_init(&g);
 	if (status == EXIT_DONE) {
-		call_local_dir(conf->inv, &w, &dir);
-		if (dir) {
-			json_t *o =
-				take_of(strrchr(dir, '/') + 1, dir, conf, &w);
-
-			add_said(&g, "here", o);
-			json_decref(o);
-		} else {
-			r = ask_nodes(conf, &w, &g, &err);
-		}
+		r = gather(conf, &w, &g, &err);
 		if (r < 0)
 			log_err("%s", err.text);
 		status = r == -ENOENT ? EXIT_NO_STEP
 			 : r < 0      ? EXIT_FAILED
 				      : conclude(&g, &w, ret);
 	}
-	json_decref(g.results);
-	json_decref(g.steps);
+	gathered_done(&g);
 	call_where_done(&w);
 	return status;
+}
+
+static bool all_answer(const struct gathered *g, const struct call_where *w)
+{
+	uint32_t tasks = g->tasks > 0 ? (uint32_t)g->tasks : 0;
+	char key[16];
+
+	for (uint32_t rank = 0; rank < tasks; rank++) {
+		snprintf(key, sizeof(key), "%" PRIu32, rank);
+		if ((w->all || rankset_has(&w->ranks, rank)) &&
+		    !json_object_get(json_object_get(g->results, key),
+				     "result"))
+			return false;
+	}
+	return tasks > 0;
+}
+
+bool call_has_begun(const struct invocation *inv, const struct call_where *w,
+		    bool all)
+{
+	const struct call_conf conf = { inv, "task.features", NULL, CALL_S };
+	struct gathered g;
+	struct errmsg err;
+	bool begun;
+
+	gathered_init(&g);
+	begun = gather(&conf, w, &g, &err) == 0 &&
+		json_array_size(g.steps) > 0 && (!all || all_answer(&g, w));
+	gathered_done(&g);
+	return begun;
 }
 
 int call_one(const struct call_conf *conf, const char *what, json_t **ret,

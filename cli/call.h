@@ -7,6 +7,7 @@
 #define VMSTEP_CLI_CALL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "command.h"
 #include "errmsg.h"
@@ -62,5 +63,11 @@ int call_local_dir(const struct invocation *inv, const struct call_where *w,
 /* The directory of the step's part that is on this node: *ret to be freed;
  * NULL: nothing of it is. An EXIT_ status, with words logged. */
 int call_here_dir(const struct call_where *w, char **ret);
+
+/* Has the step begun, and with @all does each of its tasks that are meant
+ * answer? False, too, where that cannot be known; nothing is said. What @inv
+ * asks for is in @w. */
+bool call_has_begun(const struct invocation *inv, const struct call_where *w,
+		    bool all);
 
 #endif

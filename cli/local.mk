@@ -5,8 +5,9 @@ bin_PROGRAMS += %D%/vmstep
 noinst_LTLIBRARIES += %D%/libcli.la
 %C%_libcli_la_SOURCES = \
 	%D%/ask.c %D%/ask.h \
+	%D%/begin.c %D%/begin.h \
 	%D%/between.c %D%/between.h \
-	%D%/call.c %D%/call.h \
+	%D%/call.c %D%/call.h %D%/call_where.c \
 	%D%/check.c %D%/check.h %D%/check_impl.h \
 	%D%/check_full.c %D%/check_node.c \
 	%D%/check_qemu.c %D%/check_slurm.c \

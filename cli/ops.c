@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "begin.h"
 #include "call.h"
 #include "cleanup.h"
 #include "log.h"
@@ -287,7 +288,10 @@ int ps_run(const struct invocation *inv)
 int wait_run(const struct invocation *inv)
 {
 	const char *phase = inv->n_args ? inv->args[0] : "agent";
+	_cleanup_free_ char *step = NULL;
+	struct invocation known = *inv;
 	unsigned int s;
+	int status;
 
 	if (parse_seconds(inv->options[0], 300, &s) < 0)
 		return EXIT_USAGE;
@@ -296,7 +300,11 @@ int wait_run(const struct invocation *inv)
 		log_err("'%s' is no phase: it is qemu, agent or exit", phase);
 		return EXIT_USAGE;
 	}
-	return ops_ask(inv, "vm.wait",
+	status = begin_wait(inv, strcmp(phase, "exit") != 0, &s, &step);
+	if (status != EXIT_DONE)
+		return status;
+	known.job = step;
+	return ops_ask(&known, "vm.wait",
 		       json_pack("{s:s, s:I}", "phase", phase, "timeout_ms",
 				 (json_int_t)s * 1000),
 		       s + CALL_S, NULL);

@@ -120,3 +120,29 @@ int slurm_nodes(const struct step_name *name, char **ret, struct errmsg *err)
 					: "job %s has no step that runs",
 			  name->step[0] ? name->step : name->job);
 }
+
+/* The line of the job itself; of an array or a heterogeneous job its first. */
+int slurm_job_state(const struct step_name *name, char **ret,
+		    struct errmsg *err)
+{
+	_cleanup_free_ char *line = NULL;
+	char command[96];
+	size_t size = 0;
+	ssize_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		 "exec squeue -h -j %s -o '%%T (%%r)' 2>/dev/null", name->job);
+	f = popen(command, "re");
+	if (!f)
+		return errmsg_set(err, -errno, "squeue");
+	n = getline(&line, &size, f);
+	pclose(f);
+	if (n <= 0)
+		return errmsg_say(err, -ENOENT,
+				  "job %s has ended, or is not there",
+				  name->job);
+	line[strcspn(line, "\n")] = '\0';
+	*ret = TAKE_PTR(line);
+	return 0;
+}

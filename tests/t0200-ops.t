@@ -265,10 +265,22 @@ wait $step
 is "the step ends, as it has lost its commands" $? 125
 clean "nothing stays"
 
-bg vrun -N1 -n2 --vm-image=tiny vmboot
-step=$!
+printf '#!/bin/bash\nsrun -N1 -n2 --vm-image=tiny vmboot\n' >"$tmp/home/job.sh"
+held=$(vsh 'sbatch --parsable -H -N1 -n2 --mem=1G job.sh')
+vsh "$vmstep -j $held wait --timeout=1" 2>"$tmp/wait.err"
+is "wait for a job that does not begin: status 3" $? 3
+like "... and says why it does not" "$(<"$tmp/wait.err")" \
+	"waited 1 s for step 2 to begin.*PENDING \(JobHeldUser\)"
+vsh "$vmstep -j $held wait" 2>"$tmp/wait.err" &
+waits=$!
+ok "... while it waits, too" wait_for 30 \
+	grep -q "waiting for a VM step of 2 to begin, .*JobHeldUser" "$tmp/wait.err"
+vsh "scontrol release $held"
+wait $waits
+is "... until all VMs are there: status 0" $? 0
+diag "$(<"$tmp/wait.err")"
 agents() { [[ $(vsh "$vmstep -j 2.0 --json op vm.state" | jq '[.results[].result.agent == "alive"] | all') == true ]]; }
-ok "a step of VMs without a command" wait_for 60 agents
+is "a step of VMs without a command" "$(agents; echo $?)" 0
 boot_id() { vsh "$vmstep -j 2.0 -r 1 --json op task.state" | jq -r '.results["1"].result.guest.boot_id'; }
 before=$(boot_id)
 vsh "$vmstep -j 2.0 -r 1 reset"
@@ -279,8 +291,9 @@ vsh "$vmstep -j 2.0 -r 1 wait agent"
 is "wait agent: status 0" $? 0
 is "shutdown, by the agent" \
 	"$(vsh "$vmstep -j 2.0 --json shutdown" | jq -c '[.results[].result.how] | unique')" '["agent"]'
-wait $step
-is "... the step ends well" $? 0
+vsh "$vmstep -j 2.0 wait exit"
+ended() { vsh "scontrol -o show job $held" | grep -q "JobState=COMPLETED.*ExitCode=0:0"; }
+ok "... the step ends well" wait_for 30 ended
 clean "nothing stays"
 vsh "$vmstep -j 2.0 ps" 2>"$tmp/vms.err"
 is "a step that has ended: status 3" $? 3
