@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chain.h"
 #include "cleanup.h"
 #include "log.h"
 #include "param.h"
@@ -479,6 +480,22 @@ static void ask_all(struct op_save *s, enum phase phase)
 		      phase <= PAUSE ? ORDER_MS : -1, on_part, s);
 }
 
+/* Its disks are images when it is restored. */
+static int new_dir(struct op_save *s, const char *path, struct errmsg *err)
+{
+	int r = savedir_new(path, s->conf.task, &s->save, err);
+
+	if (r < 0)
+		return r;
+	r = chain_allowed(savedir_path(s->save), s->conf.task->allow_images,
+			  err);
+	if (r < 0) {
+		savedir_drop(s->save);
+		savedir_free(TAKE_PTR(s->save));
+	}
+	return r;
+}
+
 static void vm_save(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct op_save *s = arg;
@@ -500,9 +517,13 @@ static void vm_save(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_fail(call, RPC_E_BUSY, "the step is being saved");
 		return;
 	}
-	r = savedir_new(path, s->conf.task, &s->save, &err);
+	r = new_dir(s, path, &err);
 	if (r < 0) {
-		rpc_fail(call, r == -EEXIST ? RPC_E_EXIST : RPC_E_OS, err.text);
+		rpc_fail(call,
+			 r == -EEXIST  ? RPC_E_EXIST
+			 : r == -EPERM ? RPC_E_PERM
+				       : RPC_E_OS,
+			 err.text);
 		return;
 	}
 	s->asked = call;

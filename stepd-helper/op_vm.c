@@ -266,11 +266,6 @@ static void vm_state(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_result(call, state_json(v));
 }
 
-static void vm_pause(struct rpc_call *call, const json_t *params, void *arg)
-{
-	ask_qemu(arg, call, "stop", NULL, NULL);
-}
-
 /* What would change a VM that is being saved? */
 static bool is_saving(const struct op_vm *v, struct rpc_call *call)
 {
@@ -278,6 +273,14 @@ static bool is_saving(const struct op_vm *v, struct rpc_call *call)
 		return false;
 	rpc_fail(call, RPC_E_BUSY, "the VM is being saved");
 	return true;
+}
+
+/* It would go on with the save's end, whatever was asked meanwhile. */
+static void vm_pause(struct rpc_call *call, const json_t *params, void *arg)
+{
+	if (is_saving(arg, call))
+		return;
+	ask_qemu(arg, call, "stop", NULL, NULL);
 }
 
 static void vm_resume(struct rpc_call *call, const json_t *params, void *arg)

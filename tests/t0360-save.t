@@ -8,8 +8,9 @@ mkdir "$tmp/small"
 mount -t tmpfs -o size=24m,mode=1777 none "$tmp/small" || skip_all "no tmpfs"
 at_exit umount "$tmp/small"
 vm_cluster 4
-conf "beacon_interval = 1"
 home=$tmp/home
+conf "beacon_interval = 1" "allow_images = $images:$home:$tmp/small"
+mkdir -m 777 "$tmp/else"
 vms() { vsh "$build/inst/bin/vmstep -j $job $*" 2>"$tmp/vms.err"; }
 say() { diag "$(cat "$tmp/vms.err" "$tmp/err")"; }
 
@@ -65,6 +66,11 @@ is "... a directory with all of it, its user's alone" \
 700"
 was=$(wc -l <out)
 ok "... the step goes on" wait_for 20 more
+vms save "$tmp/else/where"
+is "where the site has no images: status 1" $? 1
+like "... which could not be restored" "$(<vms.err)" \
+	"$tmp/else/where: the site allows images from .* only \(allow_images\)"
+is "... nothing stays there" "$(ls -A "$tmp/else")" ""
 vms save "$home/first"
 is "there already: status 1" $? 1
 like "... and says so" "$(<vms.err)" "first is there already: name a new directory"
@@ -146,6 +152,8 @@ begun() { [[ $(part begin) == true ]]; }
 ok "a save is begun" wait_for 60 begun
 is "... which stops a VM" "$(part pause)" true
 ok "... it stands still" state_is paused
+vms -r 1 pause
+like "... for no other reason" "$(<"$tmp/vms.err")" "the VM is being saved"
 ok "... until it finds that nobody saves it" wait_for 30 state_is running
 ok "all are told to end" wait_for 10 vms exec touch /tmp/go
 wait $step
