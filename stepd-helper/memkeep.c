@@ -34,6 +34,7 @@ struct memkeep {
 	struct window *window; /* NULL: not opened yet */
 	struct memdir *dir;
 	TAILQ_HEAD(, waiting) waiting;
+	size_t waiting_bytes, most_bytes;
 	char *answer; /* MEMWIRE_ANSWER + MEMWIRE_DATA */
 };
 
@@ -59,6 +60,7 @@ struct memkeep *memkeep_new(const struct task *t, const struct spec *s,
 	k->task = t;
 	k->spec = s;
 	k->peers = p;
+	k->most_bytes = MEMKEEP_WAITING;
 	TAILQ_INIT(&k->waiting);
 	return k;
 }
@@ -347,20 +349,34 @@ static struct waiting *first_of(const struct memkeep *k, uint32_t from)
 	return w;
 }
 
-/* What comes behind a get that waits waits, too: there is one order. */
+/* Nothing of it was done. */
+static void refuse(struct memkeep *k, uint32_t from, const char *msg,
+		   size_t len)
+{
+	struct work w = { .code = 0 };
+
+	if (memwire_take_request(msg, len, &w.q, NULL) < 0)
+		return;
+	fail(&w, RPC_E_BUSY, "too much waits for others");
+	answer(k, from, &w);
+}
+
+/* What comes behind a get that waits waits, too: it would be odd if a put that
+ * was sent later were what is got. */
 void memkeep_request(struct memkeep *k, uint32_t from, const char *msg,
 		     size_t len)
 {
-	struct waiting *w;
+	struct waiting *w = NULL;
 
 	if (!first_of(k, from) && try(k, from, msg, len))
 		return;
-	w = malloc(sizeof(*w) + len);
+	if (k->waiting_bytes + len <= k->most_bytes)
+		w = malloc(sizeof(*w) + len);
 	if (!w) {
-		log_limited(LOG_LEVEL_WARN,
-			    "out of memory for a request about memory");
+		refuse(k, from, msg, len);
 		return;
 	}
+	k->waiting_bytes += len;
 	w->from = from;
 	w->len = len;
 	memcpy(w->msg, msg, len);
@@ -376,7 +392,18 @@ void memkeep_go_on(struct memkeep *k)
 		if (first_of(k, w->from) != w ||
 		    !try(k, w->from, w->msg, w->len))
 			continue;
+		k->waiting_bytes -= w->len;
 		TAILQ_REMOVE(&k->waiting, w, link);
 		free(w);
 	}
+}
+
+void memkeep_let_wait(struct memkeep *k, size_t bytes)
+{
+	k->most_bytes = bytes;
+}
+
+size_t memkeep_waiting(const struct memkeep *k)
+{
+	return k->waiting_bytes;
 }

@@ -6,7 +6,8 @@
  * window only.
  *
  * Owns:    the window, which is opened when it is first asked for; regions and
- *          items; requests that wait for room for their answers.
+ *          items; requests that wait for room for their answers: so many bytes
+ *          of them in all, then RPC_E_BUSY asks for others to be sent again.
  * Borrows: the task, its spec, the peers.
  * Thread:  the loop's.
  */
@@ -22,6 +23,8 @@
 #include "spec.h"
 #include "task.h"
 #include "window.h"
+
+#define MEMKEEP_WAITING (64 * 1024 * 1024)
 
 struct memkeep;
 
@@ -49,5 +52,9 @@ void memkeep_request(struct memkeep *k, uint32_t from, const char *msg,
 size_t memkeep_given_up(const char *answer, size_t len, char *ret);
 /* There may be room for answers. */
 void memkeep_go_on(struct memkeep *k);
+
+/* So many bytes may wait (MEMKEEP_WAITING); so many do. */
+void memkeep_let_wait(struct memkeep *k, size_t bytes);
+size_t memkeep_waiting(const struct memkeep *k);
 
 #endif

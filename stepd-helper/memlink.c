@@ -362,6 +362,11 @@ static void take_answer(struct memlink *m, struct piece *p,
 {
 	char words[160];
 
+	if (a->error == RPC_E_BUSY) { /* nothing of it was done */
+		p->msg = 0;
+		send_later(m);
+		return;
+	}
 	p->of->done += a->done;
 	if (a->error) {
 		snprintf(words, sizeof(words), "%.*s", (int)a->len,

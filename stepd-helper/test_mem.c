@@ -16,6 +16,7 @@
 
 #include "memlink.h"
 #include "memword.h"
+#include "op_mem_impl.h"
 #include "test_helpers.h"
 
 #define MIB (1024 * 1024)
@@ -483,6 +484,44 @@ static void a_batch_says_what_words_were_and_where_it_ended(void **state)
 	assert_int_equal(*word, 120); /* as far as it was right */
 }
 
+/* -- room ------------------------------------------------------------------ */
+
+/* The most that waits at node 1 while two of node 0 get more than there is room
+ * for at a time. */
+static size_t get_much(void)
+{
+	struct memkeep *k = helpers[2].mem->keep;
+	size_t most = 0;
+	int ids[8];
+
+	for (int i = 0; i < 8; i++)
+		ids[i] = ask((uint32_t)i % 2, i < 6 ? "mem.get" : "mem.put",
+			     "{'region':'r','item':'x','at':0,'size':4194304}");
+	for (int i = 0; i < 8; i++) {
+		while (!find_answer(ids[i])) {
+			run_a_little();
+			if (memkeep_waiting(k) > most)
+				most = memkeep_waiting(k);
+		}
+		result(ids[i]);
+	}
+	assert_int_equal(memkeep_waiting(k), 0);
+	return most;
+}
+
+static void what_waits_for_room_is_bounded(void **state)
+{
+	uint8_t *at = place_of(make(4 * MIB), 2);
+
+	memset(at, 3, 4 * MIB);
+	memset(windows[0], 3, 4 * MIB); /* which is put meanwhile */
+	assert_true(get_much() > 1000);
+	memkeep_let_wait(helpers[2].mem->keep, 1000);
+	assert_true(get_much() <= 1000);
+	assert_all(windows[0], 3, 4 * MIB);
+	assert_all(at, 3, 4 * MIB);
+}
+
 /* -- order ----------------------------------------------------------------- */
 
 static void quiet_waits_for_what_nobody_waits_for(void **state)
@@ -701,6 +740,7 @@ int main(void)
 		EACH(a_word_is_changed_by_name),
 		EACH(no_update_of_a_batch_is_lost),
 		EACH(a_batch_says_what_words_were_and_where_it_ended),
+		EACH(what_waits_for_room_is_bounded),
 		EACH(quiet_waits_for_what_nobody_waits_for),
 		EACH(quiet_tells_what_has_failed),
 		EACH(no_element_comes_round),
