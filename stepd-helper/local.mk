@@ -34,7 +34,8 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/made.c %D%/made.h \
 	%D%/machine.c %D%/machine.h \
 	%D%/memdir.c %D%/memdir.h \
-	%D%/memhome.c %D%/memhome.h \
+	%D%/memhome.c %D%/memhome.h %D%/memhome_impl.h \
+	%D%/memhome_visit.c \
 	%D%/memkeep.c %D%/memkeep.h \
 	%D%/memlink.c %D%/memlink.h \
 	%D%/memname.c %D%/memname.h \

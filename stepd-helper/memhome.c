@@ -9,20 +9,10 @@
 #include <sys/queue.h>
 
 #include "cleanup.h"
-#include "memname.h"
+#include "memhome_impl.h"
 #include "param.h"
 
-#define SIZE_MAX_BYTES (INT64_MAX / 2)
-#define MODE	       0666 /* where nobody says */
-
-struct memhome {
-	const struct task *task;
-	struct peers *peers;
-	struct memkeep *keep;
-	struct memlink *link;
-	struct memname *names;
-	LIST_HEAD(, copy) copies;
-};
+#define MODE 0666 /* where nobody says */
 
 /* One that is under way, from an item here. */
 struct copy {
@@ -32,131 +22,11 @@ struct copy {
 	uint64_t region, item;
 };
 
-/* One call of mem.home. */
-struct visit {
-	struct memhome *h;
-	struct rpc_call *call;
-	struct memdir *dir;
-	struct mem_who who;
-	const json_t *params; /* the op's */
-	struct region *region;
-	struct item *item;
-};
-
 json_t *memhome_ask(const char *op, const struct mem_who *who, json_t *params)
 {
 	return json_pack("{s:s, s:I, s:b, s:o}", "op", op, "by",
 			 (json_int_t)who->rank, "user", who->user, "params",
 			 params);
-}
-
-/* -- parameters ------------------------------------------------------------ */
-
-static bool refuse(const struct visit *v, const struct errmsg *err)
-{
-	rpc_fail(v->call, RPC_INVALID_PARAMS, err->text);
-	return false;
-}
-
-/* False: @v is answered. That it is missing is no default. */
-static bool size_of(const struct visit *v, const char *name, uint64_t *ret)
-{
-	int64_t bytes = 0;
-	struct errmsg err;
-
-	if (param_int(v->params, name, 1, SIZE_MAX_BYTES, &bytes, &err) < 0)
-		return refuse(v, &err);
-	if (!bytes) {
-		errmsg_say(&err, 0, "%s: how many bytes?", name);
-		return refuse(v, &err);
-	}
-	*ret = (uint64_t)bytes;
-	return true;
-}
-
-/* A number, or octal as in "0644". */
-static bool mode_of(const struct visit *v, bool must, unsigned int *ret)
-{
-	const json_t *mode = json_object_get(v->params, "mode");
-	const char *text = json_string_value(mode);
-	json_int_t n = json_integer_value(mode);
-	struct errmsg err;
-	char *end = NULL;
-
-	if (text && *text)
-		n = strtol(text, &end, 8);
-	if (must || (mode && !json_is_null(mode)))
-		if ((!json_is_integer(mode) && (!end || *end)) || n < 0 ||
-		    n > 0777) {
-			errmsg_say(&err, 0, "mode: as in \"0644\"");
-			return refuse(v, &err);
-		}
-	if (mode && !json_is_null(mode))
-		*ret = (unsigned int)n;
-	return true;
-}
-
-static bool name_of(const struct visit *v, const char *key, bool must,
-		    char **ret)
-{
-	struct errmsg err;
-	int r = param_text(v->params, key, ret, &err);
-
-	if (r == 0 && !*ret && !must)
-		*ret = strdup("");
-	if (r == 0 &&
-	    (!*ret || (must && !**ret) || strlen(*ret) > MEMDIR_NAME_MAX))
-		r = errmsg_say(&err, -EINVAL, "%s: 1 to %d bytes", key,
-			       MEMDIR_NAME_MAX);
-	return r < 0 ? refuse(v, &err) : true;
-}
-
-static bool may(const struct visit *v, unsigned int mode, uint32_t owner,
-		unsigned int want, const char *what)
-{
-	if (mem_may(&v->who, mode, owner, want))
-		return true;
-	rpc_failf(v->call, RPC_E_PERM, "%s: mode %o of vm[%" PRId32 "] says no",
-		  what, mode, (int32_t)owner);
-	return false;
-}
-
-/* Whoever made it, and the user. */
-static bool owns(const struct visit *v, uint32_t owner, const char *what)
-{
-	if (v->who.user || v->who.rank == owner)
-		return true;
-	rpc_failf(v->call, RPC_E_PERM, "%s is vm[%" PRId32 "]'s", what,
-		  (int32_t)owner);
-	return false;
-}
-
-static bool find_region(struct visit *v)
-{
-	const json_t *id = json_object_get(v->params, "region");
-
-	v->region = memdir_region(v->dir, (uint64_t)json_integer_value(id));
-	if (!v->region)
-		rpc_fail(v->call, RPC_E_NOENT, "there is no such region");
-	return v->region;
-}
-
-static bool find_item(struct visit *v)
-{
-	const json_t *item = json_object_get(v->params, "item");
-	const char *name = json_string_value(item);
-
-	if (!find_region(v))
-		return false;
-	if (name)
-		v->item = memdir_item_named(v->region, name);
-	else
-		v->item = memdir_item(v->dir, v->region,
-				      (uint64_t)json_integer_value(item));
-	if (!v->item)
-		rpc_failf(v->call, RPC_E_NOENT, "region '%s' has no such item",
-			  v->region->name);
-	return v->item;
 }
 
 /* -- what is answered ------------------------------------------------------ */
@@ -289,8 +159,8 @@ static void region_create(struct visit *v)
 	uint64_t bytes;
 	int r;
 
-	if (!name_of(v, "name", true, &name) || !size_of(v, "size", &bytes) ||
-	    !mode_of(v, false, &mode))
+	if (!visit_name(v, "name", true, &name) ||
+	    !visit_size(v, "size", &bytes) || !visit_mode(v, false, &mode))
 		return;
 	r = memdir_region_new(v->dir, name, bytes, mode,
 			      v->who.user ? MEMDIR_USER : v->who.rank,
@@ -325,7 +195,7 @@ static void region_destroy(struct visit *v)
 {
 	struct visit *mine;
 
-	if (!find_region(v) || !owns(v, v->region->owner, "the region"))
+	if (!visit_region(v) || !visit_owns(v, v->region->owner, "the region"))
 		return;
 	mine = malloc(sizeof(*mine));
 	if (!mine) {
@@ -346,8 +216,8 @@ static void region_resize(struct visit *v)
 	uint64_t bytes, was;
 	int r;
 
-	if (!find_region(v) || !size_of(v, "size", &bytes) ||
-	    !owns(v, v->region->owner, "the region"))
+	if (!visit_region(v) || !visit_size(v, "size", &bytes) ||
+	    !visit_owns(v, v->region->owner, "the region"))
 		return;
 	was = v->region->bytes;
 	r = memdir_region_resize(v->dir, v->region, bytes, &err);
@@ -363,7 +233,7 @@ static void region_resize(struct visit *v)
 
 static void region_stat(struct visit *v)
 {
-	if (find_region(v))
+	if (visit_region(v))
 		rpc_result(v->call, region_json(v, v->region));
 }
 
@@ -375,11 +245,11 @@ static bool align_of(const struct visit *v, uint64_t *ret)
 	struct errmsg err;
 
 	if (param_int(v->params, "align", 1, MEMDIR_PAGE, &align, &err) < 0)
-		return refuse(v, &err);
+		return visit_refuse(v, &err);
 	if (align & (align - 1)) {
 		errmsg_say(&err, 0, "align: a power of two, up to %d",
 			   MEMDIR_PAGE);
-		return refuse(v, &err);
+		return visit_refuse(v, &err);
 	}
 	*ret = (uint64_t)align;
 	return true;
@@ -389,14 +259,14 @@ static void alloc(struct visit *v)
 {
 	_cleanup_free_ char *name = NULL;
 	unsigned int mode = MODE;
-	uint64_t bytes, align;
+	uint64_t bytes, align = MEMDIR_ALIGN;
 	struct errmsg err;
 	int r;
 
-	if (!find_region(v) || !name_of(v, "name", false, &name) ||
-	    !size_of(v, "size", &bytes) || !align_of(v, &align) ||
-	    !mode_of(v, false, &mode) ||
-	    !may(v, v->region->mode, v->region->owner, 2, "the region"))
+	if (!visit_region(v) || !visit_name(v, "name", false, &name) ||
+	    !visit_size(v, "size", &bytes) || !align_of(v, &align) ||
+	    !visit_mode(v, false, &mode) ||
+	    !visit_may(v, v->region->mode, v->region->owner, 2, "the region"))
 		return;
 	r = memdir_item_new(v->dir, v->region, name, bytes, align, mode,
 			    v->who.user ? MEMDIR_USER : v->who.rank, &v->item,
@@ -409,13 +279,13 @@ static void alloc(struct visit *v)
 
 static void item_stat(struct visit *v)
 {
-	if (find_item(v))
+	if (visit_item(v))
 		rpc_result(v->call, item_json(v, v->item));
 }
 
 static void item_free(struct visit *v)
 {
-	if (!find_item(v) || !owns(v, v->item->owner, "the item"))
+	if (!visit_item(v) || !visit_owns(v, v->item->owner, "the item"))
 		return;
 	end_copies(v->h, v->region->id, v->item->id);
 	clear(v, v->region->at + v->item->offset, v->item->bytes);
@@ -428,9 +298,9 @@ static void chmod_it(struct visit *v)
 	bool item = json_object_get(v->params, "item");
 	unsigned int mode = 0;
 
-	if (!(item ? find_item(v) : find_region(v)) ||
-	    !mode_of(v, true, &mode) ||
-	    !owns(v, item ? v->item->owner : v->region->owner, "it"))
+	if (!(item ? visit_item(v) : visit_region(v)) ||
+	    !visit_mode(v, true, &mode) ||
+	    !visit_owns(v, item ? v->item->owner : v->region->owner, "it"))
 		return;
 	if (item)
 		v->item->mode = mode;
@@ -444,7 +314,7 @@ static void map(struct visit *v)
 {
 	json_t *o;
 
-	if (!find_item(v))
+	if (!visit_item(v))
 		return;
 	if (!memkeep_is_here(v->h->keep, v->who.rank)) {
 		rpc_failf(
@@ -535,10 +405,10 @@ static bool take_copy(struct visit *v, struct memlink_want *want)
 		    0 ||
 	    param_int(v->params, "dst_offset", 0, SIZE_MAX_BYTES, &to, &err) <
 		    0)
-		return refuse(v, &err);
-	if (!size_of(v, "size", &bytes) ||
-	    !may(v, v->region->mode & v->item->mode, v->item->owner, 4,
-		 "the item"))
+		return visit_refuse(v, &err);
+	if (!visit_size(v, "size", &bytes) ||
+	    !visit_may(v, v->region->mode & v->item->mode, v->item->owner, 4,
+		       "the item"))
 		return false;
 	if ((uint64_t)offset > v->item->bytes ||
 	    bytes > v->item->bytes - (uint64_t)offset) {
@@ -569,7 +439,7 @@ static void copy(struct visit *v)
 	struct memlink_want want;
 	struct copy *c;
 
-	if (!find_item(v) || !take_copy(v, &want))
+	if (!visit_item(v) || !take_copy(v, &want))
 		return;
 	c = malloc(sizeof(*c));
 	if (!c || memlink_begin(v->h->link, &want, on_copied, c) < 0) {
