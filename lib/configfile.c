@@ -3,9 +3,13 @@
 #include "configfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "group.h"
@@ -202,15 +206,18 @@ int configfile_take(struct optset *set, struct errmsg *err)
 
 static int read_options(const char *path, char **ret, struct errmsg *err)
 {
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	/* a fifo would be waited for, in srun */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	_cleanup_free_ char *text = calloc(1, OPTIONS_MAX + 1);
+	struct stat st;
 	size_t n;
 
-	if (!f)
+	if (!f || fstat(fd, &st) < 0)
 		return errmsg_set(err, -errno, "%s", path);
 	if (!text)
 		return errmsg_set(err, -ENOMEM, "%s", path);
-	n = fread(text, 1, OPTIONS_MAX + 1, f);
+	n = S_ISREG(st.st_mode) ? fread(text, 1, OPTIONS_MAX + 1, f) : SIZE_MAX;
 	if (ferror(f))
 		return errmsg_set(err, -EIO, "%s", path);
 	if (n > OPTIONS_MAX || memchr(text, '\0', n))

@@ -216,6 +216,11 @@ static void test_saved(void **state)
 	snprintf(command, sizeof(command), "echo nonsense >%s/options", path);
 	assert_int_equal(system(command), 0);
 	assert_int_equal(configfile_take_saved(&f->set, &f->err), -EINVAL);
+	snprintf(command, sizeof(command), "rm %s/options && mkfifo %s/options",
+		 path, path);
+	assert_int_equal(system(command), 0); /* which nobody ever opens */
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), -EINVAL);
+	assert_non_null(strstr(f->err.text, "has no options of a step"));
 	snprintf(command, sizeof(command), "rm -r %s", path);
 	assert_int_equal(system(command), 0);
 }

@@ -274,6 +274,9 @@ static void test_restore_errors(void **state)
 	cannot(f, "--vm-restore: saved: No such file");
 	sh("mkdir saved");
 	cannot(f, "step.json: No such file");
+	sh("mkfifo saved/step.json"); /* which nobody ever opens */
+	cannot(f, "is no description");
+	sh("rm saved/step.json");
 	sh("echo '{' >saved/step.json");
 	cannot(f, "is damaged");
 	sh("echo '{\"format\": 9, \"tasks\": 2}' >saved/step.json");
@@ -318,6 +321,8 @@ static void test_restore(void **state)
 	assert_int_equal(restore_disk(rs, 2, &kind, &path, &f->err), -EINVAL);
 	assert_int_equal(restore_open(rs, "memory", &f->err), -ENOENT);
 	sh("mkdir saved/memory.1");
+	assert_int_equal(restore_open(rs, "memory", &f->err), -EINVAL);
+	sh("rmdir saved/memory.1 && mkfifo saved/memory.1");
 	assert_int_equal(restore_open(rs, "memory", &f->err), -EINVAL);
 	f->s.mem_bytes *= 2;
 	assert_int_equal(restore_check(rs, &f->plan, &f->err), -EINVAL);
