@@ -154,6 +154,10 @@ is "... which stops a VM" "$(part pause)" true
 ok "... it stands still" state_is paused
 vms -r 1 pause
 like "... for no other reason" "$(<"$tmp/vms.err")" "the VM is being saved"
+mc vm node ctl scontrol suspend 3
+stopped() { mc vm node n1 ps -eo stat=,args= | grep '[q]emu-system' | grep -q '^T'; }
+ok "... while the job is suspended, too" wait_for 20 stopped
+mc vm node ctl scontrol resume 3
 ok "... until it finds that nobody saves it" wait_for 30 state_is running
 ok "all are told to end" wait_for 10 vms exec touch /tmp/go
 wait $step
