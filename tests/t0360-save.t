@@ -128,7 +128,7 @@ esac
 exec $(command -v qemu-system-x86_64) "\$@"
 END
 chmod 755 "$tmp/load/qemu"
-conf "qemu = $tmp/load/qemu"
+conf "qemu = $tmp/load/qemu" "sandbox = no" # it writes
 job=3.0
 bg vrun -N1 -n4 -w n1 --overcommit --vm-boot-timeout=8 --vm-restore="$home/third" vmresume >out3
 step=$!
