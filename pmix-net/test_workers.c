@@ -46,6 +46,7 @@
 #define TURN	  8    /* frames of a flow in one go */
 #define CRY	  32   /* frames taken, for each broadcast sent */
 #define CHURN	  40   /* turns of all, between two changes of a port */
+#define ENDS	  20   /* steps that do nothing */
 #define FRAME_MAX 1514
 #define PATIENCE  60000 /* ms without any progress */
 
@@ -576,9 +577,23 @@ static void a_flood_keeps_its_order(void **state)
 	end();
 }
 
+/* Before its workers have done anything. */
+static void who_ends_at_once_ends(void **state)
+{
+	char option[32];
+
+	snprintf(option, sizeof(option), "--workers=%u", WORKERS);
+	for (int i = 0; i < ENDS; i++) {
+		step_start(&s, 1, 1, option);
+		step_meet(&s);
+		step_end(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_ends_at_once_ends),
 		cmocka_unit_test(nothing_is_lost_between_workers),
 		cmocka_unit_test(ports_come_and_go_under_load),
 		cmocka_unit_test(bad_guests_cost_others_nothing),

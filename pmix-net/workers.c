@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ struct seat {
 	unsigned int stops;    /* nested ones; the same */
 	bool runs;	       /* it has a thread to be joined */
 	pthread_t thread;
+	sem_t begun; /* the thread has its round: it can be posted to */
 	struct loop_guard guard;
 	struct round_job end;
 	/* a line of its own, so that neighbours do not disturb each other */
@@ -148,6 +150,7 @@ static void *run(void *arg)
 	char name[16];
 
 	round_mine(s->worker.round);
+	sem_post(&s->begun);
 	/* itself: another thread's is written to a file, which confine.h closes
 	 */
 	snprintf(name, sizeof(name), "worker %u", s->worker.index);
@@ -210,6 +213,8 @@ static int start_one(struct seat *s, struct errmsg *err)
 	if (r)
 		return errmsg_set(err, -r, "thread of a worker");
 	s->runs = true;
+	while (sem_wait(&s->begun) < 0 && errno == EINTR)
+		;
 	if (CPU_COUNT(&s->all->cpus))
 		bind_thread(s->thread, &s->all->cpus, NULL);
 	return 0;
@@ -261,6 +266,7 @@ static int seat_init(struct workers *ws, unsigned int i, struct loop *main,
 	s->all = ws;
 	s->end.fn = on_end;
 	pthread_mutex_init(&s->mutex, NULL);
+	sem_init(&s->begun, 0, 0);
 	w->index = i;
 	w->loop = main;
 	if (i)
@@ -309,6 +315,7 @@ static void seat_done(struct seat *s)
 		loop_free(w->loop);
 	else
 		loop_set_guard(w->loop, NULL);
+	sem_destroy(&s->begun);
 	pthread_mutex_destroy(&s->mutex);
 }
 
