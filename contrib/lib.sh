@@ -34,7 +34,7 @@ packages_tiny=(busybox-static cpio lz4 zstd xz-utils kmod iperf3)
 packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
 packages_check=(
 	build-essential debhelper dh-python
-	clang clang-format libclang-rt-14-dev llvm shellcheck perl jq socat man-db
+	clang clang-format codespell libclang-rt-14-dev llvm shellcheck perl jq socat man-db
 	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
 	syslinux-common file bsdutils tshark dpdk-dev
 )
