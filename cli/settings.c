@@ -50,9 +50,8 @@ static int add_keys(struct settings *s)
 	int r = 0;
 
 	for (size_t i = 0; i < n_site_keys && r == 0; i++)
-		if (!site_keys[i].later)
-			r = add(s, site_keys[i].name, default_of(&site_keys[i]),
-				"default");
+		r = add(s, site_keys[i].name, default_of(&site_keys[i]),
+			"default");
 	return r;
 }
 

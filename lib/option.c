@@ -232,7 +232,6 @@ static int check_qemu_arg(const char *value, struct errmsg *err)
 
 /* -- the table ------------------------------------------------------------- */
 
-/* A word with '!' before it is in the contract, but not in this version. */
 static const char *const words_accel[] = { "auto", "kvm", "tcg", NULL };
 static const char *const words_bind[] = { "cores", "numa", "none", NULL };
 static const char *const words_numa[] = { "mirror", "flat", NULL };
@@ -594,16 +593,6 @@ static int check_one(const struct option_def *def, const char *value,
 	if ((def->flags & OPTF_FLAGARG) && !*value)
 		return 0;
 	if (def->words) {
-		for (int i = 0; def->words[i]; i++)
-			if (def->words[i][0] == '!' &&
-			    strcmp(def->words[i] + 1, value) == 0)
-				return errmsg_say(
-					err, -ENOTSUP,
-					"'%s' is not in this version yet",
-					value);
-		if (value[0] == '!')
-			return errmsg_say(err, -EINVAL, "'%s' is not one of %s",
-					  value, def->arginfo);
 		if (value_word(value, def->words, &word, NULL) < 0)
 			return errmsg_say(err, -EINVAL, "'%s' is not one of %s",
 					  value, def->arginfo);
@@ -651,11 +640,6 @@ int optset_add(struct optset *set, enum option_id id, const char *text,
 		text = "yes";
 	if (!text)
 		text = "";
-	if (def->flags & OPTF_LATER)
-		return errmsg_say(
-			err, -ENOTSUP,
-			"%s: this option is not in this version (%s) yet; leave it out",
-			origin, PACKAGE_VERSION);
 	r = check_text(def, text, err);
 	if (r < 0)
 		return errmsg_prefix(err, r, "%s", origin);

@@ -80,7 +80,6 @@ enum option_flags {
 	OPTF_ADDS = 1 << 3,    /* all values that apply count, not the last */
 	OPTF_FLAG = 1 << 4,    /* without an argument */
 	OPTF_FLAGARG = 1 << 5, /* the argument may be left out */
-	OPTF_LATER = 1 << 6,   /* in the contract, not in this version yet */
 };
 
 struct option_def {

@@ -16,89 +16,69 @@
 
 const struct site_key site_keys[] = {
 	{ "runtime_dir", SITE_PATH, AT(runtime_dir), "/run/vmstep",
-	  "directory for sockets and small files of running steps; made if missing",
-	  false },
+	  "directory for sockets and small files of running steps; made if missing" },
 	{ "image_path", SITE_SEARCH, AT(image_path), "/usr/share/vmstep/images",
-	  "directories where --vm-image looks names up, separated by ':'",
-	  false },
+	  "directories where --vm-image looks names up, separated by ':'" },
 	{ "rundir", SITE_PATH, AT(rundir), "/tmp",
-	  "directory for overlays; they have no name there and vanish with QEMU",
-	  false },
+	  "directory for overlays; they have no name there and vanish with QEMU" },
 	{ "kernel", SITE_PATH, AT(kernel), "",
-	  "kernel that root file systems boot with: SquashFS, directories",
-	  false },
+	  "kernel that root file systems boot with: SquashFS, directories" },
 	{ "initrd", SITE_PATH, AT(initrd), "",
-	  "initial RAM disk for it, as contrib/mkimage tiny makes one", false },
+	  "initial RAM disk for it, as contrib/mkimage tiny makes one" },
 	{ "qemu", SITE_PROGRAM, AT(qemu), "qemu-system-x86_64",
-	  "QEMU, a path or a name looked up in PATH", false },
+	  "QEMU, a path or a name looked up in PATH" },
 	{ "mem_reserve", SITE_RESERVE, AT(mem_reserve), "auto",
-	  "memory of each task kept back for QEMU itself; auto: 116M and a 64th",
-	  false },
+	  "memory of each task kept back for QEMU itself; auto: 116M and a 64th" },
 	{ "max_fam", SITE_SIZE, AT(max_fam), "1024T",
-	  "the most that --vm-fam may ask for on a node", false },
+	  "the most that --vm-fam may ask for on a node" },
 	{ "allow_users", SITE_TEXT, AT(allow_users), "",
-	  "users who may run VMs; empty: all", false },
+	  "users who may run VMs; empty: all" },
 	{ "allow_groups", SITE_TEXT, AT(allow_groups), "",
-	  "groups whose members may run VMs; empty: all", false },
+	  "groups whose members may run VMs; empty: all" },
 	{ "allow_tcg", SITE_BOOL, AT(allow_tcg), "yes",
-	  "may guests run without KVM, some 20 times slower?", false },
+	  "may guests run without KVM, some 20 times slower?" },
 	{ "allow_qmp", SITE_BOOL, AT(allow_qmp), "no",
-	  "may users give QEMU commands of its own (vmstep op vm.qmp)?",
-	  false },
+	  "may users give QEMU commands of its own (vmstep op vm.qmp)?" },
 	{ "allow_images", SITE_SEARCH, AT(allow_images), "",
-	  "directories that images and kernels may come from, separated by ':'; empty: all",
-	  false },
+	  "directories that images and kernels may come from, separated by ':'; empty: all" },
 	{ "allow_qemu_args", SITE_BOOL, AT(allow_qemu_args), "no",
-	  "may users give QEMU arguments of their own (--vm-qemu-arg, --vm-image=file=...)?",
-	  false },
+	  "may users give QEMU arguments of their own (--vm-qemu-arg, --vm-image=file=...)?" },
 	{ "allow_outbound", SITE_BOOL, AT(allow_outbound), "no",
-	  "may guests reach what their node reaches (--vm-outbound, --vm-tftp)?",
-	  false },
+	  "may guests reach what their node reaches (--vm-outbound, --vm-tftp)?" },
 	{ "allow_publish", SITE_PUBLISH, AT(allow_publish), "no",
-	  "may ports of guests be had at their node's 127.0.0.1 (--vm-publish)? yes, no, or ports of the node as in 40000-40999",
-	  false },
+	  "may ports of guests be had at their node's 127.0.0.1 (--vm-publish)? yes, no, or ports of the node as in 40000-40999" },
 	{ "allow_devices", SITE_TEXT, AT(allow_devices), "",
-	  "PCI devices that --gres gives and guests get, as in 0000:3b:00.0, separated by commas, or all; empty: none",
-	  false },
+	  "PCI devices that --gres gives and guests get, as in 0000:3b:00.0, separated by commas, or all; empty: none" },
 	{ "allow_mounts", SITE_SEARCH, AT(allow_mounts), "",
-	  "directories whose files may be given to guests (--vm-input, --vm-output, --vm-mounts, --vm-mount-home), separated by ':'; empty: all",
-	  false },
+	  "directories whose files may be given to guests (--vm-input, --vm-output, --vm-mounts, --vm-mount-home), separated by ':'; empty: all" },
 	{ "sandbox", SITE_SANDBOX, AT(sandbox), "yes",
-	  "close what QEMU and vmstep-net do not need, as far as the kernel can (Landlock)? require: refuse VMs where it cannot",
-	  false },
+	  "close what QEMU and vmstep-net do not need, as far as the kernel can (Landlock)? require: refuse VMs where it cannot" },
 	{ "sandbox_paths", SITE_SEARCH, AT(sandbox_paths), "",
-	  "directories that QEMU and vmstep-net may read beside /usr, as where their libraries are, separated by ':'",
-	  false },
+	  "directories that QEMU and vmstep-net may read beside /usr, as where their libraries are, separated by ':'" },
 	{ "data_path", SITE_SEARCH, AT(data_path), "",
-	  "directories where --vm-input looks names up, separated by ':'",
-	  false },
+	  "directories where --vm-input looks names up, separated by ':'" },
 	{ "virtiofsd", SITE_PROGRAM, AT(virtiofsd), "virtiofsd",
-	  "what shares directories with guests, a path or a name; where it does not work for an ordinary user, QEMU's 9p does",
-	  false },
+	  "what shares directories with guests, a path or a name; where it does not work for an ordinary user, QEMU's 9p does" },
 	{ "net_device", SITE_TEXT, AT(net_device), "",
-	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host",
-	  false },
+	  "interface or subnet for the links between nodes; empty: the one that leads to srun's host" },
 	{ "net_port_range", SITE_PORTS, AT(net_port_range), "",
-	  "TCP ports for the links between nodes, as in 40000-40999; empty: any",
-	  false },
+	  "TCP ports for the links between nodes, as in 40000-40999; empty: any" },
 	{ "net_link", SITE_LINK, AT(net_link), "auto",
-	  "what carries the links: tcp, ucx, or auto: ucx where there is an RDMA device",
-	  false },
+	  "what carries the links: tcp, ucx, or auto: ucx where there is an RDMA device" },
 	{ "net_encrypt", SITE_BOOL, AT(net_encrypt), "no",
-	  "encrypt what goes over the links between nodes?", false },
+	  "encrypt what goes over the links between nodes?" },
 	{ "net_workers", SITE_WORKERS, AT(net_workers), "1",
-	  "threads of a node that carry frames, up to 16", false },
+	  "threads of a node that carry frames, up to 16" },
 	{ "beacon_interval", SITE_SECONDS, AT(beacon_interval_s), "10",
-	  "seconds between two signs of life of a guest's agent; it is late after 3, lost after 4.5 of them",
-	  false },
+	  "seconds between two signs of life of a guest's agent; it is late after 3, lost after 4.5 of them" },
 	{ "lost_after", SITE_SECONDS, AT(lost_after_s), "30",
-	  "seconds that a node may be cut off before its VMs count as failed",
-	  false },
+	  "seconds that a node may be cut off before its VMs count as failed" },
 	{ "boot_timeout", SITE_OPTION, OPT_BOOT_TIMEOUT, NULL,
-	  "seconds a VM may take to come up; as default_boot_timeout", false },
+	  "seconds a VM may take to come up; as default_boot_timeout" },
 	{ "grace", SITE_OPTION, OPT_GRACE, NULL,
-	  "seconds to end in order; as default_grace", false },
-	{ "max_vms_per_node", SITE_TEXT, 0, NULL, "", true },
+	  "seconds to end in order; as default_grace" },
+	{ "max_vms_per_node", SITE_VMS, AT(max_vms), "65536",
+	  "the most VMs that a node may have at once" },
 };
 const size_t n_site_keys = ARRAY_SIZE(site_keys);
 
@@ -231,6 +211,9 @@ static int set_key(struct site *s, const struct site_key *key,
 	case SITE_WORKERS:
 		return set_uint((unsigned int *)(void *)at, SITE_WORKERS_MAX,
 				value, err);
+	case SITE_VMS:
+		return set_uint((unsigned int *)(void *)at, SITE_VMS_MAX, value,
+				err);
 	case SITE_BOOL:
 		return value_bool(value, (bool *)at, err);
 	case SITE_OPTION:
@@ -287,11 +270,6 @@ static int set_named(struct site *s, const char *name, const char *value,
 	for (size_t i = 0; i < n_site_keys; i++) {
 		if (strcmp(site_keys[i].name, name) != 0)
 			continue;
-		if (site_keys[i].later)
-			return errmsg_say(
-				err, -ENOTSUP,
-				"key '%s' is not in this version (%s) yet; take it out",
-				name, PACKAGE_VERSION);
 		r = set_key(s, &site_keys[i], value, err);
 		return r < 0 && site_keys[i].kind != SITE_OPTION
 			       ? errmsg_prefix(err, r, "%s", name)
@@ -429,7 +407,7 @@ void site_done(struct site *s)
 	for (size_t i = 0; i < n_site_keys; i++) {
 		const struct site_key *key = &site_keys[i];
 
-		if (!key->later && is_text(key->kind))
+		if (is_text(key->kind))
 			free(*(char **)(void *)((char *)s + key->offset));
 	}
 	optset_done(&s->defaults);

@@ -18,7 +18,8 @@
 /* In vmstep.so, before its version. */
 #define PLUGIN_RELEASE "vmstep.so of version "
 
-#define SITE_WORKERS_MAX 16 /* that vmstep-net can have */
+#define SITE_WORKERS_MAX 16    /* that vmstep-net can have */
+#define SITE_VMS_MAX	 65536 /* of a node: that many are no limit */
 
 struct site {
 	char *runtime_dir; /* sockets and small files of running steps */
@@ -31,6 +32,7 @@ struct site {
 	char *allow_groups;   /* the same; one of both must hold */
 	bool allow_tcg;	      /* may guests run without KVM? */
 	uint64_t max_fam;     /* bytes a node */
+	unsigned int max_vms; /* a node, at once; SITE_VMS_MAX: no limit */
 	uint64_t mem_reserve; /* of a task's memory, for QEMU; 0: auto */
 	char *net_device;     /* interface or subnet of the links; "" auto */
 	char *net_port_range; /* "40000-40999"; "" any */
@@ -62,6 +64,7 @@ enum site_kind {
 	SITE_RESERVE, /* a size, or auto */
 	SITE_SECONDS,
 	SITE_WORKERS, /* 1..SITE_WORKERS_MAX */
+	SITE_VMS,     /* 1..SITE_VMS_MAX */
 	SITE_PORTS,   /* FIRST-LAST, or empty */
 	SITE_LINK,    /* auto, tcp or ucx */
 	SITE_SANDBOX, /* yes, no or require */
@@ -76,7 +79,6 @@ struct site_key {
 	size_t offset; /* in struct site; of SITE_OPTION: the option */
 	const char *dflt;
 	const char *help;
-	bool later; /* in the contract, not in this version yet */
 };
 extern const struct site_key site_keys[];
 extern const size_t n_site_keys;

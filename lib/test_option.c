@@ -13,8 +13,7 @@
 #include "option.h"
 #include "value.h"
 
-/* What each option takes and refuses, as one task's value. Options of a later
- * version have neither: whatever they are given is refused. */
+/* What each option takes and refuses, as one task's value. */
 struct example {
 	const char *good[8], *bad[10];
 };
@@ -143,20 +142,6 @@ static void test_bad_env(void **state)
 			unsetenv(name);
 			optset_done(&set);
 		}
-}
-
-static void test_later(void **state)
-{
-	for (int i = 0; i < OPT_COUNT; i++) {
-		const struct option_def *def = &option_defs[i];
-
-		if (def->flags & OPTF_LATER)
-			fail_msg("--vm-%s", def->name);
-		for (int k = 0; def->words && def->words[k]; k++)
-			if (def->words[k][0] == '!')
-				fail_msg("--vm-%s=%s", def->name,
-					 def->words[k] + 1);
-	}
 }
 
 static void test_bad_ranks(void **state)
@@ -387,8 +372,7 @@ static void test_env_nearly(void **state)
 static void test_good_values(void **state)
 {
 	for (int i = 0; i < OPT_COUNT; i++) {
-		if (!(option_defs[i].flags & OPTF_LATER))
-			assert_non_null(examples[i].good[0]);
+		assert_non_null(examples[i].good[0]);
 		for (const char *const *v = examples[i].good; *v; v++) {
 			struct errmsg err;
 
@@ -631,8 +615,6 @@ int main(void)
 		  NULL, NULL, NULL },
 		{ "so does its variable, which the message names", test_bad_env,
 		  NULL, NULL, NULL },
-		{ "no option, and no word of one, is for a later version",
-		  test_later, NULL, NULL, NULL },
 		{ "bad ranks before a value are refused", test_bad_ranks, NULL,
 		  NULL, NULL },
 		{ "one bad value makes a bad list", test_bad_lists, NULL, NULL,

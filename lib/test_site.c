@@ -212,20 +212,6 @@ static void test_bad_defaults(void **state)
 	refused(f, "default_install = d\n", -EINVAL, "every step");
 }
 
-static void test_later(void **state)
-{
-	struct fixture *f = *state;
-
-	for (size_t i = 0; i < n_site_keys; i++) {
-		char line[128];
-
-		if (!site_keys[i].later)
-			continue;
-		snprintf(line, sizeof(line), "%s = 1\n", site_keys[i].name);
-		refused(f, line, -ENOTSUP, site_keys[i].name);
-	}
-}
-
 static void test_bad_dropin(void **state)
 {
 	struct fixture *f = *state;
@@ -241,8 +227,6 @@ static void test_table(void **state)
 		for (size_t j = 0; j < i; j++)
 			assert_string_not_equal(site_keys[i].name,
 						site_keys[j].name);
-		if (site_keys[i].later)
-			continue;
 		assert_true(strlen(site_keys[i].help) > 5);
 		assert_true(site_keys[i].dflt ||
 			    site_keys[i].kind == SITE_OPTION);
@@ -343,7 +327,6 @@ int main(void)
 		     test_relative),
 		TEST("so are defaults of options that cannot be",
 		     test_bad_defaults),
-		TEST("keys of a later version are refused by name", test_later),
 		TEST("a bad line of a drop-in names the drop-in",
 		     test_bad_dropin),
 		TEST("lines that are understood are told of, in order",

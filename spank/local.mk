@@ -6,6 +6,7 @@ plugin_LTLIBRARIES = %D%/vmstep.la
 	%D%/vmstep.c %D%/plugin.h \
 	%D%/cmdline.c %D%/cmdline.h \
 	%D%/submit.c \
+	%D%/slots.c %D%/slots.h \
 	%D%/stepd.c \
 	%D%/sweep.c
 %C%_vmstep_la_CFLAGS = $(AM_CFLAGS) $(SLURM_CFLAGS)

@@ -27,6 +27,7 @@
 #include "cleanup.h"
 #include "desc.h"
 #include "site.h"
+#include "slots.h"
 
 static struct {
 	bool vm;      /* this step's tasks are VMs */
@@ -37,9 +38,11 @@ static struct {
 	uint32_t job, step;
 	uid_t uid;
 	gid_t gid;
-	char name[64]; /* "1234.0", "1234.0+1": the step's directory */
-	char *user;    /* the caller's name */
-} stepd;
+	char name[64];	 /* "1234.0", "1234.0+1": the step's directory */
+	char *user;	 /* the caller's name */
+	uint32_t ntasks; /* here */
+	int slots;	 /* open as long as this process lives; -1: no limit */
+} stepd = { .slots = -1 };
 
 static void refuse(const struct errmsg *err)
 {
@@ -181,17 +184,38 @@ static int make_dir_at(int at, const char *name, uid_t uid, gid_t gid,
 	return fd;
 }
 
+static int take_slots(int top, struct errmsg *err)
+{
+	if (stepd.site.max_vms == SITE_VMS_MAX)
+		return 0;
+	stepd.slots = slots_take(top, stepd.site.max_vms, stepd.ntasks, err);
+	return stepd.slots < 0 ? stepd.slots : 0;
+}
+
+static void give_slots_back(void)
+{
+	_cleanup_close_ int top =
+		open(stepd.site.runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	slots_drop(top, stepd.slots);
+	stepd.slots = -1;
+}
+
 static int make_step_dir(struct errmsg *err)
 {
 	const char *top_path = stepd.site.runtime_dir;
 	_cleanup_close_ int top = -1;
 	char uid_name[16];
-	int r = -ENOENT;
+	int r;
 
 	/* root's; a slurmd of tests may be someone else's */
 	top = make_dir_at(AT_FDCWD, top_path, geteuid(), getegid(), 0755);
 	if (top < 0)
 		return errmsg_set(err, top, "runtime directory %s", top_path);
+	r = take_slots(top, err);
+	if (r < 0)
+		return r;
+	r = -ENOENT;
 	snprintf(uid_name, sizeof(uid_name), "%u", stepd.uid);
 	/* again where the end of an earlier step removed the user's directory
 	 * between our two calls */
@@ -271,6 +295,7 @@ int stepd_post_opt(spank_t sp, int ac, char **av)
 	if (r == 0 && !optset_wants_vm(&stepd.options))
 		return ESPANK_SUCCESS;
 	stepd.vm = true;
+	spank_get_item(sp, S_JOB_LOCAL_TASK_COUNT, &stepd.ntasks);
 	load_user_name();
 	if (r == 0)
 		r = check_components(sp, &err);
@@ -499,6 +524,8 @@ int stepd_task_exit(spank_t sp)
 
 int stepd_exit(spank_t sp)
 {
+	if (stepd.slots >= 0)
+		give_slots_back();
 	if (stepd.vm && stepd.site.runtime_dir)
 		sweep(stepd.site.runtime_dir, stepd.uid, stepd.job, stepd.name);
 	return ESPANK_SUCCESS;

@@ -85,10 +85,7 @@ static int on_option(int id, const char *arg, int remote)
 
 static void usage_text(const struct option_def *def, char ret[256])
 {
-	if (def->flags & OPTF_LATER)
-		snprintf(ret, 256, "[vmstep] not in this version yet: %s",
-			 def->help);
-	else if (def->dflt)
+	if (def->dflt)
 		snprintf(ret, 256, "[vmstep] %s (default: %s)", def->help,
 			 def->dflt);
 	else

@@ -88,9 +88,6 @@ static void test_bad_config(void **state)
 	cluster_conf(t->c, "default_mem = lots\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "default_mem: 'lots' is not a size");
-	cluster_conf(t->c, "max_vms_per_node = 5\n");
-	stepd(t, 0, &step0);
-	assert_refused(t, "not in this version");
 	t->c->plugin_args = LIST("config=relative");
 	stepd(t, 0, &step0);
 	assert_refused(t, "unknown argument 'config=relative'");
@@ -135,6 +132,48 @@ static void test_not_allowed(void **state)
 	cluster_conf(t->c, "allow_groups = no-such-group\n");
 	stepd(t, 0, &step0);
 	assert_refused(t, "may not run VMs here");
+}
+
+/* A slot of @n is another step's while *ret_fd is open. */
+static void hold_slot(struct test *t, off_t n, int *ret_fd)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_start = n, .l_len = 1 };
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/slots", t->c->runtime);
+	*ret_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(*ret_fd >= 0);
+	assert_int_equal(fcntl(*ret_fd, F_OFD_SETLK, &l), 0);
+}
+
+static void test_slots(void **state)
+{
+	const struct step two = { .job = 12, .ranks = LIST("0", "1") };
+	struct test *t = *state;
+	char slots[160];
+	int fd;
+
+	snprintf(slots, sizeof(slots), "%s/slots", t->c->runtime);
+	cluster_conf(t->c, "max_vms_per_node = 1\n");
+	run_step(t, LIST("srun", "-n2", "--vm-image=a", "true"), &two);
+	assert_refused(
+		t, "the step has 2 VMs on this node, where 1 of the site's 1");
+	cluster_conf(t->c, "max_vms_per_node = 2\n");
+	for (int i = 0; i < 2; i++) { /* the first has given them back */
+		stepd(t, 0, &two);
+		assert_null(played_desc(&t->run, 0, "refuse"));
+		assert_int_not_equal(access(slots, F_OK), 0);
+	}
+	hold_slot(t, 0, &fd);
+	stepd(t, 0, &two);
+	assert_refused(t, "has 2 VMs on this node, where 1 of the site's 2");
+	assert_int_equal(access(slots, F_OK), 0); /* another's, too */
+	close(fd);
+	stepd(t, 0, &two);
+	assert_null(played_desc(&t->run, 0, "refuse"));
+	cluster_conf(t->c, "max_vms_per_node = 0\n");
+	stepd(t, 0, &two);
+	assert_refused(t, "max_vms_per_node");
 }
 
 static void test_multi_prog(void **state)
@@ -550,6 +589,7 @@ int main(void)
 		TEST("VMSTEP_IMAGE without a plugin in srun is refused",
 		     test_no_plugin_in_srun),
 		TEST("who is not allowed is refused", test_not_allowed),
+		TEST("so are more VMs than a node may have", test_slots),
 		TEST("--multi-prog is refused, in the task", test_multi_prog),
 		TEST("links and files where our directories should be are refused",
 		     test_runtime_dir),

@@ -2,9 +2,7 @@
  *
  *	print-tables options    a line for each option: as its entry in
  *	                        vmstep-options(7) begins, a tab, as it ends
- *	print-tables later      options and words that are refused as yet
  *	print-tables keys       vmstep.conf's keys: name, tab, default
- *	print-tables later-keys ... those that are refused as yet
  *	print-tables ops        the catalogue of ops, with their parameters
  *	print-tables load FILE  read FILE as vmstep.conf; why not, if not
  */
@@ -34,8 +32,6 @@ static int print_options(void)
 		const struct option_def *def = &option_defs[i];
 		char env[64];
 
-		if (def->flags & OPTF_LATER)
-			continue;
 		option_env_name((enum option_id)i, env);
 		print_tag(def);
 		printf("\t%s", env);
@@ -60,28 +56,6 @@ static int print_ops(void)
 	return 0;
 }
 
-static void print_refused_words(const struct option_def *def)
-{
-	for (int i = 0; def->words && def->words[i]; i++)
-		if (def->words[i][0] == '!')
-			printf("--vm-%s=%s\n", def->name, def->words[i] + 1);
-}
-
-static int print_later(void)
-{
-	for (int i = 0; i < OPT_COUNT; i++) {
-		const struct option_def *def = &option_defs[i];
-
-		if (!(def->flags & OPTF_LATER)) {
-			print_refused_words(def);
-			continue;
-		}
-		print_tag(def);
-		putchar('\n');
-	}
-	return 0;
-}
-
 /* A key that stands for an option has the option's default. */
 static const char *key_default(const struct site_key *key)
 {
@@ -93,17 +67,8 @@ static const char *key_default(const struct site_key *key)
 static int print_keys(void)
 {
 	for (size_t i = 0; i < n_site_keys; i++)
-		if (!site_keys[i].later)
-			printf("%s\t%s\n", site_keys[i].name,
-			       key_default(&site_keys[i]));
-	return 0;
-}
-
-static int print_later_keys(void)
-{
-	for (size_t i = 0; i < n_site_keys; i++)
-		if (site_keys[i].later)
-			printf("%s\n", site_keys[i].name);
+		printf("%s\t%s\n", site_keys[i].name,
+		       key_default(&site_keys[i]));
 	return 0;
 }
 
@@ -126,15 +91,10 @@ int main(int argc, char **argv)
 		return load(argv[2]);
 	if (argc == 2 && strcmp(argv[1], "options") == 0)
 		return print_options();
-	if (argc == 2 && strcmp(argv[1], "later") == 0)
-		return print_later();
 	if (argc == 2 && strcmp(argv[1], "keys") == 0)
 		return print_keys();
-	if (argc == 2 && strcmp(argv[1], "later-keys") == 0)
-		return print_later_keys();
 	if (argc == 2 && strcmp(argv[1], "ops") == 0)
 		return print_ops();
-	fputs("usage: print-tables options|later|keys|later-keys|ops|load FILE\n",
-	      stderr);
+	fputs("usage: print-tables options|keys|ops|load FILE\n", stderr);
 	return 2;
 }

@@ -26,9 +26,7 @@ tables=$(find_tables)
 [[ -n $tables ]] ||
 	skip_all "print-tables is not built: make check, or set VMSTEP_BUILD"
 "$tables" options | sort >t.options
-"$tables" later | sort >t.later
 "$tables" keys | sort >t.keys
-"$tables" later-keys | sort >t.later-keys
 ok "the code has options and keys" test -s t.options -a -s t.keys
 
 # ---- the pages, a paragraph a line ----
@@ -37,27 +35,20 @@ pages=("$top"/doc/*.[1-8])
 render() { groff -Tascii -man -rLL=4000n -P-cbou "$1"; }
 # section NAME: the lines of section NAME of a rendered page
 section() { awk -v name="$1" '/^[^ ]/ { on = $0 == name } on && !/^[^ ]/'; }
-# not_section NAME: all others
-not_section() { awk -v name="$1" '/^[^ ]/ { on = $0 != name } on'; }
 same() { diff -u "$1" "$2"; }
-LATER='NOT IN THIS VERSION YET'
 
 render "$top/doc/vmstep-options.7" >options.txt
 render "$top/doc/vmstep.conf.5" >conf.txt
 
 # An entry begins with the option at the indentation of tags, and ends with
 # the line that begins with its variable.
-not_section "$LATER" <options.txt | awk '
+awk '
 	/^       --vm-[^ ]*$/ { entry = $1 }
-	/^              VMSTEP_[A-Z_]+(;|$)/ { sub(/^ */, ""); print entry "\t" $0 }' |
+	/^              VMSTEP_[A-Z_]+(;|$)/ { sub(/^ */, ""); print entry "\t" $0 }' options.txt |
 	sort >options.page
 ok "vmstep-options(7): each option, its argument, variable, default, and kinds of values" \
 	same t.options options.page
-section "$LATER" <options.txt | sed -n 's/^ \{7\}\(--vm-[^ ]*\)$/\1/p' |
-	sort >later.page
-ok "... and each that is refused as yet, once, at the end" same t.later later.page
-not_section "$LATER" <options.txt |
-	grep -oE '^ {7}--vm-[^ ]*$' | sort | uniq -d >twice
+grep -oE '^ {7}--vm-[^ ]*$' options.txt | sort | uniq -d >twice
 is "... no option has two entries" "$(<twice)" ""
 
 sed 's/\t$/\tempty/' t.keys >keys.want
@@ -65,9 +56,6 @@ awk '/^       [a-z_]+ = / { key = $1 }
 	/^              Default: / { sub(/^ *Default: /, ""); print key "\t" $0 }' conf.txt |
 	sort >keys.page
 ok "vmstep.conf(5): each key and its default" same keys.want keys.page
-section "$LATER" <conf.txt | grep -oE '[a-z]+(_[a-z]+)*[,.]' | tr -d ,. |
-	sort >later-keys.page
-ok "... and each that is refused as yet" same t.later-keys later-keys.page
 section EXAMPLES <conf.txt | sed -n 's/^ *\([a-z_]* = .*\)/\1/p' >example.conf
 ok "... its example has lines" test -s example.conf
 ok "... and they are understood" "$tables" load example.conf
@@ -110,7 +98,7 @@ for page in "${pages[@]}"; do
 done
 
 # --vm-save=... is an option whatever it is set to; --vm-NAME is none
-{ cut -f1 t.options; cat t.later; } | sed 's/\[*=.*//' | sort -u >known
+cut -f1 t.options | sed 's/\[*=.*//' | sort -u >known
 for text in "${texts[@]}"; do
 	grep -ohE -e '--vm-[a-z][a-z-]*' "$text" | sort -u | comm -23 - known
 done >unknown
@@ -188,10 +176,6 @@ ok "vmstep(1): each option of cli/command.c" same vmstep.code vmstep.page
 "$vmstep" --words | grep -v ^- | sort >commands.code
 section COMMANDS <vmstep.1.txt | sed -n 's/^ \{3\}\([a-z]*\)$/\1/p' | sort >commands.page
 ok "... each command" same commands.code commands.page
-"$vmstep" --help | sed -n 's/^Not in this version yet: //p' | tr ' ' '\n' | sort >later.code
-section "$LATER" <vmstep.1.txt | sed 's/.*://' | grep -oE '[a-z]+[,.]' | tr -d ,. |
-	sort >later.page
-ok "... each that is refused as yet" same later.code later.page
 "$tables" ops | sort >ops.code
 section OPS <vmstep-api.7.txt |
 	sed -nE 's/^ {3}([a-z]+(\.[a-z]+)*)( \{.*\})$/\1\3/p' | sort >ops.page

@@ -137,6 +137,11 @@ mc vm node n1 mount --bind "$tmp/n1.conf" "$tmp/vmstep.conf"
 refused 125 "vm\[0\]@n1: error: user $test_user may not run VMs here" \
 	"one who may not on this node" -n1 --vm-image=tiny hostname
 mc vm node n1 umount "$tmp/vmstep.conf"
+conf 'max_vms_per_node = 1'
+refused 125 "the step has 2 VMs on this node, where 1 of the site's 1" \
+	"more VMs than a node may have" -N1 -n2 --vm-image=tiny hostname
+vrun -N1 -n1 --vm-image=tiny true
+is "... one is none too many" $? 0
 conf 'allow_tcg = no'
 refused 125 "the site does not allow VMs without it" "TCG where it is not allowed" \
 	-n1 --vm-image=tiny hostname
