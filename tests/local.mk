@@ -22,7 +22,8 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0230-kernels.t %D%/t0235-suspend.t %D%/t0250-vmop.t \
 	%D%/t0260-qga.t %D%/t0310-images.t %D%/t0320-data.t \
 	%D%/t0330-roots.t %D%/t0335-install.t \
-	%D%/t0340-machine.t %D%/t0350-fam.t %D%/fam.c \
+	%D%/t0340-machine.t %D%/t0342-sockets.t %D%/t0345-options.t \
+	%D%/t0350-fam.t %D%/fam.c \
 	%D%/t0600-package.t \
 	%D%/t0351-mem.t %D%/t0360-save.t %D%/mem.c \
-	%D%/t0500-tutorials.t %D%/tutorial
+	%D%/t0500-tutorials.t %D%/tutorial %D%/faults

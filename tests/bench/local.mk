@@ -55,4 +55,4 @@ if !SANITIZE
 %C%_portio_LDFLAGS = -all-static
 endif
 
-EXTRA_DIST += %D%/cp %D%/guests %D%/mem %D%/ops %D%/ops.py %D%/startup %D%/boot.pcap %D%/boot.sh
+EXTRA_DIST += %D%/cp %D%/disks %D%/guests %D%/mem %D%/ops %D%/ops.py %D%/startup %D%/boot.pcap %D%/boot.sh
