@@ -52,7 +52,7 @@ struct command {
 	const char *name;
 	const char *arginfo; /* "CMD"; "": none */
 	const char *help;
-	/* NULL: not in this version yet. Returns an exit status. */
+	/* Returns an exit status. */
 	int (*run)(const struct invocation *inv);
 	const struct cmd_option *options; /* NULL: none; ended by a NULL name */
 	int min_args, max_args;		  /* words that follow; ARGS_COMMAND: */

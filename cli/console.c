@@ -41,52 +41,68 @@ static void show_kept(const char *rank, const json_t *result)
 			rank);
 }
 
-static int attach_elsewhere(const struct invocation *inv,
+static int attach_elsewhere(const struct console_way *way,
 			    const struct call_where *w, const char *nodes)
 {
-	const char *const words[] = { "console", "--here",
-				      inv->options[LOOK] ? "-n" : NULL, NULL };
-	struct elsewhere conf = {
-		.inv = inv, .where = w, .words = words, .nodes = nodes
-	};
+	const struct elsewhere conf = { .inv = way->inv,
+					.where = w,
+					.words = way->words,
+					.how = way->how,
+					.nodes = nodes,
+					.unbuffered = way->unbuffered };
 
-	if (!inv->options[LOOK])
-		conf.how = tty_is_there() ? "--pty" : "--input=all";
 	return elsewhere_run(&conf);
 }
 
-static int attach(const struct invocation *inv, const struct call_where *w)
+static int attach(const struct console_way *way, const struct call_where *w)
 {
 	_cleanup_free_ char *dir = NULL, *nodes = NULL;
 	struct console_here conf = { .ranks = w->all ? NULL : &w->ranks,
-				     .input = !inv->options[LOOK] };
+				     .op = way->op,
+				     .input = way->input };
 	int status = EXIT_DONE;
 
-	if (inv->options[HERE]) {
+	if (way->here) {
 		status = call_here_dir(w, &dir);
 	} else {
-		call_local_dir(inv, w, &dir);
-		status = elsewhere_find(inv, true, &nodes);
+		call_local_dir(way->inv, w, &dir);
+		status = elsewhere_find(way->inv, true, &nodes);
 	}
 	conf.dir = dir;
 	if (status == EXIT_DONE && dir)
 		return console_here(&conf);
-	if (status == EXIT_DONE && !inv->options[HERE])
-		return attach_elsewhere(inv, w, nodes);
+	if (status == EXIT_DONE && !way->here)
+		return attach_elsewhere(way, w, nodes);
+	return status;
+}
+
+int console_attach(const struct console_way *way)
+{
+	struct call_where w;
+	int status = call_where(way->inv, &w);
+
+	signal(SIGPIPE, SIG_IGN);
+	if (status == EXIT_DONE)
+		status = attach(way, &w);
+	call_where_done(&w);
 	return status;
 }
 
 int console_run(const struct invocation *inv)
 {
-	struct call_where w;
-	int status;
+	bool looks = inv->options[LOOK];
+	const char *const words[] = { "console", "--here", looks ? "-n" : NULL,
+				      NULL };
+	const struct console_way way = { .inv = inv,
+					 .input = !looks,
+					 .here = inv->options[HERE],
+					 .words = words,
+					 .how = looks ? NULL
+						: tty_is_there()
+							? "--pty"
+							: "--input=all" };
 
 	if (inv->options[ONCE])
 		return ops_ask(inv, "vm.console", NULL, CALL_S, show_kept);
-	status = call_where(inv, &w);
-	signal(SIGPIPE, SIG_IGN);
-	if (status == EXIT_DONE)
-		status = attach(inv, &w);
-	call_where_done(&w);
-	return status;
+	return console_attach(&way);
 }

@@ -183,7 +183,9 @@ static void on_attached(const struct rpc_reply *reply, void *arg)
 
 	if (!reply->result) {
 		log_err("vm[%u]: %s%s", c->rank, reply->message,
-			reply->code == RPC_E_BUSY ? ": -n only looks" : "");
+			reply->code == RPC_E_BUSY && c->conf->input
+				? ": -n only looks"
+				: "");
 		leave(c, EXIT_FAILED);
 		return;
 	}
@@ -216,6 +218,7 @@ static int make_pipe(int *ret_ours, int which)
 
 static int attach(struct console *c)
 {
+	json_t *params = json_pack("{s:s}", "io", "fd");
 	int fds[2] = { -1, -1 }, r = 0;
 	size_t n = 0;
 
@@ -230,11 +233,13 @@ static int attach(struct console *c)
 	if (r >= 0)
 		r = loop_io_add(c->loop, c->out, EPOLLIN, on_out, c,
 				&c->out_io);
-	if (r >= 0)
-		r = conn_ask(c->conn, "vm.console",
-			     json_pack("{s:s, s:b}", "io", "fd", "input",
-				       (int)c->conf->input),
-			     fds, n, on_attached, c);
+	if (c->conf->input)
+		json_object_set_new(params, "input", json_true());
+	if (r < 0)
+		json_decref(params);
+	else
+		r = conn_ask(c->conn, c->conf->op ? c->conf->op : "vm.console",
+			     params, fds, n, on_attached, c);
 	for (size_t i = 0; i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

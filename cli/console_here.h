@@ -1,4 +1,5 @@
-/* console_here.h - the serial console of a guest of this node
+/* console_here.h - the serial console of a guest of this node, or another
+ * stream of its task's
  *
  * What it says goes to our standard output; what we are given to type, with
  * the escapes of escape.h where it comes from a terminal, to the guest.
@@ -13,6 +14,7 @@
 struct console_here {
 	const char *dir;	     /* the step's */
 	const struct rankset *ranks; /* NULL: all; the first that is here */
+	const char *op;		     /* what has the stream; NULL: vm.console */
 	bool input;
 };
 

@@ -41,7 +41,9 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/place.c %D%/place.h \
 	%D%/plugstack.c %D%/plugstack.h \
 	%D%/relay.c %D%/relay.h \
+	%D%/capture.c %D%/capture.h \
 	%D%/save.c %D%/save.h \
+	%D%/snapshot.c %D%/snapshot.h \
 	%D%/settings.c %D%/settings.h \
 	%D%/showconfig.c %D%/showconfig.h \
 	%D%/slurmconf.c %D%/slurmconf.h \

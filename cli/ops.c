@@ -287,7 +287,7 @@ int ps_run(const struct invocation *inv)
 
 int wait_run(const struct invocation *inv)
 {
-	const char *phase = inv->n_args ? inv->args[0] : "agent";
+	const char *phase = inv->n_args ? inv->args[0] : "init";
 	_cleanup_free_ char *step = NULL;
 	struct invocation known = *inv;
 	unsigned int s;
@@ -296,8 +296,9 @@ int wait_run(const struct invocation *inv)
 	if (parse_seconds(inv->options[0], 300, &s) < 0)
 		return EXIT_USAGE;
 	if (strcmp(phase, "qemu") != 0 && strcmp(phase, "agent") != 0 &&
-	    strcmp(phase, "exit") != 0) {
-		log_err("'%s' is no phase: it is qemu, agent or exit", phase);
+	    strcmp(phase, "init") != 0 && strcmp(phase, "exit") != 0) {
+		log_err("'%s' is no phase: it is qemu, agent, init or exit",
+			phase);
 		return EXIT_USAGE;
 	}
 	status = begin_wait(inv, strcmp(phase, "exit") != 0, &s, &step);

@@ -118,8 +118,41 @@ void fold_print(const struct fold *f, FILE *to)
 
 /* -- the child ------------------------------------------------------------- */
 
-bool relay_is_noise(const char *line)
+/* The beginning of what Slurm says by itself: one is whole in the first @len
+ * bytes of @line, or may become it. */
+static bool may_be_slurms(const char *line, size_t len)
 {
+	static const char *const marks[] = { "srun: ", "slurmstepd" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+		size_t n = strlen(marks[i]);
+
+		if (strncmp(line, marks[i], len < n ? len : n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What comes of it that we had the step end. */
+static bool is_farewell(const char *line)
+{
+	static const char *const begins[] = {
+		"srun: Job step aborted",
+		"srun: error: Timed out waiting for job step",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(begins); i++)
+		if (strncmp(line, begins[i], strlen(begins[i])) == 0)
+			return true;
+	return strstr(line, ": error: *** STEP ");
+}
+
+bool relay_is_noise(const char *line, bool ended)
+{
+	if (!may_be_slurms(line, strlen(line)))
+		return false;
+	if (ended && is_farewell(line))
+		return true;
 	return strncmp(line, "srun: ", 6) == 0 &&
 	       (strstr(line, ": Exited with exit code ") ||
 		strstr(line, ": Terminated") ||
@@ -127,13 +160,15 @@ bool relay_is_noise(const char *line)
 		strncmp(line, "srun: launch/slurm:", 19) == 0);
 }
 
-static volatile sig_atomic_t child, told;
+static volatile sig_atomic_t child, reader, told;
 
 /* srun would only say its state at SIGINT; at SIGTERM it has the commands end,
  * which get it. */
 static void pass_on(int sig)
 {
 	told = sig;
+	if (reader > 0)
+		kill((pid_t)reader, SIGUSR1);
 	if (child > 0)
 		kill((pid_t)child, SIGTERM);
 }
@@ -176,10 +211,8 @@ static void read_lines(int fd, struct fold *f)
 	}
 }
 
-/* Standard error goes on byte for byte, but what may be srun's own, which is
+/* Standard error goes on byte for byte, but what may be Slurm's own, which is
  * looked at as a line. */
-static const char mark[] = "srun: ";
-
 struct sieve {
 	char line[1024]; /* that may be noise */
 	size_t len;
@@ -193,20 +226,17 @@ static void put(const char *data, size_t len)
 
 static void sieve_byte(struct sieve *s, char byte)
 {
-	size_t marked =
-		s->len + 1 < sizeof(mark) ? s->len + 1 : sizeof(mark) - 1;
-
 	if (s->inside) {
 		put(&byte, 1);
 		s->inside = byte != '\n';
 		return;
 	}
 	s->line[s->len++] = byte;
-	if (strncmp(s->line, mark, marked) == 0 && byte != '\n' &&
+	if (may_be_slurms(s->line, s->len) && byte != '\n' &&
 	    s->len < sizeof(s->line) - 1)
 		return;
 	s->line[s->len] = '\0';
-	if (byte != '\n' || !relay_is_noise(s->line))
+	if (byte != '\n' || !relay_is_noise(s->line, told))
 		put(s->line, s->len);
 	s->inside = byte != '\n';
 	s->len = 0;
@@ -229,12 +259,19 @@ static void sieve_errors(int fd)
 	fflush(stderr);
 }
 
+static void hear_of_end(int sig)
+{
+	told = sig;
+}
+
 /* By a child of its own: the output is looked at, or waited for, here. */
 static pid_t read_errors(int fd, int other)
 {
 	static char buffer[16384];
-	pid_t pid = fork();
+	pid_t pid;
 
+	signal(SIGUSR1, hear_of_end); /* before anybody can tell it */
+	pid = fork();
 	if (pid == 0) {
 		signal(SIGTERM, SIG_IGN); /* it ends when the writer does */
 		signal(SIGINT, SIG_IGN);
@@ -244,6 +281,7 @@ static pid_t read_errors(int fd, int other)
 		sieve_errors(fd);
 		_exit(0);
 	}
+	signal(SIGUSR1, SIG_DFL);
 	return pid;
 }
 
@@ -259,7 +297,6 @@ int relay_run(const char *const *argv, bool fold)
 {
 	struct fold *f = fold ? fold_new() : NULL;
 	int out[2] = { -1, -1 }, err[2], wstatus = 0;
-	pid_t reader;
 
 	if (pipe(err) < 0 || (fold && (!f || pipe(out) < 0))) {
 		log_err("pipe: %m");
@@ -284,7 +321,7 @@ int relay_run(const char *const *argv, bool fold)
 		read_lines(out[0], f);
 	while (waitpid((pid_t)child, &wstatus, 0) < 0 && errno == EINTR)
 		;
-	while (waitpid(reader, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid((pid_t)reader, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (fold)
 		fold_print(f, stdout);

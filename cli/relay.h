@@ -21,7 +21,8 @@ void fold_free(struct fold *f); /* NULL is fine */
 /* A line without its end; -EINVAL: it is not of that form; -ENOMEM. */
 int fold_add(struct fold *f, const char *line);
 void fold_print(const struct fold *f, FILE *to);
-/* "srun: error: n1: task 0: Exited with exit code 1" */
-bool relay_is_noise(const char *line);
+/* "srun: error: n1: task 0: Exited with exit code 1"; where we have @ended the
+ * step, also what is said of that. */
+bool relay_is_noise(const char *line, bool ended);
 
 #endif

@@ -98,21 +98,6 @@ static void a_command_for_a_guest_keeps_its_words(void **state)
 	assert_string_equal(inv.args[1], "--raw");
 }
 
-static void commands_to_come_are_refused_by_name(void **state)
-{
-	int n = 0;
-
-	for (const struct command *c = commands; c->name; c++) {
-		if (c->run)
-			continue;
-		assert_int_equal(parse(c->name), -ENOTSUP);
-		assert_non_null(strstr(err.text, c->name));
-		assert_non_null(strstr(err.text, "not in this version"));
-		n++;
-	}
-	assert_true(n > 0);
-}
-
 static void help_needs_no_command(void **state)
 {
 	assert_int_equal(parse("--help"), 0);
@@ -145,7 +130,6 @@ static void a_shell_gets_the_words_that_parse(void **state)
 	_cleanup_free_ char *help = printed(print_help, "stats");
 
 	assert_non_null(strstr(all, "\nstats\n"));
-	assert_null(strstr(all, "snapshot"));
 	assert_non_null(strstr(stats, "--matrix=\n"));
 	assert_non_null(strstr(stats, "--watch\n"));
 	assert_non_null(strstr(help, "--watch[=SEC]"));
@@ -272,10 +256,28 @@ static void the_same_output_is_shown_once(void **state)
 static void what_srun_says_of_a_status_is_noise(void **state)
 {
 	assert_true(relay_is_noise(
-		"srun: error: n1: task 0: Exited with exit code 1\n"));
+		"srun: error: n1: task 0: Exited with exit code 1\n", false));
 	assert_false(relay_is_noise("srun: error: Unable to confirm "
-				    "allocation for job 9: Invalid job id\n"));
-	assert_false(relay_is_noise("n1: task 0: Exited with exit code 1\n"));
+				    "allocation for job 9: Invalid job id\n",
+				    true));
+	assert_false(
+		relay_is_noise("n1: task 0: Exited with exit code 1\n", true));
+}
+
+static void so_is_what_slurm_says_of_a_step_that_we_ended(void **state)
+{
+	static const char *const lines[] = {
+		"slurmstepd-n1: error: *** STEP 1.7 ON n1 CANCELLED AT 2026-11-22T10:48:32 ***\n",
+		"slurmstepd: error: *** STEP 1.7 ON n1 CANCELLED AT 2026-11-22T10:48:32 ***\n",
+		"srun: Job step aborted: Waiting up to 7 seconds for job step to finish.\n",
+		"srun: error: Timed out waiting for job step to complete\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		assert_true(relay_is_noise(lines[i], true));
+		assert_false(relay_is_noise(lines[i], false));
+	}
+	assert_false(relay_is_noise("said: error: *** STEP 1 ***\n", true));
 }
 
 /* -- leaving a console ----------------------------------------------------- */
@@ -337,7 +339,7 @@ int main(void)
 		cmocka_unit_test(a_command_for_a_guest_keeps_its_words),
 		cmocka_unit_test(the_same_output_is_shown_once),
 		cmocka_unit_test(what_srun_says_of_a_status_is_noise),
-		cmocka_unit_test(commands_to_come_are_refused_by_name),
+		cmocka_unit_test(so_is_what_slurm_says_of_a_step_that_we_ended),
 		cmocka_unit_test(help_needs_no_command),
 		cmocka_unit_test(a_shell_gets_the_words_that_parse),
 		cmocka_unit_test(a_step_is_named_by_job_and_number),

@@ -434,7 +434,8 @@ static void test_kill_all(void **state)
 				 result_of(ask(f, "proc.list", json_object())),
 				 "procs")),
 			 2);
-	result_of(ask(f, "proc.kill_all", json_pack("{s:i}", "grace_ms", 100)));
+	result_of(
+		ask(f, "proc.kill_all", json_pack("{s:i}", "grace_ms", 1000)));
 	run_wait(&a);
 	run_wait(&b);
 	assert_int_equal(exit_int(&a, "signal"), SIGTERM);

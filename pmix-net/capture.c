@@ -38,6 +38,8 @@ struct capture {
 	struct round *round;
 	struct round_job flush;
 	struct counters *counts;
+	void (*over)(void *arg);
+	void *arg;
 	struct lock lock;  /* of what follows */
 	size_t start, end; /* of what is to be written */
 	uint8_t data[CAPTURE_BYTES];
@@ -47,6 +49,7 @@ struct capture {
 /* Until the pipe is full or the buffer empty. */
 static void drain_locked(struct capture *c)
 {
+	bool gone = false;
 	ssize_t n = 0;
 
 	while (c->start < c->end) {
@@ -55,11 +58,13 @@ static void drain_locked(struct capture *c)
 			break;
 		c->start += (size_t)n;
 	}
-	if (n < 0 && errno != EAGAIN) /* nobody reads it any more */
+	if (n < 0 && errno != EAGAIN) { /* the loop is to say so */
+		gone = true;
 		c->start = c->end;
+	}
 	if (c->start == c->end)
 		c->start = c->end = 0;
-	loop_io_set(c->io, c->end ? EPOLLOUT : 0);
+	loop_io_set(c->io, c->end || gone ? EPOLLOUT : 0);
 }
 
 static void drain(struct capture *c)
@@ -77,7 +82,12 @@ static void on_flush(struct round_job *job)
 
 static void on_writable(uint32_t events, void *arg)
 {
-	drain(arg);
+	struct capture *c = arg;
+
+	if (events & (EPOLLERR | EPOLLHUP))
+		c->over(c->arg);
+	else
+		drain(c);
 }
 
 static bool make_room(struct capture *c, size_t len)
@@ -131,8 +141,8 @@ void capture_frame(struct capture *c, const struct packet *p)
 }
 
 int capture_new(struct loop *l, struct round *r, int fd,
-		struct counters *counts, struct capture **ret,
-		struct errmsg *err)
+		struct counters *counts, void (*over)(void *arg), void *arg,
+		struct capture **ret, struct errmsg *err)
 {
 	static const struct file_header header = {
 		.magic = MAGIC_NS,
@@ -151,6 +161,8 @@ int capture_new(struct loop *l, struct round *r, int fd,
 	c->round = r;
 	c->flush = (struct round_job){ .fn = on_flush };
 	c->counts = counts;
+	c->over = over;
+	c->arg = arg;
 	c->start = c->end = 0;
 	c->lock = (struct lock){ 0 };
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)

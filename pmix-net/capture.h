@@ -1,8 +1,8 @@
 /* capture.h - a port's frames as a pcap file
  *
  * What a wire at the port would have carried: checksums filled in, long packets
- * cut. Goes into a pipe, whose reader (the task's helper) writes the file, so
- * that a slow disk stops nobody: what the pipe and our buffer have no room for
+ * cut. Goes into a pipe, whose reader (the task's helper, or vmstep capture)
+ * may be slow and stops nobody: what the pipe and our buffer have no room for
  * is counted and left out. The format is pcap's with nanoseconds (IETF:
  * draft-ietf-opsawg-pcap).
  *
@@ -24,10 +24,12 @@
 
 struct capture;
 
-/* @fd: the pipe's end, owned from now on, also on failure. */
+/* @fd: the pipe's end, owned from now on, also on failure. @over is called from
+ * the loop when nobody reads it any more; capture_free() may follow from there.
+ */
 int capture_new(struct loop *l, struct round *r, int fd,
-		struct counters *counts, struct capture **ret,
-		struct errmsg *err);
+		struct counters *counts, void (*over)(void *arg), void *arg,
+		struct capture **ret, struct errmsg *err);
 void capture_share(struct capture *c); /* before its first frame */
 void capture_free(struct capture *c);  /* NULL is fine; writes what it can */
 /* @p has passed offload_check(); what is no frame by its length is left out. */

@@ -141,20 +141,34 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	return r;
 }
 
+static void end_capture(void *arg)
+{
+	struct slot *slot = arg;
+	struct workers *all = slot->ports->env.workers;
+
+	workers_stop(all);
+	if (slot->port)
+		slot->port->out.capture = NULL;
+	capture_free(slot->capture);
+	slot->capture = NULL;
+	workers_go(all);
+}
+
 int ports_capture(struct ports *ps, uint32_t rank, int fd, struct errmsg *err)
 {
 	struct slot *slot = find_slot(ps, rank);
 	struct worker *main = workers_get(ps->env.workers, 0);
 	int r;
 
-	if (!slot || slot->capture) {
+	if (!slot) {
 		close(fd);
-		return errmsg_say(err, -EEXIST,
-				  "rank %" PRIu32 " has a capture already",
-				  rank);
+		return errmsg_say(err, -ENOSPC,
+				  "rank %" PRIu32 " has no place here", rank);
 	}
+	if (slot->capture)
+		end_capture(slot);
 	r = capture_new(main->loop, main->round, fd, ps->env.counts,
-			&slot->capture, err);
+			end_capture, slot, &slot->capture, err);
 	if (r < 0)
 		return r;
 	if (workers_n(ps->env.workers) > 1)

@@ -37,7 +37,8 @@ int ports_open(struct ports *ps, uint32_t rank, enum netctl_port kind, int fd,
 	       struct errmsg *err);
 void ports_close(struct ports *ps, uint32_t rank); /* none is fine */
 /* What goes through @rank's port, now and when it comes anew, goes into pipe
- * @fd, owned from now on, also on failure; see capture.h. */
+ * @fd, owned from now on, also on failure, until nobody reads that any more, or
+ * another one takes its place; see capture.h. */
 int ports_capture(struct ports *ps, uint32_t rank, int fd, struct errmsg *err);
 /* Its port and its capture. */
 void ports_forget(struct ports *ps, uint32_t rank);

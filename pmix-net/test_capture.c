@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static struct {
 	struct counters counts;
 	struct capture *capture;
 	int pipe;
+	unsigned int n_over;
 } t;
 
 static uint8_t frame[70000], got[200000];
@@ -31,6 +33,13 @@ static uint8_t frame[70000], got[200000];
 static void on_stop(void *arg)
 {
 	loop_stop(t.loop, 0);
+}
+
+static void on_over(void *arg)
+{
+	t.n_over++;
+	capture_free(t.capture);
+	t.capture = NULL;
 }
 
 static void settle(void)
@@ -45,6 +54,7 @@ static int set_up(void **state)
 {
 	int fds[2];
 
+	signal(SIGPIPE, SIG_IGN); /* as vmstep-net does */
 	memset(&t, 0, sizeof(t));
 	assert_int_equal(loop_new(&t.loop, NULL), 0);
 	assert_int_equal(loop_timer_add(t.loop, -1, on_stop, NULL, &t.stop), 0);
@@ -52,7 +62,7 @@ static int set_up(void **state)
 	assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
 	t.pipe = fds[0];
 	assert_int_equal(capture_new(t.loop, t.round, fds[1], &t.counts,
-				     &t.capture, NULL),
+				     on_over, NULL, &t.capture, NULL),
 			 0);
 	return 0;
 }
@@ -60,7 +70,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	capture_free(t.capture);
-	close(t.pipe);
+	if (t.pipe >= 0)
+		close(t.pipe);
 	round_free(t.round);
 	loop_free(t.loop);
 	return 0;
@@ -164,6 +175,36 @@ static void what_nobody_reads_is_counted(void **state)
 	assert_int_equal(read_all(), RECORD_HEADER + 60000);
 }
 
+static void who_leaves_ends_it(void **state)
+{
+	const struct packet p = packet_flat(frame, test_frame(frame, 1, 2, 60));
+
+	read_all();
+	close(t.pipe);
+	t.pipe = -1;
+	settle();
+	assert_int_equal(t.n_over, 0); /* nobody looks, without a frame */
+	capture_frame(t.capture, &p);
+	settle();
+	assert_int_equal(t.n_over, 1);
+}
+
+static void so_does_who_leaves_it_full(void **state)
+{
+	const struct packet p =
+		packet_flat(frame, test_frame(frame, 1, 2, 60000));
+
+	read_all();
+	while (!t.counts.n[COUNT_UNCAPTURED]) {
+		capture_frame(t.capture, &p);
+		settle();
+	}
+	close(t.pipe);
+	t.pipe = -1;
+	settle();
+	assert_int_equal(t.n_over, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -174,6 +215,8 @@ int main(void)
 		TEST(a_long_packet_is_there_in_segments),
 		TEST(what_is_no_frame_is_left_out),
 		TEST(what_nobody_reads_is_counted),
+		TEST(who_leaves_ends_it),
+		TEST(so_does_who_leaves_it_full),
 	};
 
 	return cmocka_run_group_tests_name("capture", tests, NULL, NULL);

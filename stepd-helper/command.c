@@ -129,7 +129,8 @@ bool command_reads_input(const struct command *c)
 
 json_int_t command_agents_id(const struct command *c, const char **ret_program)
 {
-	if (!c || !c->proc || !proc_agents_id(c->proc))
+	if (!c || !c->proc || !proc_agents_id(c->proc) ||
+	    proc_has_exited(c->proc))
 		return 0;
 	*ret_program = proc_program(c->proc);
 	return proc_agents_id(c->proc);

@@ -295,6 +295,21 @@ static void on_copied(struct data *d)
 
 /* -- setting up ------------------------------------------------------------ */
 
+static void set_up_copy(struct data *d)
+{
+	const struct data_item *i = item(d);
+
+	if (i->there)
+		done(d); /* from an earlier hello on */
+	else if (i->kind == DATA_OUTPUT)
+		ask(d, "fs.mount",
+		    json_pack("{s:s, s:o}", "kind", "dir", "path",
+			      param_from_text(i->dst)),
+		    on_there);
+	else
+		copy(d, false);
+}
+
 /* The guest has no such file system. What it is to write to cannot be a copy,
  * which nobody else would see, but for results. */
 static void cannot_mount(struct data *d, const char *why)
@@ -312,13 +327,7 @@ static void cannot_mount(struct data *d, const char *why)
 	}
 	log_debug("%s: %s; it is copied", i->dst, why);
 	i->by = BY_COPY;
-	if (i->kind == DATA_OUTPUT)
-		ask(d, "fs.mount",
-		    json_pack("{s:s, s:o}", "kind", "dir", "path",
-			      param_from_text(i->dst)),
-		    on_there);
-	else
-		copy(d, false);
+	set_up_copy(d);
 }
 
 static void on_mounted(const struct rpc_reply *reply, void *arg)
@@ -362,8 +371,8 @@ static void set_up_item(struct data *d)
 			"--vm-scratch: %s: vmstep-agent would format and mount it, and is not in this guest; it stays an empty disk",
 			i->dst);
 		done(d);
-	} else if (i->by == BY_COPY && i->there) {
-		done(d); /* from the first hello on */
+	} else if (i->by == BY_COPY) {
+		set_up_copy(d);
 	} else {
 		mount_item(d);
 	}
@@ -487,6 +496,21 @@ void data_setup(struct data *d, guest_done_fn fn, void *arg)
 void data_collect(struct data *d, guest_done_fn fn, void *arg)
 {
 	begin(d, true, fn, arg);
+}
+
+void data_forget(struct data *d)
+{
+	stop(d);
+	d->fn = NULL;
+}
+
+void data_reset(struct data *d)
+{
+	struct data_items *all = machine_data(d->machine);
+
+	data_forget(d);
+	for (size_t i = 0; i < all->n; i++)
+		all->v[i].there = false;
 }
 
 bool data_has_results(const struct data *d)

@@ -31,6 +31,10 @@ void data_free(struct data *d); /* ends what is under way; NULL is fine */
 void data_setup(struct data *d, guest_done_fn fn, void *arg);
 /* The same, of results. */
 void data_collect(struct data *d, guest_done_fn fn, void *arg);
+/* What is under way is given up, and nobody is told. */
+void data_forget(struct data *d);
+/* The same: the guest begins anew. The next setup mounts and copies all. */
+void data_reset(struct data *d);
 /* Is there anything to collect? */
 bool data_has_results(const struct data *d);
 

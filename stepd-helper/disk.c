@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,33 +45,51 @@ void disk_tool(const char *qemu, char *ret, size_t size)
 	snprintf(ret, size, "qemu-img");
 }
 
-int disk_overlay(const char *base, enum image_kind format, const char *rundir,
-		 const char *qemu, struct errmsg *err)
+/* A qcow2 file, @what in the words, made as @options say (NULL at the end), of
+ * @bytes (0: as what is below it). */
+static int make_qcow2(const char *what, const char *const options[],
+		      uint64_t bytes, const char *rundir, const char *qemu,
+		      struct errmsg *err)
 {
 	_cleanup_close_ int fd = disk_anonymous(rundir, err);
-	char tool[PATH_MAX], path[64];
-	const char *argv[] = { tool,
-			       "create",
-			       "-q",
-			       "-f",
-			       "qcow2",
-			       "-F",
-			       image_format_name(format),
-			       "-b",
-			       base,
-			       path,
-			       NULL };
+	char tool[PATH_MAX], path[64], size[24];
+	const char *argv[16] = { tool, "create", "-q", "-f", "qcow2" };
+	size_t n = 5;
 	int r;
 
 	if (fd < 0)
 		return errmsg_prefix(
 			err, fd,
 			"run directory (--vm-rundir, or the site's rundir)");
+	while (*options)
+		argv[n++] = *options++;
+	argv[n++] = path;
+	if (bytes)
+		argv[n++] = size;
+	argv[n] = NULL;
 	disk_tool(qemu, tool, sizeof(tool));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	snprintf(size, sizeof(size), "%" PRIu64, bytes);
 	r = child_run(argv, fd, QEMU_IMG_TIMEOUT_MS, err);
-	if (r < 0)
-		return errmsg_prefix(err, r, "overlay of %s in %s", base,
-				     rundir);
-	return TAKE_FD(fd);
+	return r < 0 ? errmsg_prefix(err, r, "%s in %s", what, rundir)
+		     : TAKE_FD(fd);
+}
+
+int disk_overlay(const char *base, enum image_kind format, const char *rundir,
+		 const char *qemu, struct errmsg *err)
+{
+	const char *const options[] = { "-F", image_format_name(format), "-b",
+					base, NULL };
+	struct errmsg what;
+
+	errmsg_say(&what, 0, "overlay of %s", base);
+	return make_qcow2(what.text, options, 0, rundir, qemu, err);
+}
+
+int disk_empty(uint64_t bytes, const char *rundir, const char *qemu,
+	       struct errmsg *err)
+{
+	static const char *const options[] = { NULL };
+
+	return make_qcow2("an empty disk", options, bytes, rundir, qemu, err);
 }

@@ -1,14 +1,16 @@
 /* disk.h - a guest's disks: private, and without a name in any directory
  *
  * The image itself is never written. What the guest writes goes to a qcow2
- * overlay that has no name (O_TMPFILE, or unlinked at once where the file
- * system has no such files): QEMU gets its descriptor, and it is gone with the
- * last process that holds it, however that ends.
+ * file, an overlay or a disk that was empty, that has no name (O_TMPFILE, or
+ * unlinked at once where the file system has no such files): QEMU gets its
+ * descriptor, and it is gone with the last process that holds it, however that
+ * ends.
  */
 #ifndef VMSTEP_DISK_H
 #define VMSTEP_DISK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "errmsg.h"
 #include "imagespec.h"
@@ -23,5 +25,8 @@ void disk_tool(const char *qemu, char *ret, size_t size);
  * Its descriptor or -errno. */
 int disk_overlay(const char *base, enum image_kind format, const char *rundir,
 		 const char *qemu, struct errmsg *err);
+/* An empty disk of @bytes, not 0. */
+int disk_empty(uint64_t bytes, const char *rundir, const char *qemu,
+	       struct errmsg *err);
 
 #endif

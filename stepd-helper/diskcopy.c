@@ -188,9 +188,24 @@ static void say(struct saying *s, const char *what, uint64_t done,
 		 size ? (unsigned int)(done * 100 / size) : 100);
 }
 
+struct progress {
+	struct saying saying;
+	int fd; /* of one that stays; -1 */
+	uint64_t written;
+};
+
+/* The disk begins with what is there, so that little is left for finish() to
+ * wait for. Where it cannot, all is. */
 static void on_progress(uint64_t done, uint64_t size, void *arg)
 {
-	say(arg, "copying", done, size);
+	struct progress *p = arg;
+
+	if (p->fd >= 0)
+		sync_file_range(p->fd, (off_t)p->written,
+				(off_t)(done - p->written),
+				SYNC_FILE_RANGE_WRITE);
+	p->written = done;
+	say(&p->saying, "copying", done, size);
 }
 
 /* The file below has a name that is relative to the image's directory: give
@@ -253,7 +268,9 @@ static int make_squash(const struct diskcopy *c, int fd, const char *part,
 static int make(const struct diskcopy *c, int fd, const char *part,
 		const char *qemu, struct errmsg *err)
 {
-	struct saying s = { c, loop_now_ms() + SAY_AFTER_MS };
+	struct progress p = { { c, loop_now_ms() + SAY_AFTER_MS },
+			      c->removed ? -1 : fd,
+			      0 };
 	struct stat st;
 	_cleanup_close_ int from =
 		c->squash ? -1 : chain_open(c->from, &st, err);
@@ -273,7 +290,8 @@ static int make(const struct diskcopy *c, int fd, const char *part,
 	resume = (uint64_t)st.st_size & ~4095ull;
 	if (resume)
 		log_info("going on with the copy %s", c->to);
-	r = copyfile(from, fd, resume, on_progress, &s, err);
+	p.written = resume;
+	r = copyfile(from, fd, resume, on_progress, &p, err);
 	if (r < 0)
 		return errmsg_prefix(err, r, "copy of %s in %s", c->from,
 				     c->to);

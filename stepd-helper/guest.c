@@ -27,7 +27,7 @@ struct guest {
 	struct procs *procs;
 	struct guest_ops ops;
 	void *arg;
-	bool greeted;
+	bool greeted, went_back;
 	json_t *hello, *beacon; /* NULL: none yet */
 	json_t *bye;		/* its reason */
 	int64_t seen_ms;
@@ -114,7 +114,8 @@ static void on_hello(struct rpc_call *call, const json_t *params, void *arg)
 			     (json_int_t)g->task->rank, "ntasks",
 			     (json_int_t)g->task->ranks, "name",
 			     g->spec->hostname, "user", g->spec->guest_user,
-			     "attach", g->spec->restore != NULL, "beacon_ms",
+			     "attach", g->spec->restore || g->went_back,
+			     "beacon_ms",
 			     (json_int_t)g->task->beacon_interval_s * 1000));
 	if (!g->greeted) {
 		g->greeted = true;
@@ -357,6 +358,15 @@ static void on_ctrl(const char *text, size_t len, void *arg)
 
 	g->seen_ms = loop_now_ms();
 	rpc_receive(g->rpc, text, len);
+}
+
+void guest_went_back(struct guest *g, const char *why)
+{
+	g->went_back = true;
+	loop_timer_set(g->closed_timer, -1);
+	if (g->qga)
+		qga_forget_all(g->qga, why);
+	mux_end(g->mux, why);
 }
 
 /* -- QEMU's agent ---------------------------------------------------------- */

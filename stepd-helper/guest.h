@@ -96,6 +96,11 @@ struct qga *guest_qga(const struct guest *g);
 /* Is that the agent, as ours is not there? */
 bool guest_uses_qga(const struct guest *g);
 
+/* The guest is what it was at another moment: the agent is asked to say hello
+ * again, and keeps the processes that it has. What it was asked is answered
+ * with @why. */
+void guest_went_back(struct guest *g, const char *why);
+
 /* Set the guest's clock by ours: it has slept, and does not know it. */
 void guest_set_time(struct guest *g);
 

@@ -45,6 +45,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/oom.c %D%/oom.h \
 	%D%/oplink.c %D%/oplink.h \
 	%D%/op_agent.c %D%/op_agent.h \
+	%D%/op_capture.c %D%/op_capture.h \
 	%D%/op_console.c %D%/op_console.h \
 	%D%/op_event.c %D%/op_event.h \
 	%D%/op_code.c %D%/op_code.h \
@@ -58,6 +59,7 @@ noinst_LTLIBRARIES += %D%/libhelper.la
 	%D%/op_proc.c %D%/op_proc.h \
 	%D%/op_qga.c %D%/op_qga.h \
 	%D%/op_save.c %D%/op_save.h \
+	%D%/op_snapshot.c %D%/op_snapshot.h \
 	%D%/op_session.c %D%/op_session.h \
 	%D%/op_ssh.c %D%/op_ssh.h \
 	%D%/op_store.c %D%/op_store.h \

@@ -57,7 +57,8 @@ struct machine {
 
 	struct incoming *incoming; /* NULL: nothing is loaded */
 	machine_migration_fn migration;
-	void *migration_arg;
+	machine_job_fn job;
+	void *migration_arg, *job_arg;
 
 	pid_t pid; /* of QEMU; 0 when it does not run */
 	struct qmp *qmp;
@@ -183,6 +184,9 @@ static void on_port(struct machine *m, const json_t *data)
 	const char *id = json_string_value(json_object_get(data, "id"));
 	bool open = json_is_true(json_object_get(data, "open"));
 
+	/* a snapshot that is loaded, a job, resets the device first */
+	if (!open && m->job)
+		return;
 	if (id && strcmp(id, AGENT_PORT_ID) == 0)
 		guest_port(m->guest, open);
 	else if (id && strcmp(id, QGA_PORT_ID) == 0)
@@ -190,14 +194,24 @@ static void on_port(struct machine *m, const json_t *data)
 }
 
 /* Media boot once: then the disk does, which has a system on it by now. */
-static void on_reset(struct machine *m)
+static void on_reset(struct machine *m, bool by_guest)
 {
-	if (m->plan.install)
+	if (m->plan.install && by_guest) {
 		qmp_send(m->qmp, "eject",
 			 json_pack("{s:s, s:b}", "id", INSTALL_ID, "force", 1),
 			 NULL, NULL);
-	m->plan.install = false;
-	m->ops.reset(m->arg);
+		m->plan.install = false;
+	}
+	m->ops.reset(by_guest, m->arg);
+}
+
+static void on_job(const struct machine *m, const json_t *data)
+{
+	const char *id = json_string_value(json_object_get(data, "id"));
+	const char *status = json_string_value(json_object_get(data, "status"));
+
+	if (m->job && id && status)
+		m->job(id, status, m->job_arg);
 }
 
 static void on_qmp_event(const char *name, json_t *data, void *arg)
@@ -205,14 +219,15 @@ static void on_qmp_event(const char *name, json_t *data, void *arg)
 	struct machine *m = arg;
 
 	log_debug("QEMU: %s", name);
-	if (strcmp(name, "RESET") == 0 &&
-	    json_is_true(json_object_get(data, "guest")))
-		on_reset(m);
+	if (strcmp(name, "RESET") == 0)
+		on_reset(m, json_is_true(json_object_get(data, "guest")));
 	else if (strcmp(name, "VSERPORT_CHANGE") == 0)
 		on_port(m, data);
 	else if (strcmp(name, "MIGRATION") == 0 && m->migration)
 		m->migration(json_string_value(json_object_get(data, "status")),
 			     m->migration_arg);
+	else if (strcmp(name, "JOB_STATUS_CHANGE") == 0)
+		on_job(m, data);
 	else if (strcmp(name, "SHUTDOWN") == 0)
 		m->was_shut_down = json_is_true(json_object_get(data, "guest"));
 	else if (strcmp(name, "STOP") == 0)
@@ -520,6 +535,12 @@ void machine_watch_migration(struct machine *m, machine_migration_fn fn,
 {
 	m->migration = fn;
 	m->migration_arg = arg;
+}
+
+void machine_watch_job(struct machine *m, machine_job_fn fn, void *arg)
+{
+	m->job = fn;
+	m->job_arg = arg;
 }
 
 void machine_set_saving(struct machine *m, bool saving)

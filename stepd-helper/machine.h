@@ -32,8 +32,8 @@ struct machine_ops {
 	struct guest_ops guest; /* the agent's */
 	/* QEMU runs, but will not run the guest. */
 	void (*failed)(const char *why, void *arg);
-	/* The guest has reset itself; QEMU runs on. */
-	void (*reset)(void *arg);
+	/* The guest begins anew, by itself or not; QEMU runs on. */
+	void (*reset)(bool by_guest, void *arg);
 	/* What was saved is loaded; it goes on by machine_go_on(). */
 	void (*loaded)(void *arg);
 	/* Its CPUs were stopped, or go on. NULL: not wanted. */
@@ -92,6 +92,9 @@ int machine_qmp_fd(struct machine *m, const char *command, json_t *args, int fd,
 typedef void (*machine_migration_fn)(const char *status, void *arg);
 void machine_watch_migration(struct machine *m, machine_migration_fn fn,
 			     void *arg);
+/* The same of its jobs: "concluded", ... */
+typedef void (*machine_job_fn)(const char *id, const char *status, void *arg);
+void machine_watch_job(struct machine *m, machine_job_fn fn, void *arg);
 /* What it is made of; borrowed. */
 const struct qemu_plan *machine_plan(const struct machine *m);
 /* What it was started from; NULL: it booted. */

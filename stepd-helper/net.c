@@ -184,13 +184,13 @@ void net_qemu_runs(struct net *n)
 		give_port(n);
 }
 
-int net_capture(struct net *n, int pipe, struct errmsg *err)
+int net_capture(struct net *n, int pipe, bool lasts)
 {
 	const struct netctl m = netmsg(NETCTL_CAPTURE);
-	int r = netmsg_send(n->fd, &m, pipe);
+	int r = n->fd < 0 ? -ENOTCONN : netmsg_send(n->fd, &m, pipe);
 
-	n->captures = r == 0;
-	return r < 0 ? errmsg_set(err, r, "--vm-capture") : 0;
+	n->captures = r == 0 && lasts;
+	return r;
 }
 
 /* -- messages between tasks ----------------------------------------------- */

@@ -41,9 +41,11 @@ void net_free(struct net *n); /* NULL is fine */
 
 /* QEMU's end of the port, from now on the caller's; -1 if none. Once. */
 int net_port_fd(struct net *n);
-/* The port's frames go into @pipe (borrowed), while this vmstep-net lives:
- * what it had half written cannot be taken up by another. */
-int net_capture(struct net *n, int pipe, struct errmsg *err);
+/* The port's frames go into @pipe (borrowed) while it is read and this
+ * vmstep-net lives: what it had half written cannot be taken up by another.
+ * With
+ * @lasts that is said. One at a time: a new one takes its place. -errno. */
+int net_capture(struct net *n, int pipe, bool lasts);
 /* QEMU has it: vmstep-net gets the other end, as soon as that can be had. */
 void net_qemu_runs(struct net *n);
 

@@ -95,7 +95,7 @@ static void begin(struct op_save *s, const char *dir)
 	int r;
 
 	json_decref(command);
-	if (s->dir) {
+	if (s->dir || machine_is_saving(m)) {
 		rpc_fail(TAKE_PTR(s->call), RPC_E_BUSY, "it is being saved");
 		return;
 	}

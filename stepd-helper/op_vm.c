@@ -27,7 +27,7 @@
 #define FDSETS	    1000000
 
 /* A call that waits for QEMU's answer, or for the VM to be as it is wanted. */
-enum want { WANT_REPLY, WANT_RUNS, WANT_AGENT, WANT_EXIT };
+enum want { WANT_REPLY, WANT_RUNS, WANT_AGENT, WANT_INIT, WANT_EXIT };
 
 struct vm_call {
 	LIST_ENTRY(vm_call) next;
@@ -116,6 +116,9 @@ static bool is_wanted(const struct op_vm *v, enum want want)
 	case WANT_AGENT:
 		return g && (guest_is_there(g) || guest_uses_qga(g)) &&
 		       machine_runs(v->conf.machine);
+	case WANT_INIT:
+		return is_wanted(v, WANT_AGENT) &&
+		       v->conf.is_set_up(v->conf.vm);
 	case WANT_EXIT:
 		return g && !machine_runs(v->conf.machine);
 	case WANT_REPLY:
@@ -496,8 +499,10 @@ static void on_wait_gone(struct rpc_call *call, void *arg)
 
 static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 {
-	static const char *const phases[] = { "qemu", "agent", "exit", NULL };
-	static const enum want wants[] = { WANT_RUNS, WANT_AGENT, WANT_EXIT };
+	static const char *const phases[] = { "qemu", "agent", "init", "exit",
+					      NULL };
+	static const enum want wants[] = { WANT_RUNS, WANT_AGENT, WANT_INIT,
+					   WANT_EXIT };
 	int64_t timeout_ms = 300000;
 	struct op_vm *v = arg;
 	struct errmsg err;
@@ -509,7 +514,7 @@ static void vm_wait(struct rpc_call *call, const json_t *params, void *arg)
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 	else if (phase < 0)
 		rpc_fail(call, RPC_INVALID_PARAMS,
-			 "phase has to be qemu, agent or exit");
+			 "phase has to be qemu, agent, init or exit");
 	else if (is_wanted(v, wants[phase]))
 		rpc_result(call, state_json(v));
 	else {

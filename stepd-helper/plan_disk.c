@@ -307,26 +307,19 @@ int plan_empty(const char *serial, uint64_t bytes, struct qemu_plan *plan,
 	       struct errmsg *err)
 {
 	struct qemu_disk *d = new_disk(plan, err);
-	char size[16];
 	int *fd, r;
 
 	if (!d)
 		return -E2BIG;
-	d->format = image_format_name(IMAGE_RAW);
+	d->format = image_format_name(IMAGE_QCOW2);
 	r = take_text(&d->serial, serial, err);
 	if (r == 0 && plan->restore)
-		return take_saved(plan, d, IMAGE_RAW, err);
+		return take_saved(plan, d, IMAGE_QCOW2, err);
 	if (r < 0 || plan->spec->dry_run)
 		return r;
 	fd = &plan->fd[QEMU_FD_DISK + (d - plan->disk)];
-	*fd = disk_anonymous(plan->spec->rundir, err);
-	if (*fd < 0)
-		return *fd;
-	value_size_text(bytes, size);
-	if (ftruncate(*fd, (off_t)bytes) < 0)
-		return errmsg_set(err, -errno, "%s in %s", size,
-				  plan->spec->rundir);
-	return 0;
+	*fd = disk_empty(bytes, plan->spec->rundir, plan->task->qemu, err);
+	return *fd < 0 ? *fd : 0;
 }
 
 static int scratch(struct qemu_plan *plan, unsigned int i, struct errmsg *err)

@@ -381,6 +381,11 @@ struct proc *proc_next(const struct proc *p)
 	return TAILQ_NEXT(p, next);
 }
 
+bool proc_has_exited(const struct proc *p)
+{
+	return p->exited;
+}
+
 json_int_t proc_agents_id(const struct proc *p)
 {
 	return p->agents;

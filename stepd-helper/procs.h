@@ -76,6 +76,7 @@ struct proc *procs_find(const struct procs *ps, json_int_t id);
 struct proc *procs_first(const struct procs *ps);
 struct proc *proc_next(const struct proc *p);
 
+bool proc_has_exited(const struct proc *p); /* what it said may still flow */
 json_int_t proc_agents_id(const struct proc *p); /* the agent's number */
 const char *proc_program(const struct proc *p);
 json_int_t proc_id(const struct proc *p);

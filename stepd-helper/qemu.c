@@ -413,7 +413,7 @@ static void boot_args(struct args *a, const struct qemu_plan *p)
 	for (unsigned int i = 0; i < p->n_disks; i++) {
 		char node[16];
 
-		snprintf(node, sizeof(node), "disk%u", i);
+		snprintf(node, sizeof(node), QEMU_DISK_NODE, i);
 		disk_args(a, QEMU_FD_DISK + (int)i, node, &p->disk[i]);
 	}
 	if (p->seed)

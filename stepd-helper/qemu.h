@@ -32,6 +32,7 @@
 #define QGA_PORT	"org.qemu.guest_agent.0"
 #define QGA_PORT_ID	"qgaport"
 #define QEMU_NETDEV	"net0"
+#define QEMU_DISK_NODE	"disk%u"
 
 /* Our descriptors for what QEMU is given, -1 where there is none. */
 enum qemu_fd {

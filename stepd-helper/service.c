@@ -13,6 +13,7 @@
 #include "api_net.h"
 #include "cleanup.h"
 #include "op_agent.h"
+#include "op_capture.h"
 #include "op_code.h"
 #include "op_console.h"
 #include "op_event.h"
@@ -25,6 +26,7 @@
 #include "op_qga.h"
 #include "op_save.h"
 #include "op_session.h"
+#include "op_snapshot.h"
 #include "op_ssh.h"
 #include "op_store.h"
 #include "op_sync.h"
@@ -41,6 +43,7 @@ struct service {
 	struct api *api;
 	struct api_net *net;
 	struct op_agent *agent;
+	struct op_capture *capture;
 	struct op_console *console;
 	struct op_code *code;
 	struct op_file *file;
@@ -49,6 +52,7 @@ struct service {
 	struct op_proc *proc;
 	struct op_qga *qga;
 	struct op_save *save;
+	struct op_snapshot *snapshot;
 	struct op_ssh *ssh;
 	struct op_vm *vm;
 	struct peers *peers;
@@ -117,6 +121,8 @@ static int make_ops(struct service *s)
 	if (r == 0)
 		r = op_agent_new(c->machine, s->ops, &s->agent);
 	if (r == 0)
+		r = op_capture_new(c, s->ops, &s->capture);
+	if (r == 0)
 		r = op_console_new(c->machine, s->ops, &s->console);
 	if (r == 0)
 		r = op_code_new(c, s->ops, &s->code);
@@ -130,6 +136,8 @@ static int make_ops(struct service *s)
 		r = op_proc_new(c, s->ops, &s->proc);
 	if (r == 0)
 		r = op_qga_new(c, s->ops, &s->qga);
+	if (r == 0)
+		r = op_snapshot_new(c, s->ops, &s->snapshot);
 	if (r == 0)
 		r = op_ssh_new(c, s->ops, &s->ssh);
 	if (r == 0)
@@ -201,12 +209,14 @@ void service_free(struct service *s)
 	op_vm_free(s->vm);
 	op_qga_free(s->qga);
 	op_ssh_free(s->ssh);
+	op_snapshot_free(s->snapshot);
 	op_proc_free(s->proc);
 	op_plain_free(s->plain);
 	op_kernel_free(s->kernel);
 	op_file_free(s->file);
 	op_code_free(s->code);
 	op_console_free(s->console);
+	op_capture_free(s->capture);
 	op_agent_free(s->agent);
 	api_net_free(s->net);
 	op_session_free(s->session);

@@ -29,9 +29,14 @@ struct service_conf {
 	struct machine *machine;
 	/* Of the VM, whose words they are: what its command is at, as
 	 * restore_command() has it (a new reference; NULL: it is not there
-	 * yet, or it ends); and its end, as it was saved. NULL in tests. */
+	 * yet, or it ends); its end, as it was saved; and whether its guest
+	 * has its network and data since its agent is there. NULL in tests. */
 	json_t *(*command)(void *vm);
 	void (*end)(void *vm);
+	bool (*is_set_up)(void *vm);
+	/* The guest is as it was when command() said @command; ops that it was
+	 * asked end with @why. @command NULL: it is in pieces, as @why says. */
+	void (*went_back)(void *vm, const json_t *command, const char *why);
 	void *vm;
 };
 
@@ -42,7 +47,8 @@ void service_free(struct service *s);
 
 /* The machine has been started: its agent may ask, too. */
 void service_has_guest(struct service *s);
-/* The agent has said hello, or is gone; the VM is paused, or goes on. */
+/* The agent has said hello, is gone, or has set its guest up; the VM is paused,
+ * or goes on. */
 void service_changed(struct service *s);
 /* The guest has reset itself. */
 void service_reset(struct service *s);

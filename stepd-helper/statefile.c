@@ -67,12 +67,10 @@ static int check_disk(const struct qemu_disk *d, struct errmsg *err)
 	return 0;
 }
 
-int statefile_check(const struct qemu_plan *plan, struct errmsg *err)
+int statefile_check_machine(const struct qemu_plan *plan, struct errmsg *err)
 {
 	int r = check_data(plan, err);
 
-	for (unsigned int i = 0; i < plan->n_disks && r == 0; i++)
-		r = check_disk(&plan->disk[i], err);
 	if (r == 0 && plan->devices.n)
 		r = no(err, "--gres", plan->devices.v[0],
 		       "leave out the device that is passed to it");
@@ -82,6 +80,15 @@ int statefile_check(const struct qemu_plan *plan, struct errmsg *err)
 	if (r == 0 && plan->spec->fam.bytes)
 		r = no(err, "--vm-fam", "memory that others share",
 		       "leave it out");
+	return r;
+}
+
+int statefile_check(const struct qemu_plan *plan, struct errmsg *err)
+{
+	int r = statefile_check_machine(plan, err);
+
+	for (unsigned int i = 0; i < plan->n_disks && r == 0; i++)
+		r = check_disk(&plan->disk[i], err);
 	return r;
 }
 

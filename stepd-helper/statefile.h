@@ -29,6 +29,8 @@ char *statefile_path(const char *dir, const char *name, uint32_t rank);
 
 /* Is there anything in @plan that cannot be saved? -EOPNOTSUPP with words. */
 int statefile_check(const struct qemu_plan *plan, struct errmsg *err);
+/* The same, but for its disks. */
+int statefile_check_machine(const struct qemu_plan *plan, struct errmsg *err);
 
 /* The machine, in all that its guest can see: where two of these are the same,
  * what was saved of one can be loaded into the other. NULL: no memory. */

@@ -15,6 +15,7 @@
 #include "api_net.h"
 #include "keep.h"
 #include "op_agent.h"
+#include "op_capture.h"
 #include "op_console.h"
 #include "op_event.h"
 #include "op_code.h"
@@ -29,6 +30,7 @@
 #include "op_qga.h"
 #include "op_save.h"
 #include "op_session.h"
+#include "op_snapshot.h"
 #include "op_ssh.h"
 #include "op_store.h"
 #include "op_sync.h"
@@ -47,7 +49,7 @@ static const struct rpc_method *const tables[] = {
 	op_session_methods, op_store_methods,	 op_sync_methods,
 	op_vm_methods,	    op_ssh_methods,	 op_world_methods,
 	op_mem_methods,	    op_mem_data_methods, memhome_methods,
-	memname_methods,
+	memname_methods,    op_snapshot_methods, op_capture_methods,
 };
 
 static bool has_method(const char *name)

@@ -178,8 +178,18 @@ static void now_ready(struct vm *vm)
 	run_if_ready(vm);
 }
 
+/* Of service_conf. */
+static bool is_set_up(void *arg)
+{
+	const struct vm *vm = arg;
+
+	return vm->state != ENDING && vm->data_ready && vm->net_ready;
+}
+
 static void ready_if_all(struct vm *vm)
 {
+	if (is_set_up(vm))
+		service_changed(vm->service);
 	if (vm->state == BOOTING && vm->data_ready &&
 	    (vm->net_ready || vm->spec->wait == WAIT_AGENT))
 		now_ready(vm);
@@ -236,13 +246,15 @@ static void set_up_data(struct vm *vm)
 static void on_hello(void *arg)
 {
 	struct vm *vm = arg;
+	bool sets_up = vm->state == BOOTING || vm->vmboot;
 
+	if (sets_up)
+		vm->data_ready = vm->net_ready = false;
 	service_changed(vm->service);
-	if (vm->state != BOOTING && !vm->vmboot)
+	if (!sets_up)
 		return;
 	if (vm->saved) /* it does not know how late it is */
 		guest_set_time(machine_guest(vm->machine));
-	vm->data_ready = vm->net_ready = false;
 	if (guest_configure(machine_guest(vm->machine), on_configured, vm) <
 	    0) {
 		vm_fail(vm, EXIT_VM_FAILED,
@@ -310,10 +322,14 @@ static void on_loaded(void *arg)
 	service_meet(vm->service, on_met, vm);
 }
 
-static void on_reset(void *arg)
+static void on_reset(bool by_guest, void *arg)
 {
 	struct vm *vm = arg;
 
+	data_reset(vm->data);
+	vm->data_ready = vm->net_ready = false;
+	if (!by_guest) /* its agent is lost, and that is told */
+		return;
 	vm->resets++;
 	service_reset(vm->service);
 	/* a kernel booted directly has no installer or firmware that would
@@ -568,7 +584,10 @@ static int start_capture(struct vm *vm, struct errmsg *err)
 	if (!vm->spec->capture)
 		return 0;
 	r = pcapfile_new(vm->spec->capture, &pipe, &vm->capture, err);
-	return r < 0 ? r : net_capture(vm->net, pipe, err);
+	if (r < 0)
+		return r;
+	r = net_capture(vm->net, pipe, true);
+	return r < 0 ? errmsg_set(err, r, "--vm-capture") : 0;
 }
 
 /* What the command is at, for who saves the VM. */
@@ -597,12 +616,36 @@ static json_t *command_now(void *arg)
 			 "program", program);
 }
 
+/* As from a save, but that the VM is this one. */
+static void went_back(void *arg, const json_t *command, const char *why)
+{
+	struct vm *vm = arg;
+
+	if (!command)
+		vm_fail(vm, EXIT_VM_FAILED, "%s", why);
+	if (vm->state == ENDING)
+		return;
+	data_forget(vm->data);
+	guest_went_back(machine_guest(vm->machine), why);
+	loop_timer_set(vm->lost_timer, -1);
+	if (vm_is_over(vm)) /* its command has ended since, too */
+		return;
+	tty_restore();
+	command_free(TAKE_PTR(vm->command));
+	json_decref(vm->snapshot);
+	vm->snapshot = json_deep_copy(command);
+	vm->saved = vm->snapshot;
+	vm->goes_on = true;
+	vm_enter(vm, BOOTING);
+	loop_timer_set(vm->boot_timer, boot_ms(vm));
+}
+
 static int start_service(struct vm *vm, struct errmsg *err)
 {
-	const struct service_conf conf = { vm->loop,	 vm->task,
-					   vm->spec,	 vm->net,
-					   vm->machine,	 command_now,
-					   vm_end_saved, vm };
+	const struct service_conf conf = {
+		vm->loop,    vm->task,	   vm->spec,  vm->net,	 vm->machine,
+		command_now, vm_end_saved, is_set_up, went_back, vm
+	};
 
 	return service_new(&conf, &vm->service, err);
 }
@@ -669,6 +712,7 @@ static void vm_done(struct vm *vm)
 	wireup_free(vm->wireup);
 	parent_free(vm->stepd);
 	loop_free(vm->loop);
+	json_decref(vm->snapshot);
 	explicit_bzero(vm->key, sizeof(vm->key));
 }
 

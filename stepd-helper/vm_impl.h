@@ -32,9 +32,11 @@ struct vm {
 	const struct task *task;
 	const struct spec *spec;
 	const char *const *argv;
-	bool vmboot;	     /* the command is: boot, wait for the power-off */
-	const json_t *saved; /* of --vm-restore: what the command was at */
-	bool goes_on;	     /* the command is: go on with that */
+	bool vmboot; /* the command is: boot, wait for the power-off */
+	/* What the command was at, of --vm-restore or of a snapshot, ours. */
+	const json_t *saved;
+	json_t *snapshot;
+	bool goes_on; /* the command is: go on with that */
 	bool has_command;
 	enum vm_state state;
 	int status; /* the task's exit status, once it is known */

@@ -110,4 +110,5 @@ void vm_pass_held_signals(struct vm *vm)
 	for (int sig = 1; sig < 64; sig++)
 		if (vm->held_signals & 1ull << sig)
 			command_signal(vm->command, sig);
+	vm->held_signals = 0;
 }

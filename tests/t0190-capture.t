@@ -1,5 +1,5 @@
 #!/bin/bash
-# --vm-capture: what went through a port, as tshark reads it.
+# --vm-capture and vmstep capture: what went through a port, as tshark reads it.
 . "$(dirname "$0")/vm.sh"
 
 need tshark
@@ -37,6 +37,37 @@ for net in vhost-user stream; do
 	is "... nor a broken record" "$(grep -c 'cut short' "$tmp/tshark.err")" 0
 done
 is "only the rank that was named has one" "$(cd "$tmp/home" && echo *.pcap)" "stream-0.pcap vhost-user-0.pcap"
+
+# From now on, until another one begins or the step ends.
+bg vrun -N2 -n2 --vm-image=tiny --vm-capture=0:all.pcap sh -c '
+	echo up; until [ -e /tmp/go ]; do sleep 0.2; done' >"$tmp/out"
+step=$!
+all_up() { (($(grep -c up "$tmp/out") == 2)); }
+ok "a step that nobody captures at rank 1" wait_for 60 all_up
+vmstep="$build/inst/bin/vmstep -j $(vsh 'squeue -h -o %i')"
+pings() { vsh "$vmstep -r 0 exec ping -c $1 vm1" >/dev/null; }
+for n in 1 2; do
+	bg vsh "$vmstep -r 1 capture" >"$tmp/live.$n" 2>"$tmp/live.err"
+	live=$!
+	ok "vmstep capture, of a node elsewhere" wait_for 30 test -s "$tmp/live.$n"
+	if ((n == 2)); then
+		wait "$first"
+		is "... the first ends well, as another takes its place" $? 0
+	fi
+	first=$live
+	pings $((n + 2))
+	whole() { (($(frames "$tmp/live.$n" 'icmp.type == 0') == n + 2)); }
+	ok "... has the pings from then on" wait_for 20 whole
+done
+is "... no broken record" "$(frames "$tmp/live.1" 'icmp.type == 8')" 3
+vsh "$vmstep -r 0 capture" >/dev/null 2>"$tmp/busy.err"
+is "a rank whose frames go to a file: status 1" $? 1
+like "... and says so" "$(<"$tmp/busy.err")" "is in --vm-capture=.*all.pcap"
+vsh "$vmstep exec touch /tmp/go"
+wait $step
+is "the step ends" $? 0
+wait "$live"
+is "... and with it the capture" $? 0
 
 vrun -n1 --vm-image=tiny --vm-capture=/nowhere/x true
 is "a file that cannot be made: status 125" $? 125

@@ -129,9 +129,9 @@ is "no job: status 3" $? 3
 like "... and the cure" "$(cat "$tmp/stats.err")" 'say -j JOB'
 stats -j nonsense stats
 is "no job's number: status 2" $? 2
-stats snapshot list
-is "a command that is not there yet: status 2" $? 2
-like "... and says so" "$(cat "$tmp/stats.err")" "'snapshot' is not in this version"
+stats teleport
+is "a command that there is not: status 2" $? 2
+like "... and says so" "$(cat "$tmp/stats.err")" "unknown command 'teleport'"
 (cd "$tmp/home" && mc vm run -u $other "$vmstep" -j 1.0 stats) >text 2>"$tmp/stats.err"
 is "another user's: status 1" $? 1
 like "... Slurm refuses" "$(cat "$tmp/stats.err")" 'ermission denied'

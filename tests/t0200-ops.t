@@ -265,7 +265,9 @@ wait $step
 is "the step ends, as it has lost its commands" $? 125
 clean "nothing stays"
 
-printf '#!/bin/bash\nsrun -N1 -n2 --vm-image=tiny vmboot\n' >"$tmp/home/job.sh"
+mkdir "$tmp/in"
+truncate -s 32M "$tmp/in/file"
+printf '#!/bin/bash\nsrun -N1 -n2 --vm-image=tiny --vm-input=%s vmboot\n' "$tmp/in" >"$tmp/home/job.sh"
 held=$(vsh 'sbatch --parsable -H -N1 -n2 --mem=1G job.sh')
 vsh "$vmstep -j $held wait --timeout=1" 2>"$tmp/wait.err"
 is "wait for a job that does not begin: status 3" $? 3
@@ -287,8 +289,9 @@ vsh "$vmstep -j 2.0 -r 1 reset"
 is "reset: status 0" $? 0
 another() { local now; now=$(boot_id) && [[ $now != null && $now != "$before" ]]; }
 ok "... it comes back, as another" wait_for 60 another
-vsh "$vmstep -j 2.0 -r 1 wait agent"
-is "wait agent: status 0" $? 0
+is "wait: its data is there, too" \
+	"$(vsh "$vmstep -j 2.0 -r 1 wait && $vmstep -j 2.0 -r 1 exec stat -c %s /input/file" |
+		tail -n 1)" $((32 << 20))
 is "shutdown, by the agent" \
 	"$(vsh "$vmstep -j 2.0 --json shutdown" | jq -c '[.results[].result.how] | unique')" '["agent"]'
 vsh "$vmstep -j 2.0 wait exit"

@@ -251,6 +251,7 @@ assert vm.killCmd(run, "KILL")
 r = poll(lambda: vm.getCmdResults(run))
 assert (r["finished"], r["exitCodeOrSignal"]) == (False, 9), r
 assert vm.cpFileFromVM(me, "/tmp/out", "boinc.out")[2] == 0
+assert "E_NOTSUP" in fault(vm.saveSnapshot, me, "x") and "E_NOENT" in fault(vm.restoreSnapshot, me)
 assert "E_NOTSUP" in fault(vm.saveState, me) and "E_NOENT" in fault(vm.pause, "vm9")
 assert "help()" in fault(vm.system_exit) and "runCmd" in vm.help()
 print("done")

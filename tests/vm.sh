@@ -12,6 +12,8 @@
 #	                           processes of ours, files, sockets; nothing when
 #	                           clean
 #	clean NAME [CLUSTER]       a check that nothing is left, within 20 s
+#	clocks_right               do the clocks of vms' guests agree with ours,
+#	                           within 2 s?
 #	conf LINE...               (re)write vmstep.conf with these lines added,
 #	                           and those of $VMSTEP_CONF ("net_workers = 2");
 #	                           guests run where CPUs are free, with bind=cores
@@ -81,6 +83,16 @@ leftovers()
 }
 
 is_clean() { [[ -z $(leftovers "$@") ]]; }
+
+# vms is the test's own.
+clocks_right()
+{
+	local now there
+	while read -r there; do
+		now=$(date +%s)
+		((there - now <= 2 && now - there <= 2)) || return 1
+	done < <(vms exec date +%s | cut -d: -f2)
+}
 
 clean()
 {

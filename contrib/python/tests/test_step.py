@@ -97,7 +97,7 @@ class Ops(WithStep):
 
     def test_what_waits_hears_of_the_end(self) -> None:
         m = self.step.machines[0]
-        call = m.request("msg.recv", {"wait_ms": 1000})
+        call = m.request("msg.recv", {"wait_ms": 60000})
         m.op("task.echo")
         self.fake.tasks[0].end()
         with self.assertRaises(vmstep.Unreachable):
@@ -183,7 +183,7 @@ class FarOps(Ops):
 
     def test_what_waits_hears_of_the_end(self) -> None:
         m = self.step.machines[0]
-        call = m.request("msg.recv", {"wait_ms": 1000})
+        call = m.request("msg.recv", {"wait_ms": 60000})
         m.op("task.echo")
         for task in self.fake.tasks:
             task.end()
