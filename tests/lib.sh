@@ -15,6 +15,9 @@
 #
 # With MUST_WORK=1, as in CI, skip is a failure and skip_all ends the whole run.
 #
+# A test that has not ended after $limit_s (900) seconds has hung: it shows its
+# processes on stderr, ends them and its clusters, and fails.
+#
 #	wait_for SECONDS CMD...  poll until CMD succeeds; 1 when the time is up
 #	at_exit CMD...           run CMD when the test ends, however; last one first
 #	                         (not from $(...), nor under ok, which is one)
@@ -130,6 +133,7 @@ tap_at_exit()
 {
 	local status=$? cmd
 	trap '' INT TERM HUP
+	kill "$tap_watch"
 	cd /
 	for cmd in "${tap_exit[@]}"; do
 		eval "$cmd" >&2
@@ -138,6 +142,30 @@ tap_at_exit()
 }
 trap tap_at_exit EXIT
 trap 'exit 130' INT TERM HUP
+
+# Waits beside the test $$, which has only this to say when it hangs; holds
+# nothing of it open that prove waits for.
+watch()
+{
+	local end_s=$((SECONDS + ${limit_s-900})) state
+	trap - EXIT INT TERM HUP
+	while ((SECONDS < end_s)); do
+		sleep 1 4>&-
+		kill -0 $$ || return
+	done
+	{
+		echo "# ${0##*/}: has not ended after ${limit_s-900} s; what runs:"
+		ps -eo pid,ppid,stat,etimes,wchan:20,args --forest |
+			grep -v ']$' | cut -c1-200 | sed 's/^/# /'
+	} >&4
+	kill -TERM $$ # taken when what is in the foreground has ended
+	for state in /run/minicluster.*-"$$"; do
+		[[ ! -d $state ]] ||
+			"$top/contrib/minicluster" --name "${state#*.}" down
+	done
+	sleep 10 # for what is no cluster's, and bash waits for
+	pkill -KILL -P $$
+}
 
 need()
 {
@@ -177,3 +205,5 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/${0##*/}.XXXXXX") || exit 1
 at_exit rm -rf "$tmp"
 chmod 755 "$tmp"
 cd "$tmp" || exit 1
+# no child of ours: tests wait for theirs
+tap_watch=$(watch 4>&2 >/dev/null 2>&1 </dev/null & echo $!)
