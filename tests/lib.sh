@@ -15,7 +15,7 @@
 #
 # With MUST_WORK=1, as in CI, skip is a failure and skip_all ends the whole run.
 #
-# A test that has not ended after $limit_s (900) seconds has hung: it shows its
+# A test that has not ended after $limit_s (1200) seconds has hung: it shows its
 # processes on stderr, ends them and its clusters, and fails.
 #
 #	wait_for SECONDS CMD...  poll until CMD succeeds; 1 when the time is up
@@ -147,14 +147,14 @@ trap 'exit 130' INT TERM HUP
 # nothing of it open that prove waits for.
 watch()
 {
-	local end_s=$((SECONDS + ${limit_s-900})) state
+	local end_s=$((SECONDS + ${limit_s-1200})) state
 	trap - EXIT INT TERM HUP
 	while ((SECONDS < end_s)); do
 		sleep 1 4>&-
 		kill -0 $$ || return
 	done
 	{
-		echo "# ${0##*/}: has not ended after ${limit_s-900} s; what runs:"
+		echo "# ${0##*/}: has not ended after ${limit_s-1200} s; what runs:"
 		ps -eo pid,ppid,stat,etimes,wchan:20,args --forest |
 			grep -v ']$' | cut -c1-200 | sed 's/^/# /'
 	} >&4

@@ -3,6 +3,7 @@
 # ordinary user on a cluster with the images that they name:
 #
 #	t0500-tutorials.t [NAME...]	all of them, or doc/tutorials/NAME.md
+limit_s=2400
 . "$(dirname "$0")/vm.sh"
 . "$top/tests/media.sh"
 
