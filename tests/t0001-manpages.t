@@ -6,7 +6,7 @@
 from=$PWD
 . "$(dirname "$0")/lib.sh"
 
-need groff man
+need groff man perl
 
 # ---- the code's side ----
 
@@ -128,6 +128,65 @@ is "every path in them is there" "$(xargs <missing)" ""
 for file in autogen.sh LICENSE NEWS HACKING.md; do
 	ok "$file, which they name, is there" test -e "$top/$file"
 done
+
+# ---- the guides ----
+
+# Functions of doc/ARCHITECTURE.md, as in `vm_end()`: defined where it looks.
+grep -ohE '`[a-z_]+\(\)`' "$top/doc/ARCHITECTURE.md" | tr -d '`()' | sort -u >functions
+ok "doc/ARCHITECTURE.md names functions" test -s functions
+while read -r function; do
+	grep -qE "^[a-z].*[ *]$function\(" "$top"/{spank,stepd-helper,pmix-net,guest-agent,cli,lib}/*.c ||
+		echo "$function"
+done <functions >unknown
+is "... and each is there" "$(xargs <unknown)" ""
+
+# Tables have keys of vmstep.conf in backticks: all of a column "key", and else
+# what has a _ in it, as in `net_link` or `net_link = tcp`.
+guides=("$top/doc/ADMIN.md" "$top/doc/ARCHITECTURE.md")
+{
+	awk -F'|' '!/^\|/ { on = 0 } $2 == " key " { on = 1; next } on { print $2 }' "${guides[@]}" |
+		grep -oE '`[^`]+`' | tr -d '`'
+	grep -h '^|' "${guides[@]}" | grep -oE '`[a-z]+(_[a-z]+)+( = [^`]*)?`' |
+		sed 's/ = .*//' | tr -d '`'
+} | sort -u >keys.guides
+{ cut -f1 t.keys; sed 's/^--vm-/default_/; s/\[*=.*//; s/\t.*//; y/-/_/' t.options; } | sort -u >keys.all
+is "no guide names a key that does not exist" "$(comm -23 keys.guides keys.all | xargs)" ""
+is "doc/ADMIN.md: each allow_* and max_* is in the table of policy" \
+	"$(grep -oE '^(allow|max)_[a-z_]+' t.keys | sort | comm -23 - keys.guides | xargs)" ""
+awk '/^```conf$/ { n++; on = 1; next } /^```/ { on = 0 } on { print >"guide" n ".conf" }' "$top/doc/ADMIN.md"
+for conf in guide1.conf guide2.conf; do
+	ok "... its example $conf is understood" "$tables" load "$conf"
+done
+
+# Messages are the first column under "Troubleshooting", in backticks, with ...
+# for what differs. Each is a string of the sources, or a part of one, with %-words
+# or macros where the dots are.
+sed '1,/^| message |/d' "$top/doc/ADMIN.md" | grep '^| ' >rows
+sed -n 's/^| `\([^`]*\)` |.*/\1/p' rows >messages
+is "doc/ADMIN.md: each row of the table of messages has one" "$(wc -l <messages)" "$(wc -l <rows)"
+perl -0777 -e '
+	use strict;
+	open my $list, "<", shift or die;
+	my @messages = split /\n/, <$list>;
+	my @strings;
+	@ARGV = grep { !m{/test_[^/]*$} } @ARGV;
+	while (my $source = <>) {
+		while ($source =~ m{/\*.*?\*/|//[^\n]*|\x27(?:\\.|[^\x27\\])+\x27|
+			((?:"(?:\\.|[^"\\])*"\s*(?:[A-Za-z_]\w*\s*(?="))?)+)}gsx) {
+			my $s = $1 // next;
+			$s =~ s/"\s*(?:([A-Za-z_]\w*)\s*)?"/$1 ? "\001" : ""/ge;
+			$s =~ s/%[-+ #0]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:hh?|ll?|z|j)?[diouxXcspm]/\001/g;
+			$s =~ s/%%/%/g;
+			push @strings, $s =~ s/\\(["\\])/$1/gr;
+		}
+	}
+	for my $m (@messages) {
+		my $fixed = join "", split /\Q...\E/, $m;
+		my $like = join "\001+", map { quotemeta } split /\Q...\E/, $m, -1;
+		$like =~ s/^\001\+|\001\+$//g;
+		print "$m\n" if length $fixed < 15 || !grep { /$like/s } @strings;
+	}' messages "$top"/{spank,stepd-helper,pmix-net,guest-agent,cli,lib}/*.[ch] >unknown
+is "... and each is a message of the sources" "$(<unknown)" ""
 
 # Command lines of README and HACKING begin with "$ " or "# ": the command is
 # a file of the tree, made by the build, or one that these may count on.
