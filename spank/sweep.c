@@ -2,7 +2,9 @@
  *
  * Root walks directories that their user could change at the same time, so
  * every step is relative to a descriptor opened without following links, and
- * nothing is removed but names below the step's own directory.
+ * nothing is removed but names below the step's own directory. They could also
+ * have moved a directory of somebody else's there that they may write to: such
+ * a one is not walked.
  *
  * But for what helpers made elsewhere and wrote down before (made.h: symbolic
  * links made.*): copies of disks. That is removed as its user, who could do so
@@ -35,6 +37,17 @@ static int open_dir_at(int at, const char *name)
 {
 	return openat(at, name,
 		      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* -1: there is none, or it is another's than @uid's. */
+static int open_dir_of(int at, const char *name, uid_t uid)
+{
+	_cleanup_close_ int fd = open_dir_at(at, name);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != uid)
+		return -1;
+	return TAKE_FD(fd);
 }
 
 /* -- as the user ----------------------------------------------------------- */
@@ -149,40 +162,39 @@ static void remove_as(DIR *dir, uid_t uid, gid_t gid)
 	free(own.groups);
 }
 
-static void sweep_made_at(int at, const char *name)
+static void sweep_made_at(int at, const char *name, uid_t uid)
 {
-	int fd = open_dir_at(at, name);
+	int fd = open_dir_of(at, name, uid);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct stat st;
 
 	if (!dir)
 		return;
 	if (fstat(fd, &st) == 0)
-		remove_as(dir, st.st_uid, st.st_gid);
+		remove_as(dir, uid, st.st_gid);
 	closedir(dir);
 }
 
 /* -- in the runtime directory ---------------------------------------------- */
 
-static void remove_tree_at(int at, const char *name, int depth)
+static void remove_tree_at(int at, const char *name, uid_t uid, int depth)
 {
-	_cleanup_close_ int fd = -1;
 	struct dirent *e;
-	DIR *dir;
+	DIR *dir = NULL;
+	int fd;
 
 	if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
 		return;
-	fd = open_dir_at(at, name);
-	if (fd < 0 || depth == 0)
-		return;
-	dir = fdopendir(fd);
-	if (!dir)
-		return;
-	fd = -1; /* now the stream's */
-	while ((e = readdir(dir)))
+	fd = depth > 0 ? open_dir_of(at, name, uid) : -1;
+	if (fd >= 0)
+		dir = fdopendir(fd);
+	if (fd >= 0 && !dir)
+		close(fd);
+	while (dir && (e = readdir(dir)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			remove_tree_at(dirfd(dir), e->d_name, depth - 1);
-	closedir(dir);
+			remove_tree_at(dirfd(dir), e->d_name, uid, depth - 1);
+	if (dir)
+		closedir(dir);
 	unlinkat(at, name, AT_REMOVEDIR);
 }
 
@@ -204,21 +216,22 @@ void sweep(const char *runtime_dir, unsigned int uid, unsigned int job,
 	DIR *dir;
 	int fd;
 
-	top = open(runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	top = open_dir_of(AT_FDCWD, runtime_dir, geteuid());
 	if (top < 0)
 		return;
 	snprintf(name, sizeof(name), "%u", uid);
-	fd = open_dir_at(top, name);
+	fd = open_dir_of(top, name, uid);
 	dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir)
-		return;
-	while ((e = readdir(dir)))
+	if (fd >= 0 && !dir)
+		close(fd);
+	while (dir && (e = readdir(dir)))
 		if (step ? strcmp(e->d_name, step) == 0
 			 : of_job(e->d_name, job)) {
-			sweep_made_at(dirfd(dir), e->d_name);
-			remove_tree_at(dirfd(dir), e->d_name, MAX_DEPTH);
+			sweep_made_at(dirfd(dir), e->d_name, uid);
+			remove_tree_at(dirfd(dir), e->d_name, uid, MAX_DEPTH);
 		}
-	closedir(dir);
+	if (dir)
+		closedir(dir);
 	/* fails, and should, while the user has other steps here */
 	unlinkat(top, name, AT_REMOVEDIR);
 }

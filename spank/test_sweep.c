@@ -17,7 +17,7 @@
 __attribute__((format(printf, 2, 3))) static void make(struct test *t,
 						       const char *fmt, ...)
 {
-	char command[768], words[384];
+	char command[1024], words[640];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -124,6 +124,48 @@ static void test_user_link(void **state)
 	assert_true(elsewhere(t, "elsewhere/12.0"));
 }
 
+/* Whoever can put one there, as where runtime_dir is in /tmp, gets nothing. */
+static void test_runtime_link(void **state)
+{
+	struct test *t = *state;
+	char command[512], name[32];
+
+	snprintf(command, sizeof(command),
+		 "cd %s && mkdir -p elsewhere/%u/12.0 && ln -s elsewhere %s",
+		 t->c->dir, getuid(), t->c->runtime);
+	assert_int_equal(system(command), 0);
+	epilog(t, 12);
+	snprintf(name, sizeof(name), "elsewhere/%u/12.0", getuid());
+	assert_true(elsewhere(t, name));
+}
+
+/* What a user may write to can be moved into the step's directory, or be
+ * named there. */
+static void test_others(void **state)
+{
+	struct test *t = *state;
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(t->user, sizeof(t->user), "%s/65534", t->c->runtime);
+	make(t,
+	     "o=%s && chmod 755 $o && mkdir -m 777 $o/all 12.0 12.1 12.2 12.0/mine 12.0/moved"
+	     " && touch $o/all/roots $o/all/roots2 $o/all/users 12.0/moved/file"
+	     " && ln -s $o/all/roots 12.1/made.0.0 && ln -s $o/all/roots2 12.2/made.0.0"
+	     " && ln -s $o/all/users 12.2/made.0.1 && ln $o/all/roots 12.0/hard",
+	     t->c->dir);
+	make(t, "chown 65534 . 12.0 12.0/mine 12.2 %s/all/users", t->c->dir);
+	play_epilog(t->c, 12, 65534, &t->run);
+	assert_int_equal(t->run.status, 0);
+	assert_true(there(t, "12.0/moved/file"));
+	assert_false(there(t, "12.0/mine"));
+	assert_false(there(t, "12.0/hard"));
+	assert_true(elsewhere(t, "all/roots"));
+	assert_true(elsewhere(t, "all/roots2"));
+	assert_false(elsewhere(t, "all/users"));
+	assert_false(there(t, "12.2"));
+}
+
 static void test_other_jobs(void **state)
 {
 	struct test *t = *state;
@@ -217,6 +259,10 @@ int main(void)
 		     test_saved),
 		TEST("a link in place of the user's directory is not followed",
 		     test_user_link),
+		TEST("nor is one in place of the runtime directory",
+		     test_runtime_link),
+		TEST("what is not the user's stays, wherever it is moved or named",
+		     test_others),
 		TEST("other jobs' directories stay", test_other_jobs),
 		TEST("a step's end removes the step's directory only",
 		     test_step_end),
