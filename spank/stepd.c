@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -184,6 +185,21 @@ static int make_dir_at(int at, const char *name, uid_t uid, gid_t gid,
 	return fd;
 }
 
+/* The same as the user, within what is his: what he has put there in its place
+ * he has to be the owner of, too. */
+static int make_dir_as(int at, const char *name, uid_t uid, gid_t gid,
+		       mode_t mode)
+{
+	int fd;
+
+	setfsgid(gid);
+	setfsuid(uid);
+	fd = make_dir_at(at, name, uid, gid, mode);
+	setfsuid(geteuid());
+	setfsgid(getegid());
+	return fd;
+}
+
 static int take_slots(int top, struct errmsg *err)
 {
 	if (stepd.site.max_vms == SITE_VMS_MAX)
@@ -227,7 +243,7 @@ static int make_step_dir(struct errmsg *err)
 			r = user;
 			continue;
 		}
-		r = make_dir_at(user, stepd.name, stepd.uid, stepd.gid, 0700);
+		r = make_dir_as(user, stepd.name, stepd.uid, stepd.gid, 0700);
 		if (r >= 0) {
 			close(r);
 			return 0;

@@ -579,6 +579,48 @@ static void test_as_root(void **state)
 	assert_true(played_said(&t->run, "signal 15"));
 }
 
+/* Of root's, say, that all may write to: the user could have moved it there,
+ * and would be its owner now. */
+static void test_planted(void **state)
+{
+	struct step s = { .job = 12, .uid = 65534 };
+	struct test *t = *state;
+	char command[512];
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(
+		command, sizeof(command),
+		"cd %s && mkdir -p %s/65534/12.0 && chmod 777 %s/65534/12.0 && chown 65534 %s/65534",
+		t->c->dir, t->c->runtime, t->c->runtime, t->c->runtime);
+	assert_int_equal(system(command), 0);
+	run_step(t, LIST("srun", "--vm-image=a", "true"), &s);
+	assert_refused(t, "step's directory");
+	snprintf(command, sizeof(command), "%s/65534/12.0", t->c->runtime);
+	if (stat(command, &st) == 0) /* it is empty, and swept */
+		assert_int_equal(st.st_uid, 0);
+}
+
+/* Nobody but root can put anything there; all the same it is not followed. */
+static void test_slots_link(void **state)
+{
+	struct test *t = *state;
+	char command[512], path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/precious", t->c->dir);
+	snprintf(command, sizeof(command),
+		 "mkdir %s && ln -s %s %s/slots && echo x >%s", t->c->runtime,
+		 path, t->c->runtime, path);
+	assert_int_equal(system(command), 0);
+	cluster_conf(t->c, "max_vms_per_node = 2\n");
+	run_step(t, LIST("srun", "--vm-image=a", "true"), &step0);
+	assert_refused(t, "max_vms_per_node: slots");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 2);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -593,6 +635,10 @@ int main(void)
 		TEST("--multi-prog is refused, in the task", test_multi_prog),
 		TEST("links and files where our directories should be are refused",
 		     test_runtime_dir),
+		TEST("so is a directory that is not the user's in place of the step's",
+		     test_planted),
+		TEST("a link in place of the file of slots is not followed",
+		     test_slots_link),
 		TEST("a helper that is missing is named, and nothing runs",
 		     test_no_helper),
 		TEST("a required plugin refuses no otherwise", test_required),
