@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "publish.h"
@@ -310,6 +312,29 @@ static int set_line(const struct reading *in, char *line, struct errmsg *err)
 	return r;
 }
 
+/* Whoever can write it says what the site allows: root believes only itself.
+ * For others, as in srun, it is words for the user. */
+static int check_owner(FILE *f, const char *path, struct errmsg *err)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(fileno(f), &st) < 0)
+		return errmsg_set(err, -errno, "%s", path);
+	if (st.st_uid != 0)
+		return errmsg_say(
+			err, -EPERM,
+			"%s belongs to user %u, who could change what the site allows: chown root %s",
+			path, st.st_uid, path);
+	if ((st.st_mode & S_IWOTH) || (st.st_mode & S_IWGRP && st.st_gid != 0))
+		return errmsg_say(
+			err, -EPERM,
+			"%s can be written by others than root, who could change what the site allows: chmod go-w %s",
+			path, path);
+	return 0;
+}
+
 static int load_file(struct reading *in, const char *path, bool must_exist,
 		     struct errmsg *err)
 {
@@ -322,6 +347,9 @@ static int load_file(struct reading *in, const char *path, bool must_exist,
 		return 0;
 	if (!f)
 		return errmsg_set(err, -errno, "%s", path);
+	r = check_owner(f, path, err);
+	if (r < 0)
+		return r;
 	in->file = path;
 	in->line = 0;
 	while (getline(&line, &size, f) >= 0) {

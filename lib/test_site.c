@@ -99,6 +99,36 @@ static void test_unreadable(void **state)
 	assert_int_equal(site_load(f->conf, false, &f->site, &f->err), -EACCES);
 }
 
+/* As in slurmstepd; in srun it is no more than words for the user. */
+static void test_owner(void **state)
+{
+	struct fixture *f = *state;
+	char dropin[128];
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(dropin, sizeof(dropin), "%s/vmstep.conf.d/10.conf", f->dir);
+	assert_int_equal(load(f, ""), 0);
+	assert_int_equal(chown(f->conf, 65534, 0), 0);
+	refused(f, "", -EPERM, "vmstep.conf belongs to user 65534");
+	assert_int_equal(chown(f->conf, 0, 65534), 0);
+	assert_int_equal(chmod(f->conf, 0664), 0);
+	refused(f, "", -EPERM, "vmstep.conf can be written by others");
+	assert_int_equal(chown(f->conf, 0, 0), 0);
+	assert_int_equal(load(f, ""), 0);
+	assert_int_equal(chmod(f->conf, 0646), 0);
+	refused(f, "", -EPERM, "chmod go-w /tmp/");
+	assert_int_equal(chmod(f->conf, 0644), 0);
+	write_file(f, "vmstep.conf.d/10.conf", "allow_qmp = yes\n");
+	assert_int_equal(load(f, ""), 0);
+	assert_int_equal(chown(dropin, 65534, 0), 0);
+	refused(f, "", -EPERM, "10.conf belongs to user 65534");
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(site_load(f->conf, true, &f->site, &f->err), 0);
+	assert_int_equal(seteuid(0), 0);
+}
+
 static void test_bad_lines(void **state)
 {
 	struct fixture *f = *state;
@@ -321,6 +351,7 @@ int main(void)
 		TEST("a file that is named must be there", test_missing),
 		TEST("a file that cannot be read is never passed over",
 		     test_unreadable),
+		TEST("root believes no file that others can write", test_owner),
 		TEST("bad lines are refused with file, line and cure",
 		     test_bad_lines),
 		TEST("so are paths that depend on where the reader is",
