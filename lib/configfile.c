@@ -217,6 +217,11 @@ static int read_options(const char *path, char **ret, struct errmsg *err)
 		return errmsg_set(err, -errno, "%s", path);
 	if (!text)
 		return errmsg_set(err, -ENOMEM, "%s", path);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return errmsg_say(
+			err, -EPERM,
+			"%s belongs to user %u: options of a stranger's could give away your files; start from what you have saved",
+			path, st.st_uid);
 	n = S_ISREG(st.st_mode) ? fread(text, 1, OPTIONS_MAX + 1, f) : SIZE_MAX;
 	if (ferror(f))
 		return errmsg_set(err, -EIO, "%s", path);

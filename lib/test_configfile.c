@@ -225,6 +225,28 @@ static void test_saved(void **state)
 	assert_int_equal(system(command), 0);
 }
 
+/* They could mount the user's files in a guest of the stranger's. */
+static void test_strangers(void **state)
+{
+	struct fixture *f = *state;
+	char command[512], path[128];
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(path, sizeof(path), "%s.saved", f->path);
+	give(f, OPT_RESTORE, path);
+	snprintf(
+		command, sizeof(command),
+		"mkdir %s && echo image=a >%s/options && chown 65534 %s/options",
+		path, path, path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(configfile_take_saved(&f->set, &f->err), -EPERM);
+	assert_non_null(strstr(f->err.text, "belongs to user 65534"));
+	assert_values(f, OPT_IMAGE, 0, "");
+	snprintf(command, sizeof(command), "rm -r %s", path);
+	assert_int_equal(system(command), 0);
+}
+
 static void test_no_group(void **state)
 {
 	struct fixture *f = *state;
@@ -255,6 +277,7 @@ int main(void)
 		TEST("options for all, for ranks and for groups", test_file),
 		TEST("a source comes before its files", test_precedence),
 		TEST("a saved step's options come last", test_saved),
+		TEST("those of a stranger's are refused", test_strangers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

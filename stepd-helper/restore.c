@@ -37,6 +37,21 @@ static json_t *read_json(const struct restore *rs, const char *name,
 	return NULL;
 }
 
+/* QEMU trusts the memory that it loads, and we the description. */
+static int check_owner(const struct restore *rs, struct errmsg *err)
+{
+	struct stat st;
+
+	if (stat(rs->dir, &st) < 0)
+		return errmsg_set(err, -errno, "%s", rs->dir);
+	if (st.st_uid == geteuid() || st.st_uid == 0)
+		return 0;
+	return errmsg_say(
+		err, -EPERM,
+		"%s belongs to user %u: QEMU trusts what it loads; start from what you have saved",
+		rs->dir, st.st_uid);
+}
+
 static int check_step(const struct restore *rs, const struct task *t,
 		      struct errmsg *err)
 {
@@ -94,6 +109,8 @@ int restore_new(const struct task *t, const struct spec *s,
 		if (!rs->dir)
 			r = errmsg_set(err, -errno, "%s", s->restore);
 	}
+	if (r == 0)
+		r = check_owner(rs, err);
 	if (r == 0)
 		r = check_step(rs, t, err);
 	if (r == 0) {
