@@ -89,6 +89,11 @@ static int check_size(int fd, const char *path, uint64_t bytes,
 		return errmsg_set(err, -errno, "%s", path);
 	if (!S_ISREG(st.st_mode))
 		return errmsg_say(err, -EINVAL, "%s is no regular file", path);
+	if (st.st_uid != geteuid())
+		return errmsg_say(
+			err, -EPERM,
+			"%s belongs to user %u, who would see what guests write: name one of your own",
+			path, st.st_uid);
 	if (st.st_size && (uint64_t)st.st_size != bytes) {
 		value_size_text(bytes, want);
 		value_size_text((uint64_t)st.st_size, have);

@@ -170,6 +170,22 @@ static void a_file_of_the_users(void **state)
 	refused(f, -ENOSPC, "wants 1E, and its file system has");
 }
 
+/* Put there before, where all may. */
+static void a_file_of_another_user(void **state)
+{
+	struct fixture *f = *state;
+
+	if (geteuid() != 0)
+		skip();
+	f->s.fam.file = f->file;
+	close(open_fam(f));
+	assert_int_equal(chown(f->file, 65534, 65534), 0);
+	assert_int_equal(chmod(f->file, 0666), 0);
+	f->s.fam.file = f->file;
+	if (fam_open(&f->t, &f->s, &f->err) >= 0)
+		fail_msg("it is taken");
+}
+
 static void what_is_no_place(void **state)
 {
 	struct fixture *f = *state;
@@ -188,9 +204,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-		TEST(tasks_of_a_node_have_one),
-		TEST(many_ask_at_once),
-		TEST(a_file_of_the_users),
+		TEST(tasks_of_a_node_have_one), TEST(many_ask_at_once),
+		TEST(a_file_of_the_users),	TEST(a_file_of_another_user),
 		TEST(what_is_no_place),
 	};
 
