@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "call.h"
 #include "cleanup.h"
 #include "log.h"
 #include "ops.h"
+#include "plain.h"
 #include "value.h"
 
 #define DATA_MAX (1024 * 1024)
@@ -107,16 +109,23 @@ int send_run(const struct invocation *inv)
 	return ops_ask(inv, "msg.send", params, CALL_S, NULL);
 }
 
+/* A text as it is, but for a terminal, which would obey it. */
 static void print_value(const json_t *v)
 {
-	if (json_is_string(v))
-		fwrite(json_string_value(v), 1, json_string_length(v), stdout);
+	const char *text = json_string_value(v);
+	size_t len = json_string_length(v);
+
+	if (text && isatty(STDOUT_FILENO))
+		plain_write(stdout, text, len, true);
+	else if (text)
+		fwrite(text, 1, len, stdout);
 	else
-		json_dumpf(v, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+		json_dumpf(v, stdout,
+			   JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 	putchar('\n');
 }
 
-static void show_messages(const char *rank, const json_t *result)
+void recv_show(const char *rank, const json_t *result)
 {
 	json_t *m;
 	size_t i;
@@ -139,7 +148,7 @@ int recv_run(const struct invocation *inv)
 			   (json_int_t)s * 1000);
 	set_text(params, "queue", inv->options[RECV_QUEUE]);
 	return ops_ask(inv, "msg.recv", params, (unsigned int)s + CALL_S,
-		       show_messages);
+		       recv_show);
 }
 
 /* -- barrier --------------------------------------------------------------- */
@@ -178,13 +187,15 @@ static void show_value(const char *rank, const json_t *result)
 		print_value(value);
 }
 
-static void show_keys(const char *rank, const json_t *result)
+void store_show_keys(const char *rank, const json_t *result)
 {
 	const char *key;
 	json_t *version;
 
-	json_object_foreach (json_object_get(result, "keys"), key, version)
-		puts(key);
+	json_object_foreach (json_object_get(result, "keys"), key, version) {
+		plain_write(stdout, key, strlen(key), false);
+		putchar('\n');
+	}
 }
 
 static void show_state(const char *rank, const json_t *result)
@@ -203,7 +214,13 @@ static const struct store_verb {
 	{ "get", "store.get", "KEY", 2, 2, { "key" }, show_value },
 	{ "pop", "store.pop", "KEY", 2, 2, { "key" }, show_value },
 	{ "drop", "store.drop", "KEY", 2, 2, { "key" }, NULL },
-	{ "list", "store.list", "[PATTERN]", 1, 2, { "pattern" }, show_keys },
+	{ "list",
+	  "store.list",
+	  "[PATTERN]",
+	  1,
+	  2,
+	  { "pattern" },
+	  store_show_keys },
 	{ "state", "store.state", "", 1, 1, { NULL }, show_state },
 	{ 0 },
 };

@@ -489,7 +489,8 @@ static int print_json(const struct cp *c, int status)
 		return status;
 	o = json_pack("{s:b, s:O}", "done", (int)(status == EXIT_DONE),
 		      "results", c->results);
-	r = json_dumpf(o, stdout, JSON_COMPACT | JSON_SORT_KEYS);
+	r = json_dumpf(o, stdout,
+		       JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
 	json_decref(o);
 	if (r < 0 || putchar('\n') == EOF || fflush(stdout) == EOF) {
 		log_err("standard output: %m");

@@ -139,10 +139,12 @@ static int parse_seconds(const char *text, unsigned int fallback,
 
 /* -- op and ops ------------------------------------------------------------ */
 
-static void show_result(const char *rank, const json_t *result)
+/* A terminal may obey U+009B, too, which JSON can have as it is. */
+void op_show(const char *rank, const json_t *result)
 {
 	printf("%s: ", rank);
-	json_dumpf(result, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
+	json_dumpf(result, stdout,
+		   JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
 	putchar('\n');
 }
 
@@ -178,7 +180,7 @@ int op_run(const struct invocation *inv)
 	}
 	if (!inv->options[HERE])
 		return ops_ask(inv, conf.method, params, conf.timeout_s,
-			       show_result);
+			       op_show);
 	conf.params = params;
 	status = call_here(&conf);
 	json_decref(params);
@@ -248,13 +250,14 @@ static void show_data(const json_t *data)
 		       text_of(one, "from"), text_of(one, "by"));
 }
 
-static void show_ps(const char *rank, const json_t *result)
+void ps_show(const char *rank, const json_t *result)
 {
 	const json_t *ifs =
 		json_object_get(json_object_get(result, "guest"), "interfaces");
 	size_t running = 0, i;
 	json_t *proc, *nic;
 	const char *ip = NULL;
+	char os[128];
 
 	json_array_foreach (json_object_get(result, "procs"), i, proc)
 		running += strcmp(text_of(proc, "state"), "running") == 0;
@@ -262,6 +265,8 @@ static void show_ps(const char *rank, const json_t *result)
 		if (!ip)
 			ip = json_string_value(
 				json_array_get(json_object_get(nic, "ip"), 0));
+	plain_line(text_of(json_object_get(result, "guest"), "os"), os,
+		   sizeof(os)); /* the guest's own words */
 	printf("%-6s %-10s %-10s %-8s %-6s %4lld %7lldM %5zu  %s\n", rank,
 	       text_of(result, "name"), text_of(result, "node"),
 	       text_of(result, "state"), text_of(result, "agent"),
@@ -269,7 +274,7 @@ static void show_ps(const char *rank, const json_t *result)
 	       (long long)json_integer_value(
 		       json_object_get(result, "mem_bytes")) >>
 		       20,
-	       running, text_of(json_object_get(result, "guest"), "os"));
+	       running, os);
 	show_ports(result);
 	show_data(json_object_get(result, "data"));
 }
@@ -280,7 +285,7 @@ int ps_run(const struct invocation *inv)
 		printf("%-6s %-10s %-10s %-8s %-6s %4s %8s %5s  %s\n", "RANK",
 		       "NAME", "NODE", "VM", "AGENT", "CPUS", "MEM", "PROCS",
 		       "SYSTEM");
-	return ops_ask(inv, "task.state", NULL, CALL_S, show_ps);
+	return ops_ask(inv, "task.state", NULL, CALL_S, ps_show);
 }
 
 /* -- the VM ---------------------------------------------------------------- */

@@ -15,6 +15,10 @@ typedef void (*ops_show_fn)(const char *rank, const json_t *result);
 int ops_ask(const struct invocation *inv, const char *method, json_t *params,
 	    unsigned int timeout_s, ops_show_fn show);
 
+/* What op and ps show of a task, harmless to a terminal. */
+void op_show(const char *rank, const json_t *result);
+void ps_show(const char *rank, const json_t *result);
+
 int op_run(const struct invocation *inv);
 int ops_run(const struct invocation *inv);
 int ps_run(const struct invocation *inv);

@@ -1,17 +1,22 @@
 #include <config.h>
 
 #include <errno.h>
+#include <jansson.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "between.h"
 #include "cleanup.h"
 #include "command.h"
 #include "escape.h"
 #include "figures.h"
+#include "ops.h"
 #include "relay.h"
 #include "slurm.h"
 #include "ssh.h"
@@ -330,6 +335,59 @@ static void words_for_sshs_proxy_stay_whole(void **state)
 	assert_int_equal(ssh_quote("abc", text, 6), 0);
 }
 
+/* What @show writes to a terminal of @o, which it frees. */
+static const char *shown(ops_show_fn show, json_t *o)
+{
+	static char text[1024];
+	int own = dup(STDOUT_FILENO), master, slave;
+	size_t len = 0;
+	ssize_t n = 1;
+
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	fflush(stdout);
+	dup2(slave, STDOUT_FILENO);
+	show("0", o);
+	puts("END");
+	fflush(stdout);
+	dup2(own, STDOUT_FILENO);
+	for (*text = '\0'; n > 0 && !strstr(text, "END"); len += (size_t)n) {
+		n = read(master, text + len, sizeof(text) - 1 - len);
+		assert_true(n > 0);
+		text[len + (size_t)n] = '\0';
+	}
+	close(own);
+	close(master);
+	close(slave);
+	json_decref(o);
+	return text;
+}
+
+#define EVIL                 \
+	"\x1b]0;x\a\xc2\x9b" \
+	"2J"
+
+static void no_words_of_a_guest_rule_a_terminal(void **state)
+{
+	const struct {
+		ops_show_fn show;
+		json_t *result;
+	} rows[] = {
+		{ op_show, json_pack("{s:s}", EVIL, EVIL) },
+		{ ps_show, json_pack("{s:{s:s}}", "guest", "os", EVIL) },
+		{ recv_show, json_pack("[{s:s}]", "data", EVIL "\n" EVIL) },
+		{ recv_show, json_pack("[{s:[s]}]", "data", EVIL) },
+		{ store_show_keys, json_pack("{s:{s:i}}", "keys", EVIL, 1) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *text = shown(rows[i].show, rows[i].result);
+
+		if (strchr(text, '\x1b') || strchr(text, '\a') ||
+		    strstr(text, "\xc2\x9b") || !strstr(text, "2J"))
+			fail_msg("row %zu", i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +407,7 @@ int main(void)
 		cmocka_unit_test(figures_take_five_columns),
 		cmocka_unit_test(an_escape_is_at_the_beginning_of_a_line),
 		cmocka_unit_test(words_for_sshs_proxy_stay_whole),
+		cmocka_unit_test(no_words_of_a_guest_rule_a_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,3 +75,19 @@ size_t plain_line(const char *text, char *out, size_t size)
 	out[done] = '\0';
 	return done;
 }
+
+void plain_write(FILE *f, const char *text, size_t len, bool lines)
+{
+	while (len) {
+		bool control;
+		size_t n = plain_next(text, len, &control);
+
+		if (!control || (lines && *text == '\n'))
+			fwrite(text, 1, n, f);
+		else
+			for (size_t i = 0; i < n; i++)
+				fprintf(f, "\\x%02x", (uint8_t)text[i]);
+		text += n;
+		len -= n;
+	}
+}

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* How many bytes the character at @s has, of @len (1 or more) that are there:
  * 1 to 4. *ret_control: it is a control character. */
@@ -19,5 +20,9 @@ size_t plain_next(const char *s, size_t len, bool *ret_control);
  * control character as \xNN. What does not fit is cut off between characters.
  * Returns the length of what is in @out. */
 size_t plain_line(const char *text, char *out, size_t size);
+
+/* Write @len bytes of @text to @f, harmless in the same way, however many. With
+ * @lines a newline stays one. */
+void plain_write(FILE *f, const char *text, size_t len, bool lines);
 
 #endif

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -70,11 +71,28 @@ static void test_cut(void **state)
 	}
 }
 
+static void test_all_of_it(void **state)
+{
+	static const char text[] = "a\x1b]0;x\a\n\xc2\x9b\0\xc3\xa4";
+	char *out = NULL;
+	size_t size;
+	FILE *f = open_memstream(&out, &size);
+
+	plain_write(f, text, sizeof(text) - 1, true);
+	fputc('|', f);
+	plain_write(f, "\n", 1, false);
+	fclose(f);
+	assert_string_equal(out,
+			    "a\\x1b]0;x\\x07\n\\xc2\\x9b\\x00\xc3\xa4|\\x0a");
+	free(out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_all_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
