@@ -123,18 +123,24 @@ static void put_json(const char *node, const json_t *e)
 	json_decref(o);
 }
 
+void events_show(bool log, const char *node, const json_t *e)
+{
+	put_time(json_integer_value(json_object_get(e, "time_ms")));
+	if (log)
+		put_log(node, e);
+	else
+		put_event(node, e);
+	putchar('\n');
+}
+
 static void show(struct events *ev, const char *node, const json_t *e)
 {
 	if (ev->inv->json) {
 		put_json(node, e);
+		putchar('\n');
 	} else {
-		put_time(json_integer_value(json_object_get(e, "time_ms")));
-		if (ev->log)
-			put_log(node, e);
-		else
-			put_event(node, e);
+		events_show(ev->log, node, e);
 	}
-	putchar('\n');
 	if (ev->follow && fflush(stdout) != 0) {
 		ev->failed = true;
 		source_stop(ev->source);

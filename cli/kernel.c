@@ -30,7 +30,7 @@ static void say(const char *before, const json_t *o, const char *name,
 		printf("%s%s%s", before, harmless, after);
 }
 
-static void show_list(const char *rank, const json_t *result)
+void kernel_show_list(const char *rank, const json_t *result)
 {
 	json_t *kernel;
 	size_t i;
@@ -44,7 +44,7 @@ static void show_list(const char *rank, const json_t *result)
 	}
 }
 
-static void show_ops(const char *rank, const json_t *result)
+void kernel_show_ops(const char *rank, const json_t *result)
 {
 	json_t *op;
 	size_t i;
@@ -181,7 +181,8 @@ int kernel_run(const struct invocation *inv)
 	const char *kernel = inv->n_args > 1 ? inv->args[1] : NULL;
 
 	if (strcmp(what, "list") == 0 && !kernel)
-		return ops_ask(inv, "kernel.list", NULL, CALL_S, show_list);
+		return ops_ask(inv, "kernel.list", NULL, CALL_S,
+			       kernel_show_list);
 	if (strcmp(what, "add") == 0 && kernel)
 		return add(inv);
 	if (inv->n_args != 2)
@@ -189,7 +190,7 @@ int kernel_run(const struct invocation *inv)
 	if (strcmp(what, "ops") == 0)
 		return ops_ask(inv, "kernel.get",
 			       json_pack("{s:s}", "kernel", kernel), CALL_S,
-			       show_ops);
+			       kernel_show_ops);
 	if (strcmp(what, "drop") == 0)
 		return ops_ask(inv, "kernel.drop",
 			       json_pack("{s:s}", "kernel", kernel), CALL_S,

@@ -13,6 +13,10 @@
 
 #define KERNEL_SCRIPTS_MAX 32768 /* bytes that a request has room for */
 
+/* What list and ops show of guests' words. */
+void kernel_show_list(const char *rank, const json_t *result);
+void kernel_show_ops(const char *rank, const json_t *result);
+
 int kernel_run(const struct invocation *inv);
 
 /* The ops of kernel.add: each of @paths (@n) is a script, or a directory with

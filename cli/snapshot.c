@@ -24,7 +24,8 @@ static void show_one(const char *rank, const json_t *one)
 	const char *name = json_string_value(json_object_get(one, "name"));
 	const char *desc = json_string_value(json_object_get(one, "desc"));
 	time_t at = (time_t)json_integer_value(json_object_get(one, "time_s"));
-	char when[32] = "?", size[16], harmless[ERRMSG_MAX];
+	char when[32] = "?", size[16];
+	char harmless[ERRMSG_MAX], plain_name[ERRMSG_MAX];
 	struct tm tm;
 
 	if (localtime_r(&at, &tm))
@@ -35,11 +36,12 @@ static void show_one(const char *rank, const json_t *one)
 			20 << 20,
 		size);
 	plain_line(desc ? desc : "", harmless, sizeof(harmless));
-	printf("%s: %s  %s  %s%s%s\n", rank, name ? name : "?", when, size,
+	plain_line(name ? name : "?", plain_name, sizeof(plain_name));
+	printf("%s: %s  %s  %s%s%s\n", rank, plain_name, when, size,
 	       *harmless ? "  " : "", harmless);
 }
 
-static void show_list(const char *rank, const json_t *result)
+void snapshot_show_list(const char *rank, const json_t *result)
 {
 	json_t *one;
 	size_t i;
@@ -64,7 +66,7 @@ int snapshot_run(const struct invocation *inv)
 
 	if (strcmp(inv->args[0], "list") == 0 && inv->n_args == 1 && !desc)
 		return ops_ask(inv, "vm.snapshot.list", NULL, CALL_S,
-			       show_list);
+			       snapshot_show_list);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs) && inv->n_args == 2; i++)
 		if (strcmp(inv->args[0], verbs[i]) == 0 && (!desc || i == 0))
 			return ops_ask(inv, ops[i],

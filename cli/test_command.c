@@ -15,10 +15,13 @@
 #include "cleanup.h"
 #include "command.h"
 #include "escape.h"
+#include "events.h"
 #include "figures.h"
+#include "kernel.h"
 #include "ops.h"
 #include "relay.h"
 #include "slurm.h"
+#include "snapshot.h"
 #include "ssh.h"
 #include "step.h"
 
@@ -366,6 +369,16 @@ static const char *shown(ops_show_fn show, json_t *o)
 	"\x1b]0;x\a\xc2\x9b" \
 	"2J"
 
+static void show_event(const char *rank, const json_t *o)
+{
+	events_show(false, EVIL, o);
+}
+
+static void show_log(const char *rank, const json_t *o)
+{
+	events_show(true, EVIL, o);
+}
+
 static void no_words_of_a_guest_rule_a_terminal(void **state)
 {
 	const struct {
@@ -377,6 +390,17 @@ static void no_words_of_a_guest_rule_a_terminal(void **state)
 		{ recv_show, json_pack("[{s:s}]", "data", EVIL "\n" EVIL) },
 		{ recv_show, json_pack("[{s:[s]}]", "data", EVIL) },
 		{ store_show_keys, json_pack("{s:{s:i}}", "keys", EVIL, 1) },
+		{ kernel_show_list, json_pack("{s:[{s:s, s:s}]}", "kernels",
+					      "kernel", EVIL, "where", EVIL) },
+		{ kernel_show_ops,
+		  json_pack("{s:[{s:s, s:s, s:s}]}", "ops", "op", EVIL, "help",
+			    EVIL, "params", EVIL) },
+		{ snapshot_show_list, json_pack("{s:[{s:s, s:s}]}", "snapshots",
+						"name", EVIL, "desc", EVIL) },
+		{ show_event, json_pack("{s:s, s:s, s:[s]}", "kind", EVIL, EVIL,
+					EVIL, "x", EVIL) },
+		{ show_log, json_pack("{s:s, s:s, s:i}", "kind", EVIL, "text",
+				      EVIL, "rank", 0) },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
