@@ -130,6 +130,8 @@ static void test_bad_lines(void **state)
 		{ "mem", ":1: 'mem' is neither name = value nor [RANKS]" },
 		{ "\nmem = 4X", ":2: mem: '4X' is not a size" },
 		{ "memory = 4G", ":1: memory: there is no option --vm-memory" },
+		{ "allow_images = /",
+		  ":1: allow_images: there is no option --vm-allow-images" },
 		{ "config = x", ":1: config: a file names no other files" },
 		{ "[1,x]", ":1: [1,x] is neither [groups], nor ranks" },
 		{ "[head]", ":1: [head] is neither" },

@@ -552,6 +552,32 @@ static void test_links_are_not_followed(void **state)
 	      "[ \"$(cat victim)\" = victim ] && [ \"$(cat b/x)\" = new ] && [ -L b/z ] && [ $(stat -c %h victim) = 1 ]");
 }
 
+/* As cp and --vm-output take it, without the owners. */
+static void test_no_rights(void **state)
+{
+	const struct tar_entry suid = { .type = TAR_FILE,
+					.path = (char *)"suid",
+					.mode = 06755 };
+	const struct tar_entry dir = { .type = TAR_DIR,
+				       .path = (char *)"d",
+				       .mode = 06755 };
+	struct fixture *f = *state;
+	struct tree_counts n;
+	struct flow out;
+
+	assert_int_equal(flow_init(&out, f->stream, DIGEST_NONE), 0);
+	put_entry(f, &out, TAR_CHAR, "null", NULL, NULL);
+	put_entry(f, &out, TAR_BLOCKDEV, "disk", NULL, NULL);
+	assert_int_equal(tar_write_header(&out, &suid), 0);
+	assert_int_equal(tar_write_header(&out, &dir), 0);
+	assert_int_equal(tar_write_end(&out), 0);
+	flow_done(&out);
+	assert_int_equal(receive_tree(f, "b", &n), 0);
+	assert_int_equal(n.skipped, 2);
+	shell(f,
+	      "[ ! -e b/null ] && [ ! -e b/disk ] && [ $(stat -c %a b/suid) = 755 ] && [ $(stat -c %a b/d) = 755 ]");
+}
+
 static void test_cut_archives(void **state)
 {
 	struct fixture *f = *state;
@@ -625,6 +651,8 @@ int main(void)
 		     test_escapes),
 		TEST("links in the way are replaced, not followed",
 		     test_links_are_not_followed),
+		TEST("devices are left out, and no rights come along",
+		     test_no_rights),
 		TEST("a cut archive leaves whole files only",
 		     test_cut_archives),
 		TEST("depth has its limit", test_deep),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -87,6 +88,55 @@ static void refused(struct fixture *f, int code, const char *words)
 	if (!strstr(f->err.text, words))
 		fail_msg("'%s' has no '%s'", f->err.text, words);
 	assert_null(f->s.machine); /* nothing is left half resolved */
+}
+
+/* -- descriptions that the plugin has not written -------------------------- */
+
+static void forged(const char *fd_text, const char *bytes, size_t len,
+		   const char *words)
+{
+	int fd = memfd_create("description", MFD_CLOEXEC);
+	char number[16];
+	struct errmsg err;
+	struct task t;
+
+	assert_int_equal(write(fd, bytes, len), len);
+	snprintf(number, sizeof(number), "%d", fd);
+	setenv(DESC_FD_ENV, fd_text ? fd_text : number, 1);
+	assert_true(task_load(&t, &err) < 0);
+	if (!strstr(err.text, words))
+		fail_msg("'%s' has no '%s'", err.text, words);
+	task_done(&t);
+	unsetenv(DESC_FD_ENV);
+	if (fd_text)
+		close(fd);
+}
+
+/* Whoever edits environment and descriptors of his own task; it runs as him,
+ * whatever it says. */
+static void test_forged(void **state)
+{
+#define HEAD		  "version=" PACKAGE_VERSION "\0"
+#define ROW(bytes, words) forged(NULL, bytes, sizeof(bytes) - 1, words)
+	struct errmsg err;
+	struct task t;
+
+	unsetenv(DESC_FD_ENV);
+	assert_true(task_load(&t, &err) < 0);
+	assert_non_null(strstr(err.text, "has no description of a VM"));
+	task_done(&t);
+	forged("x", "", 0, DESC_FD_ENV);
+	forged("0", "", 0, DESC_FD_ENV);
+	forged("-1", "", 0, DESC_FD_ENV);
+	forged("9999", "", 0, "description of the VM: Bad file descriptor");
+	ROW("", "description of the VM has 0 bytes");
+	ROW("version=0.0.1\0", "the plugin is version 0.0.1, vmstep-helper is");
+	ROW("step=12.0\0", "the plugin is version (unknown)");
+	ROW("version=0.0.1", "is cut short");
+	ROW(HEAD "refuse=no\0", "no");
+	ROW(HEAD, "lacks '");
+#undef ROW
+#undef HEAD
 }
 
 /* -- refused --------------------------------------------------------------- */
@@ -597,6 +647,8 @@ int main(void)
 		     test_ports),
 		TEST("display, outbound, tftp, another QEMU", test_ways),
 		TEST("huge pages: whole ones of them", test_hugepages),
+		TEST("a description that the plugin has not written is refused",
+		     test_forged),
 		TEST("a task that no image is named for is refused",
 		     test_no_image),
 		TEST("more CPUs than the task has are refused",
