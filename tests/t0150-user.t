@@ -4,7 +4,7 @@
 . "$(dirname "$0")/vm.sh"
 
 vm_cluster 2
-conf "allow_qmp = yes"
+conf "allow_qmp = yes" "max_vms_per_node = 100"
 sandbox=$(vrun -n1 "$build/inst/bin/vmstep" check | sed -n 's/.* sandbox  *//p')
 like "vmstep check tells what of a sandbox the kernel has" "$sandbox" Landlock
 other=vmtest2
@@ -35,8 +35,13 @@ is "the step's directory is the user's own" \
 	"$(mc vm node n1 stat -c '%a %U' "$dir")" "700 $test_user"
 like "what of a sandbox vmstep-net has is in its log" \
 	"$(mc vm node n1 cat "$dir/net.log")" "sandbox: $sandbox"
+ok "VMs are counted" mc vm node n1 test -f "$runtime/slots"
 nok "another user cannot look into it" \
 	mc vm node n1 setpriv --reuid=$other --clear-groups ls "$dir"
+nok "... nor can it hold the site's slots" mc vm node n1 \
+	setpriv --reuid=$other --clear-groups flock -n "$runtime/slots" true
+nok "... or make anything beside them" mc vm node n1 \
+	setpriv --reuid=$other --clear-groups mkdir "$runtime/$(id -u $other)"
 listening()
 {
 	mc vm node n1 ss -Hltnp | grep -E 'qemu|vmstep' | grep -v vmstep-net
@@ -86,6 +91,28 @@ fi
 vsh "scancel -n caps"
 wait
 clean "nothing stays"
+
+# ---- the user's environment: a loader that writes a file for each process ----
+
+mkdir -m 777 "$tmp/ld"
+is "the user's loader settings: the step runs" \
+	"$(vrun -n1 --export="ALL,LD_DEBUG=libs,LD_DEBUG_OUTPUT=$tmp/ld/x" \
+		--vm-image=tiny uname -n)" vm0
+ok "... helper and QEMU have them" \
+	test "$(find "$tmp/ld" -name 'x.*' -user "$test_user" | wc -l)" -ge 2
+is "... and no process of another's, as root's slurmstepd" \
+	"$(find "$tmp/ld" -name 'x.*' ! -user "$test_user")" ""
+
+# ---- the site's file in other hands ----
+
+chown "$test_user" "$tmp/vmstep.conf"
+vrun -n1 --vm-image=tiny true
+is "a vmstep.conf that is not root's: 125" $? 125
+like "... and whose it is" "$(<"$tmp/err")" \
+	"vm\[0\]@n1: error: .*vmstep.conf belongs to user $(id -u "$test_user"), who could change what the site allows: chown root"
+is "... a step without VMs does not care" "$(vrun -n1 hostname)" n1
+chown root "$tmp/vmstep.conf"
+clean "nothing stays of these"
 
 conf "allow_qmp = yes" "sandbox = no"
 (cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \
