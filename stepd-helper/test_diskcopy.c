@@ -18,6 +18,7 @@
 
 #include "cleanup.h"
 #include "copyfile.h"
+#include "disk.h"
 #include "diskcopy.h"
 #include "filelock.h"
 #include "log.h"
@@ -390,6 +391,23 @@ static void test_work(void **state)
 		text, fn, setup, teardown, NULL \
 	}
 
+/* What overlays and empty disks are written to: nobody can be there first, or
+ * open it. */
+static void test_anonymous(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	assert_int_equal(mkdir("run", 0777), 0);
+	fd = disk_anonymous("run", &f->err);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(rmdir("run"), 0); /* it is empty */
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -406,6 +424,8 @@ int main(void)
 		     test_other_image),
 		TEST("links and other people's files are refused",
 		     test_not_ours),
+		TEST("what overlays are written to has no name",
+		     test_anonymous),
 		TEST("what a dead maker left is gone on with",
 		     test_gone_on_with),
 		TEST("the last one removes it", test_removed),

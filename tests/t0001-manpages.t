@@ -260,4 +260,23 @@ sed -n 's/^| \(`[^|]*`\) |.*/\1/p' "$top/doc/description.md" |
 	grep -oE '`[a-z_.]+`' | tr -d '`' | sort -u >keys.described
 ok "doc/description.md: the keys that the plugin writes" same keys.written keys.described
 
+# ---- doc/SECURITY.md: each way in has tests, which are there ----
+
+awk -F' [|] ' '/^[|] way in / { on = 1; next } !/^[|]/ { on = 0 }
+	on && !/^[|]-/ { print $NF }' "$top/doc/SECURITY.md" >rows
+ok "doc/SECURITY.md has ways in" test "$(wc -l <rows)" -gt 100
+while read -r cell; do
+	file='' n=0
+	while read -r word; do
+		case $word in
+		\`*) file=${word//\`/} ;;
+		*) n=$((n + 1))
+			grep -qF -- "${word//\"/}" "$top/${file:-none}" 2>/dev/null ||
+				echo "$file: $word" ;;
+		esac
+	done < <(grep -oE '`[^`]*`|"[^"]*"' <<<"$cell")
+	((n)) || echo "no test: $cell"
+done <rows >missing
+is "... each has a test, and every test named is there" "$(<missing)" ""
+
 done_testing

@@ -30,6 +30,12 @@ uids=$(for p in $(pids); do
 done | sort -u)
 is "all run as the user" "$uids" "$(id -u "$test_user") $(id -u "$test_user")"
 
+# what is not dumpable is root's in /proc
+owners=$(for p in $(mc vm node n1 pgrep -f 'vmstep-(helper|net)'); do
+	mc vm node n1 stat -c %U "/proc/$p/environ"
+done | sort -u)
+is "helper and vmstep-net cannot be looked into, by their user either" "$owners" root
+
 dir=$(mc vm node n1 find "$runtime/$(id -u "$test_user")" -maxdepth 1 -name '*.0')
 is "the step's directory is the user's own" \
 	"$(mc vm node n1 stat -c '%a %U' "$dir")" "700 $test_user"

@@ -75,6 +75,9 @@ print(u.urlopen("http://127.0.0.1:%s/" % sys.argv[1], timeout=20).read().decode(
 vmstep -j "$job" ps >"$tmp/ps"
 like "vmstep ps says what is published" "$(cat "$tmp/ps")" '80/tcp is 127.0.0.1:8080 on n1'
 any=$(sed -n 's,.* 80/tcp is 127.0.0.1:\([0-9]*\) on n1,\1,p' "$tmp/ps" | grep -vx 8080)
+is "... at no other address" \
+	"$(mc vm node n1 ss -Hltn | awk '{ print $4 }' | grep -E ":(8080|$any)\$" | sort -u | xargs)" \
+	"$(printf '127.0.0.1:%s\n' 8080 "$any" | sort -u | xargs)"
 is "a named port leads into its guest" "$(get 8080)" "guest 0"
 is "... and a free one into the other" "$(get "$any")" "guest 1"
 like "... the task says so, too" "$(cat "$tmp/err")" "vm\[1\]@n1: port 80/tcp is 127.0.0.1:$any on n1"
