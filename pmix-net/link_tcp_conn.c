@@ -30,6 +30,14 @@
 
 #define READS 4 /* a round, so that one link cannot starve others */
 
+/* What is read at once: any message, and little more, as what is there of the
+ * next one has to be moved to the front of the buffer. */
+#define READ_BYTES ((size_t)68 * 1024)
+static_assert(sizeof(struct wire_header) + WIRE_PAYLOAD_MAX + WIRE_TAG <=
+			      READ_BYTES &&
+		      READ_BYTES <= BUF_BYTES,
+	      "a read takes any message");
+
 static struct tcp *of_link(struct link *l)
 {
 	return (struct tcp *)((char *)l - offsetof(struct tcp, link));
@@ -442,7 +450,7 @@ static ssize_t receive(struct tcp *t, struct errmsg *err)
 	if (!t->rx)
 		return errmsg_set(err, -ENOMEM, "receive buffer");
 	buf_compact(t->rx);
-	n = recv(t->fd, t->rx->data + t->rx->end, buf_room(t->rx),
+	n = recv(t->fd, t->rx->data + t->rx->end, READ_BYTES - buf_len(t->rx),
 		 MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -478,7 +486,7 @@ static void read_some(struct tcp *t)
 
 	for (int i = 0; i < READS && more && r > 0; i++) {
 		r = receive(t, &err);
-		more = r > 0 && buf_room(t->rx) == 0;
+		more = r > 0 && buf_len(t->rx) == READ_BYTES;
 		taken = r > 0 ? take_all(t, &err) : 0;
 		r = taken < 0 ? taken : r;
 		if (t->state == TCP_DEAD || t->paused)
