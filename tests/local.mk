@@ -26,4 +26,4 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0350-fam.t %D%/fam.c \
 	%D%/t0600-package.t \
 	%D%/t0351-mem.t %D%/t0360-save.t %D%/t0365-snapshot.t %D%/mem.c \
-	%D%/t0500-tutorials.t %D%/tutorial %D%/faults
+	%D%/t0500-tutorials.t %D%/tutorial %D%/faults %D%/soak
