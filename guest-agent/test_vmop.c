@@ -384,6 +384,22 @@ static void a_time_is_in_seconds(void **state)
 	assert_int_equal(vmop(ARGS("-t", "soon", "recv")), 2);
 }
 
+/* Rank 0, version 0 and no count at all would be something else. */
+static void numbers_are_numbers(void **state)
+{
+	host.refuse = RPC_E_TIMEOUT;
+	assert_int_equal(vmop(ARGS("-f", "3", "-n", "2", "recv")), 124);
+	asked("msg.recv", "{\"wait_ms\":-1,\"from\":3,\"count\":2}");
+	host.n_asked = 0;
+	assert_int_equal(vmop(ARGS("-f", "vm3", "recv")), 2);
+	assert_non_null(strstr(out, "--from: 'vm3' is not a whole number"));
+	assert_int_equal(vmop(ARGS("-n", "2x", "recv")), 2);
+	assert_int_equal(vmop(ARGS("-n", "0", "-l", "recv")), 2);
+	assert_int_equal(vmop(ARGS("--if=absnt", "store", "put", "k", "x")), 2);
+	assert_int_equal(vmop(ARGS("--if=", "store", "put", "k", "x")), 2);
+	assert_int_equal(host.n_asked, 0);
+}
+
 static void values_are_kept_and_given(void **state)
 {
 	assert_int_equal(vmop(ARGS("store", "put", "k", "v")), 0);
@@ -489,6 +505,7 @@ int main(void)
 		TEST(messages_are_lines),
 		TEST(who_stops_waiting_takes_nothing),
 		TEST(a_time_is_in_seconds),
+		TEST(numbers_are_numbers),
 		TEST(values_are_kept_and_given),
 		TEST(all_else_is_called_by_name),
 		TEST(the_agents_own_words_are_not_for_programs),

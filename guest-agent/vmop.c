@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,9 @@
 
 #include "cleanup.h"
 #include "opsock.h"
+#include "rankset.h"
 #include "rpc.h"
+#include "value.h"
 #include "vmop_impl.h"
 
 #define STDIN_MAX (OPSOCK_LINE_MAX + 1) /* more is refused by the agent */
@@ -220,11 +224,10 @@ static int store_put(struct vmop *v)
 		return vmop_fail(EXIT_USAGE, "store put: this is no %s",
 				 v->o.json ? "JSON" : "UTF-8");
 	params = json_pack("{s:s, s:o}", "key", v->argv[1], "value", value);
-	if (v->o.condition && strcmp(v->o.condition, "absent") != 0)
-		json_object_set_new(params, "if",
-				    json_integer(atoll(v->o.condition)));
+	if (v->o.has_version)
+		json_object_set_new(params, "if", json_integer(v->o.version));
 	else
-		vmop_set_text(params, "if", v->o.condition);
+		vmop_set_text(params, "if", v->o.absent ? "absent" : NULL);
 	return vmop_ask(v, "store.put", params, &result);
 }
 
@@ -354,6 +357,18 @@ static const char usage[] =
 	"      --version        print the version\n"
 	"  -h, --help           print this text\n";
 
+/* That of the option at hand. */
+static unsigned long number(const char *option, unsigned long min,
+			    unsigned long max)
+{
+	unsigned long n;
+	struct errmsg err;
+
+	if (value_uint(optarg, min, max, &n, &err) < 0)
+		exit(vmop_fail(EXIT_USAGE, "--%s: %s", option, err.text));
+	return n;
+}
+
 static int parse_options(struct vmop *v, int argc, char **argv)
 {
 	enum { REPLY_TO = 256, RANKS, IF, SAY_VERSION };
@@ -391,10 +406,11 @@ static int parse_options(struct vmop *v, int argc, char **argv)
 			v->o.wait = optarg;
 			break;
 		case 'f':
-			v->o.from = optarg;
+			v->o.has_from = true;
+			v->o.from = (json_int_t)number("from", 0, RANK_MAX);
 			break;
 		case 'n':
-			v->o.count = atoi(optarg);
+			v->o.count = (int)number("count", 1, INT_MAX);
 			break;
 		case RANKS:
 			v->o.ranks = optarg;
@@ -403,7 +419,11 @@ static int parse_options(struct vmop *v, int argc, char **argv)
 			v->o.timeout = optarg;
 			break;
 		case IF:
-			v->o.condition = optarg;
+			v->o.absent = strcmp(optarg, "absent") == 0;
+			v->o.has_version = !v->o.absent;
+			if (v->o.has_version)
+				v->o.version =
+					(json_int_t)number("if", 0, INT64_MAX);
 			break;
 		case 'j':
 			v->o.json = true;

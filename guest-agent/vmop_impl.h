@@ -19,8 +19,9 @@ enum {
 };
 
 struct options {
-	const char *queue, *ref, *reply_to, *from, *ranks, *wait, *timeout;
-	const char *condition;
+	const char *queue, *ref, *reply_to, *ranks, *wait, *timeout;
+	bool has_from, absent, has_version;
+	json_int_t from, version;
 	int count;
 	bool json, lines;
 };

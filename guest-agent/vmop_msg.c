@@ -186,9 +186,8 @@ static int take(struct vmop *v, int count, size_t *ret)
 	*ret = 0;
 	vmop_set_text(params, "queue", v->o.queue);
 	vmop_set_text(params, "ref", v->o.ref);
-	if (v->o.from)
-		json_object_set_new(params, "from",
-				    json_integer(atoll(v->o.from)));
+	if (v->o.has_from)
+		json_object_set_new(params, "from", json_integer(v->o.from));
 	if (count)
 		json_object_set_new(params, "count", json_integer(count));
 	r = vmop_set_ms(v, params, "wait_ms");
