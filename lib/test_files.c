@@ -428,6 +428,19 @@ static void test_tree_stripped(void **state)
 	shell(f, "diff -r --no-dereference a/b/c b && [ b/f -ef b/g ]");
 }
 
+/* What was taken for it is given back: valgrind and LeakSanitizer see. */
+static void test_no_directory(void **state)
+{
+	const struct tree_options o = { 0 };
+	struct fixture *f = *state;
+	_cleanup_(flow_done) struct flow in;
+	struct tree_counts n;
+
+	assert_int_equal(flow_init(&in, f->stream, DIGEST_NONE), 0);
+	assert_int_equal(tree_receive(-1, &in, &o, &n, &f->err), -EBADF);
+	assert_string_equal(f->err.text, "directory: Bad file descriptor");
+}
+
 static void test_tree_and_tar(void **state)
 {
 	struct fixture *f = *state;
@@ -646,6 +659,8 @@ int main(void)
 		TEST("of a tree, what matches", test_tree_chosen),
 		TEST("a tree without the first names of its paths",
 		     test_tree_stripped),
+		TEST("a directory that cannot be read is told",
+		     test_no_directory),
 		TEST("tar reads ours, and we read tar's", test_tree_and_tar),
 		TEST("what leads out of the directory is refused",
 		     test_escapes),

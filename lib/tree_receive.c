@@ -414,7 +414,6 @@ static int take_entry(struct receiver *rc, const struct tar_entry *e)
 static int take_all(struct receiver *rc)
 {
 	const struct tar_entry *e;
-	struct errmsg ignored;
 	int r;
 
 	while ((r = tar_next(rc->tar, &e, rc->err)) > 0) {
@@ -424,8 +423,7 @@ static int take_all(struct receiver *rc)
 	}
 	if (r == 0)
 		return leave_to(rc, 0);
-	rc->err = &ignored; /* the first words are the ones to tell */
-	leave_to(rc, 0);
+	rc->err = NULL; /* the first words are the ones to tell */
 	return r;
 }
 
@@ -446,12 +444,16 @@ int tree_receive(int dir, struct flow *in, const struct tree_options *o,
 		rc->levels[0].fd =
 			openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		rc->levels[0].made = o->fresh;
-		rc->depth = 1;
 		r = rc->levels[0].fd < 0 ? -errno : rc->tar ? 0 : -ENOMEM;
+		rc->depth = rc->levels[0].fd >= 0;
 	}
-	if (r < 0)
-		return errmsg_set(err, r, "directory");
-	r = take_all(rc);
-	tar_reader_free(rc->tar);
+	if (r == 0)
+		r = take_all(rc);
+	else
+		errmsg_set(err, r, "directory");
+	if (rc) {
+		leave_to(rc, 0);
+		tar_reader_free(rc->tar);
+	}
 	return r;
 }
