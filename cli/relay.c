@@ -60,6 +60,11 @@ static struct said *said_of(struct fold *f, uint32_t rank)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
+	s->text = strdup("");
+	if (!s->text) {
+		free(s);
+		return NULL;
+	}
 	s->rank = rank;
 	s->next = *at;
 	*at = s;
