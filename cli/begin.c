@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "call.h"
 #include "cleanup.h"
@@ -13,7 +13,7 @@
 #include "loop.h"
 #include "slurm.h"
 
-#define TRY_MS	     1000 /* Slurm tells nobody when a step begins */
+#define TRY_S	     1 /* Slurm tells nobody when a step begins */
 #define SAY_AFTER_MS 5000
 #define SAY_AGAIN_MS 30000
 
@@ -67,7 +67,7 @@ static int wait_for(const struct invocation *inv, const struct call_where *w,
 		if (loop_now_ms() >= b->until_ms)
 			return over(b, state);
 		say(b, state);
-		usleep(TRY_MS * 1000);
+		nanosleep(&(struct timespec){ .tv_sec = TRY_S }, NULL);
 	}
 	return EXIT_DONE;
 }
