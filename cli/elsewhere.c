@@ -89,7 +89,7 @@ int elsewhere_find(const struct invocation *inv, bool one, char **ret)
 		log_err("this is for one VM: say which with -r");
 		return EXIT_USAGE;
 	}
-	if (*ret && **ret)
+	if (**ret)
 		return EXIT_DONE;
 	log_err("none of the tasks answers");
 	return EXIT_NOT_RUN;

@@ -155,7 +155,7 @@ static void put_text(FILE *f, const char *text)
 	for (const char *p = text; *p; p++)
 		if (strchr("<>&\"'", *p) || (unsigned char)*p < ' ' ||
 		    (unsigned char)*p >= 0x7f)
-			fprintf(f, "&#%u;",
+			fprintf(f, "&#%d;",
 				(unsigned char)*p < ' ' ? '?'
 							: (unsigned char)*p);
 		else

@@ -39,7 +39,7 @@ void roll_say(struct roll_words *w, uint32_t rank, const char *text)
 	if (!text[0] || (w->text[0] && w->rank <= rank))
 		return;
 	w->rank = rank;
-	for (i = 0; text[i] && i < sizeof(w->text) - 1; i++)
+	for (i = 0; i < sizeof(w->text) - 1 && text[i]; i++)
 		w->text[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
 	w->text[i] = '\0';
 }

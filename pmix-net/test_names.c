@@ -19,11 +19,10 @@ static uint32_t rank_of(const char *pattern, const char *text)
 {
 	const struct names names = { pattern, NULL };
 	size_t len = strlen(text);
-	char *copy = malloc(len + 1);
+	char *copy = malloc(len ? len : 1);
 	uint32_t rank = NOBODY;
 
 	assert_non_null(copy);
-	copy = realloc(copy, len ? len : 1);
 	memcpy(copy, text, len);
 	if (!names_rank(&names, copy, len, &rank))
 		assert_int_equal(rank, NOBODY);

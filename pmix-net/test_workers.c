@@ -582,7 +582,7 @@ static void who_ends_at_once_ends(void **state)
 {
 	char option[32];
 
-	snprintf(option, sizeof(option), "--workers=%u", WORKERS);
+	snprintf(option, sizeof(option), "--workers=%d", WORKERS);
 	for (int i = 0; i < ENDS; i++) {
 		step_start(&s, 1, 1, option);
 		step_meet(&s);

@@ -33,7 +33,7 @@ static void fail(int report, const char *step)
 {
 	struct failure f = { .error = errno };
 
-	for (size_t i = 0; step[i] && i < sizeof(f.step) - 1; i++)
+	for (size_t i = 0; i < sizeof(f.step) - 1 && step[i]; i++)
 		f.step[i] = step[i];
 	if (write(report, &f, sizeof(f)) < 0)
 		_exit(126);

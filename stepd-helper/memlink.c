@@ -325,11 +325,11 @@ static void take_words(struct memlink *m, struct piece *p, const uint8_t *data,
 			      offsetof(struct memword_entry, value);
 
 		window = w->data ? NULL : memkeep_window(m->keep, NULL, &err);
-		if (window)
+		if (w->data)
+			memcpy(w->data + at, data + (size_t)i * 8, 8);
+		else
 			window_write(window, w->at + at, data + (size_t)i * 8,
 				     8);
-		else
-			memcpy(w->data + at, data + (size_t)i * 8, 8);
 	}
 }
 

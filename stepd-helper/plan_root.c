@@ -83,7 +83,8 @@ static int take_overlay(uint64_t bytes, struct qemu_plan *plan,
 	append = realloc(plan->append, strlen(plan->append) + sizeof(word));
 	if (!append)
 		return errmsg_set(err, -ENOMEM, "machine");
-	plan->append = strcat(append, word);
+	strcat(append, word);
+	plan->append = append;
 	r = plan_empty(OVERLAY_SERIAL, bytes, plan, err);
 	return r < 0 ? errmsg_prefix(err, r, "overlay=") : 0;
 }

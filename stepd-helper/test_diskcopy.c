@@ -316,7 +316,7 @@ static void test_waits(void **state)
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	waiter = fork();
 	if (waiter == 0)
-		_exit(diskcopy_make(&f->c, "qemu", &f->err) < 0);
+		_exit(diskcopy_make(&f->c, "qemu", &f->err) < 0 ? 1 : 0);
 	assert_int_equal(waitpid(waiter, &status, WNOHANG), 0);
 	assert_int_equal(access("copy", F_OK), -1);
 	kill(maker, SIGKILL);

@@ -130,8 +130,10 @@ static void many_ask_at_once(void **state)
 		f->t.rank = i;
 		if (read(go[0], &c, 1) != 0)
 			_exit(1);
-		_exit(fam_open(&f->t, &f->s, &f->err) < 0 ||
-		      write(results[1], "x", 1) != 1);
+		if (fam_open(&f->t, &f->s, &f->err) < 0 ||
+		    write(results[1], "x", 1) != 1)
+			_exit(1);
+		_exit(0);
 	}
 	close(go[0]);
 	close(go[1]);

@@ -405,6 +405,7 @@ static void a_word_is_changed_by_name(void **state)
 {
 	uint64_t *word = (uint64_t *)place_of(make(64), 2);
 	json_t *r;
+	double sum;
 
 	*word = 40;
 	r = result(guest(0, "mem.atomic",
@@ -428,7 +429,8 @@ static void a_word_is_changed_by_name(void **state)
 		0, "mem.atomic",
 		"{'region':'r','item':'x','op':'add','type':'f64','value':1}"));
 	assert_true(json_real_value(json_object_get(r, "old")) == 0.5);
-	assert_true(*(double *)word == 1.5);
+	memcpy(&sum, word, sizeof(sum));
+	assert_true(sum == 1.5);
 	assert_int_equal(
 		error_code(guest(
 			3, "mem.atomic",

@@ -88,8 +88,7 @@ static void exchange(uint64_t rank, uint64_t tasks)
 	uint8_t *mine = malloc(DATA), *is = mine;
 	size_t wrong = 0;
 
-	if (!mine)
-		must(-ENOMEM, "malloc");
+	must(mine ? 0 : -ENOMEM, "malloc");
 	for (size_t i = 0; i < DATA; i++)
 		mine[i] = value(i);
 	if (rank == tasks - 1)
@@ -120,8 +119,7 @@ static void speed(size_t mib)
 	uint8_t *mine = calloc(16, MIB);
 	double begin = now(), put;
 
-	if (!mine)
-		must(-ENOMEM, "calloc");
+	must(mine ? 0 : -ENOMEM, "calloc");
 	memset(mine, 7, 16 * MIB);
 	for (size_t i = 0; i < mib; i += 16)
 		must(vmfam_put_nb(f, &data, 0, mine, 16 * MIB), "put");

@@ -147,7 +147,7 @@ static void against_tcp(const struct bench *b, const char *group,
 static void link_frames(const struct bench *b, const int netns[2], size_t len,
 			const char *group)
 {
-	struct yardstick_tcp tcp;
+	struct yardstick_tcp tcp = { 0 };
 	struct figures f, plain = { 0 };
 	bool can = false;
 	char name[64];

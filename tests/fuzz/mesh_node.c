@@ -344,7 +344,7 @@ void mesh_node_await(int fd)
 
 	for (int i = 0; i < WAIT_MS; i++) {
 		mesh_node_settle();
-		if (poll(&p, 1, i > 0) == 1)
+		if (poll(&p, 1, i ? 1 : 0) == 1)
 			return;
 	}
 	abort();
