@@ -1,4 +1,4 @@
-# contrib/lib.sh - what quickstart and check share
+# contrib/lib.sh - what quickstart, check and analyze share
 # shellcheck shell=bash disable=SC2034,SC2154
 
 set -euo pipefail
@@ -38,6 +38,7 @@ packages_check=(
 	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
 	syslinux-common file bsdutils tshark dpdk-dev
 )
+packages_analyze=(bear clang clang-tidy cppcheck gcc jq libclang-rt-14-dev)
 # for check --suite, in a root of another release
 packages_suite=(mount python3 jq socat file bsdutils virtiofsd)
 
@@ -51,6 +52,7 @@ install_packages()
 			missing+=("$p")
 	done
 	((${#missing[@]})) || return 0
+	need_root
 	say "installing ${#missing[@]} packages"
 	export DEBIAN_FRONTEND=noninteractive
 	if [[ ! -e $policy ]]; then
@@ -100,10 +102,29 @@ build_dir()
 	fi
 }
 
+# Files of the project: git's, or all of a tarball's.
+sources()
+{
+	if git -C "$top" rev-parse --is-inside-work-tree &>/dev/null; then
+		git -C "$top" ls-files -- "$@"
+	else
+		local pattern
+		for pattern; do
+			find "$top" -type f -name "$pattern" -not -path "$top/build/*" -printf '%P\n'
+		done
+	fi
+}
+
 # build NAME [CONFIGURE-ARG...]: configure and make in $build/NAME, once
 # configured with those arguments again only when they change. Quiet unless
 # it fails. LOGS are kept there.
 build()
+{
+	configured "$@"
+	logged "$build/$1/build.log" make -j"$(nproc)" -C "$build/$1"
+}
+
+configured()
 {
 	local dir=$build/$1 log
 	shift
@@ -116,7 +137,6 @@ build()
 		printf '%s' "$*" >"$dir/args"
 		(cd "$dir" && logged "$log" make clean)
 	fi
-	(cd "$dir" && logged "$log" make -j"$(nproc)")
 }
 
 # Run with its output in a file, shown only when it fails.
