@@ -75,13 +75,14 @@ void vm_on_force_timer(void *arg)
 {
 	struct vm *vm = arg;
 
-	if (vm->state == ENDING && machine_runs(vm->machine))
+	if (vm->state == ENDING && machine_runs(vm->machine)) {
+		vm->forced = true;
 		machine_kill(vm->machine);
-	else if (vm->vmboot)
+	} else if (vm->vmboot) {
 		vm_end(vm, vm->status);
-	else
-		/* had its grace after TERM */
+	} else { /* had its grace after TERM */
 		command_signal(vm->command, SIGKILL);
+	}
 }
 
 /* -- a disk that is saved -------------------------------------------------- */
@@ -107,7 +108,10 @@ static void save_disk(struct vm *vm)
 	struct errmsg err;
 
 	vm->saving = SAVES_WRITES;
-	if (!machine_was_shut_down(vm->machine)) {
+	if (!machine_was_shut_down(vm->machine) && !vm->forced) {
+		saved(vm,
+		      "the disk is not saved: QEMU has ended before the guest had shut down");
+	} else if (!machine_was_shut_down(vm->machine)) {
 		errmsg_say(
 			&err, 0,
 			"the disk is not saved: the guest did not shut down by itself within %u s (--vm-grace)",

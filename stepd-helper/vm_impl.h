@@ -53,7 +53,8 @@ struct vm {
 	bool all_ready, all_done, told_done;
 	bool needs_wireup;
 	enum vm_saving saving; /* waits: for the guest to shut down */
-	bool wants_boot;       /* when the copies of its disks are there */
+	bool forced;	 /* it had its grace for that, and we ended QEMU */
+	bool wants_boot; /* when the copies of its disks are there */
 	struct wireup *wireup;
 
 	struct machine *machine;

@@ -125,6 +125,26 @@ is "... no image was written" "$(sums)" "$before"
 vrun -n1 --vm-image=tiny --vm-image=kept/a.qcow2 head -c8 /dev/vda >out
 is "a guest boots with it" "$(<out)" WRITTEN0
 
+# Between the end of the command and that of the guest.
+killed_while_it_shuts_down()
+{
+	local step
+	rm -f "$tmp/err" kept/d.qcow2
+	bg vrun -n1 --vm-image=tiny --vm-image=raw.img --vm-save=kept/d.qcow2 \
+		--vm-verbose true
+	step=$!
+	wait_for 60 grep -q ': ending' "$tmp/err"
+	mc vm node n1 pkill -KILL -f '[q]emu-system'
+	wait $step
+	[[ $? == 125 && ! -e kept/d.qcow2 ]] &&
+		grep -q 'not saved: QEMU has ended before the guest had shut down' "$tmp/err"
+}
+for _ in 1 2 3; do # the guest may be faster
+	killed_while_it_shuts_down && break
+done
+like "of a QEMU that is killed while its guest shuts down that is said" "$(cat "$tmp/err")" \
+	'vm\[0\]@n1: error: the disk is not saved: QEMU has ended before'
+
 # ---- who writes to what ----
 
 refused()
