@@ -26,22 +26,24 @@ void *analyze_any(const void *at);
 #define TAILQ_FIRST(head) ANALYZE_FIRST((head)->tqh_first)
 
 /* errmsg_set() and the like return the code that they are given, and no
- * failure is 0 or more. */
+ * failure is 0 or more, but where 0 is written: then the words are wanted. */
 #ifdef ANALYZE_ERRMSG
 #include "errmsg.h"
 
-#define ANALYZE_FAILED(call, code)               \
-	({                                       \
-		int code_ = (code);              \
-		(void)(call);                    \
-		if (code_ >= 0)                  \
-			__builtin_unreachable(); \
-		code_;                           \
+#define ANALYZE_FAILED(call, code)                                        \
+	({                                                                \
+		int code_ = (code);                                       \
+		(void)(call);                                             \
+		if (code_ > 0 || (!code_ && !__builtin_constant_p(code))) \
+			__builtin_unreachable();                          \
+		code_;                                                    \
 	})
 #define errmsg_set(err, code, ...) \
 	ANALYZE_FAILED(errmsg_set(err, code, __VA_ARGS__), code)
 #define errmsg_say(err, code, ...) \
 	ANALYZE_FAILED(errmsg_say(err, code, __VA_ARGS__), code)
+#define errmsg_prefix(err, code, ...) \
+	ANALYZE_FAILED(errmsg_prefix(err, code, __VA_ARGS__), code)
 #endif
 
 /* A test goes on only if what it asserts is so. */
