@@ -86,7 +86,7 @@ static bool flood(const struct bench *b, struct crowd *c, enum kind kind)
 	unsigned int settled = (unsigned int)(SETTLED * b->flood_s) + 1;
 	double own, from = 0, most = 0;
 	struct sink sink = { 0 };
-	char group[80];
+	char group[REPORT_NAME_MAX];
 	uint64_t n;
 
 	f.load.to = kind == HERE    ? STOPPED_HERE

@@ -25,7 +25,7 @@ static double idle(const struct bench *b, enum netctl_port kind,
 	struct nodes *s = nodes_start(&nc);
 	struct guest *guests[PORTS];
 	double before = -1;
-	char group[64];
+	char group[REPORT_NAME_MAX];
 	int64_t cpu;
 	pid_t pid = nodes_pid(s, 0);
 

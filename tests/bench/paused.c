@@ -38,7 +38,7 @@ struct ring {
 	struct nodes *nodes;
 	const struct kind *kind;
 	unsigned int sending; /* guests that could */
-	char group[96];
+	char group[REPORT_NAME_MAX];
 	struct guest *from[RECEIVERS], *to[RECEIVERS];
 	struct load load[RECEIVERS]; /* by receiver */
 	struct sink sink[RECEIVERS];

@@ -12,7 +12,7 @@
 #define NOTES_MAX   16
 
 struct row {
-	char group[64], name[64], unit[16];
+	char group[REPORT_NAME_MAX], name[REPORT_NAME_MAX], unit[16];
 	unsigned int n;
 	double samples[SAMPLES_MAX];
 };
@@ -48,6 +48,9 @@ static struct row *find_row(struct report *r, const char *group,
 		    strcmp(row->unit, unit) == 0)
 			return row;
 	assert(r->n_rows < ROWS_MAX);
+	assert(strlen(group) < sizeof(row->group));
+	assert(strlen(name) < sizeof(row->name));
+	assert(strlen(unit) < sizeof(row->unit));
 	r->n_rows++;
 	snprintf(row->group, sizeof(row->group), "%s", group);
 	snprintf(row->name, sizeof(row->name), "%s", name);

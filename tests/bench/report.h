@@ -7,6 +7,8 @@
 
 struct report;
 
+#define REPORT_NAME_MAX 96 /* bytes of a group's name, or of another's */
+
 struct report *report_new(void);
 void report_free(struct report *r);
 /* One sample of what is called @name in @group; names are kept as they are

@@ -119,7 +119,7 @@ static void extrapolate(const struct scale *s, const struct model m[],
 	unsigned int far = nnodes > FWD_FLAT_NODES ? 2 * levels(nnodes) : 1;
 	struct report *r = s->bench->report;
 	double x[MODEL_TERMS];
-	char group[64];
+	char group[REPORT_NAME_MAX];
 
 	snprintf(group, sizeof(group),
 		 "model: %" PRIu32 " nodes, %" PRIu32 " ranks", nnodes,

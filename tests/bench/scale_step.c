@@ -190,7 +190,7 @@ void scale_step(struct scale *s, uint32_t nnodes, bool last)
 	double *cpu = calloc(nnodes, sizeof(*cpu)), ms;
 	struct sample fresh;
 	struct crowd c;
-	char group[64];
+	char group[REPORT_NAME_MAX];
 
 	snprintf(group, sizeof(group), "%" PRIu32 " nodes, %" PRIu32 " ranks",
 		 nnodes, nnodes * PORTS);
@@ -266,7 +266,7 @@ void scale_table(struct scale *s, uint32_t nnodes, bool held)
 					 nnodes - 1, NETCTL_VHOST_USER };
 	struct sample p;
 	struct crowd c;
-	char group[64];
+	char group[REPORT_NAME_MAX];
 	double ms;
 
 	crowd_start(&c, &conf);
