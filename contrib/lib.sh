@@ -24,6 +24,7 @@ packages_build=(
 	gcc make autoconf automake libtool pkg-config libc6-dev git
 	ca-certificates libslurm-dev libpmix-dev libjansson-dev libxxhash-dev libhwloc-dev
 	libssl-dev libarchive-dev libyaml-dev libcmocka-dev libucx-dev
+	libipsec-mb-dev
 )
 packages_run=(
 	slurmctld slurmd slurm-client munge libpmix-dev iproute2 util-linux perl

@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libnet.la
 	%D%/dns.c %D%/dns.h \
 	%D%/flow.c %D%/flow.h \
 	%D%/fwd.c %D%/fwd.h \
+	%D%/gcm.c %D%/gcm.h \
 	%D%/groups.c %D%/groups.h \
 	%D%/guest_mem.c %D%/guest_mem.h \
 	%D%/headers.h \
@@ -70,6 +71,13 @@ else
 EXTRA_DIST += $(ucx_sources)
 endif
 
+if HAVE_IPSEC_MB
+%C%_libnet_la_SOURCES += %D%/gcm_ipsec_mb.c
+%C%_libnet_la_LIBADD = $(IPSEC_MB_LIBS)
+else
+EXTRA_DIST += %D%/gcm_ipsec_mb.c
+endif
+
 %C%_vmstep_net_SOURCES = %D%/vmstep-net.c
 %C%_vmstep_net_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) -pthread
 %C%_vmstep_net_LDADD = %D%/libnet.la lib/libprog.la lib/libcore.la \
@@ -104,6 +112,7 @@ UNIT_TESTS += \
 	%D%/test_dns \
 	%D%/test_dpdk \
 	%D%/test_fwd \
+	%D%/test_gcm \
 	%D%/test_groups \
 	%D%/test_mcast \
 	%D%/test_names \
@@ -149,6 +158,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_dns_LDADD = $(net_test_ldadd)
 %C%_test_fwd_CFLAGS = $(net_test_cflags)
 %C%_test_fwd_LDADD = $(net_test_ldadd)
+%C%_test_gcm_CFLAGS = $(net_test_cflags)
+%C%_test_gcm_LDADD = $(net_test_ldadd)
 %C%_test_groups_CFLAGS = $(net_test_cflags)
 %C%_test_groups_LDADD = $(net_test_ldadd)
 %C%_test_mcast_CFLAGS = $(net_test_cflags)

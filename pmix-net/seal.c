@@ -10,16 +10,18 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 
-#define KEY_LEN 16
-#define IV_LEN	12
+#include "gcm.h"
+
 #define PRK_LEN 32
 #define LABEL	"vmstep link keys"
 
+static_assert(WIRE_TAG == GCM_TAG, "a message has a tag");
+
 struct direction {
-	EVP_CIPHER_CTX *cipher;
+	const struct gcm_kind *kind;
+	struct gcm *gcm;
 	uint8_t role; /* enum auth_role, of who sends */
-	bool sends;
-	uint8_t iv[IV_LEN];
+	uint8_t iv[GCM_NONCE];
 	uint64_t number; /* of the next message */
 };
 
@@ -75,7 +77,7 @@ static int next_epoch(const struct seal *s, struct direction *d)
 {
 	uint64_t epoch = d->number / SEAL_EPOCH;
 	struct expand_input info = { .label = LABEL, .role = d->role };
-	uint8_t out[KEY_LEN + IV_LEN];
+	uint8_t out[GCM_KEY + GCM_NONCE];
 	int r;
 
 	if (epoch > UINT32_MAX)
@@ -83,10 +85,9 @@ static int next_epoch(const struct seal *s, struct direction *d)
 	wire_put32(info.epoch, (uint32_t)epoch);
 	r = hkdf(EVP_KDF_HKDF_MODE_EXPAND_ONLY, s->prk, sizeof(s->prk),
 		 OSSL_KDF_PARAM_INFO, &info, sizeof(info), out, sizeof(out));
-	if (r == 0 && !EVP_CipherInit_ex(d->cipher, EVP_aes_128_gcm(), NULL,
-					 out, NULL, d->sends))
-		r = -EIO;
-	memcpy(d->iv, out + KEY_LEN, IV_LEN);
+	if (r == 0)
+		r = d->kind->key(d->gcm, out);
+	memcpy(d->iv, out + GCM_KEY, GCM_NONCE);
 	OPENSSL_cleanse(out, sizeof(out));
 	return r;
 }
@@ -94,9 +95,15 @@ static int next_epoch(const struct seal *s, struct direction *d)
 static int direction_init(struct direction *d, enum auth_role role, bool sends)
 {
 	d->role = (uint8_t)role;
-	d->sends = sends;
-	d->cipher = EVP_CIPHER_CTX_new();
-	return d->cipher ? 0 : -ENOMEM;
+	d->kind = gcm_kind();
+	d->gcm = d->kind->create(sends);
+	return d->gcm ? 0 : -ENOMEM;
+}
+
+static void direction_free(struct direction *d)
+{
+	if (d->kind)
+		d->kind->destroy(d->gcm);
 }
 
 int seal_new(const struct auth *a, bool dialled,
@@ -135,8 +142,8 @@ void seal_free(struct seal *s)
 {
 	if (!s)
 		return;
-	EVP_CIPHER_CTX_free(s->out.cipher);
-	EVP_CIPHER_CTX_free(s->in.cipher);
+	direction_free(&s->out);
+	direction_free(&s->in);
 	OPENSSL_cleanse(s, sizeof(*s));
 	free(s);
 }
@@ -144,54 +151,53 @@ void seal_free(struct seal *s)
 /* -- messages ------------------------------------------------------------- */
 
 /* The nonce of the next message, whose number is used up. */
-static int begin_message(struct seal *s, struct direction *d,
-			 const uint8_t *header)
+static int next_nonce(const struct seal *s, struct direction *d,
+		      uint8_t nonce[GCM_NONCE])
 {
 	uint64_t number = htobe64(d->number);
-	uint8_t nonce[IV_LEN];
-	int n;
 
 	if (d->number && d->number % SEAL_EPOCH == 0 && next_epoch(s, d) < 0)
 		return -EIO;
 	d->number++;
-	memcpy(nonce, d->iv, IV_LEN);
+	memcpy(nonce, d->iv, GCM_NONCE);
 	for (size_t i = 0; i < sizeof(number); i++)
-		nonce[IV_LEN - sizeof(number) + i] ^= ((uint8_t *)&number)[i];
-	if (!EVP_CipherInit_ex(d->cipher, NULL, NULL, NULL, nonce, d->sends) ||
-	    !EVP_CipherUpdate(d->cipher, NULL, &n, header,
-			      sizeof(struct wire_header)))
-		return -EIO;
+		nonce[GCM_NONCE - sizeof(number) + i] ^=
+			((uint8_t *)&number)[i];
 	return 0;
 }
 
 int seal_close(struct seal *s, uint8_t *message, size_t len)
 {
 	uint8_t *payload = message + sizeof(struct wire_header);
-	EVP_CIPHER_CTX *c = s->out.cipher;
-	uint8_t none[WIRE_TAG];
-	int n = (int)(len - sizeof(struct wire_header));
+	uint8_t nonce[GCM_NONCE];
+	const struct gcm_text text = {
+		.nonce = nonce,
+		.clear = message,
+		.clear_len = sizeof(struct wire_header),
+		.from = payload,
+		.to = payload,
+		.len = len - sizeof(struct wire_header),
+	};
 
-	if (begin_message(s, &s->out, message) < 0 ||
-	    (n && !EVP_CipherUpdate(c, payload, &n, payload, n)) ||
-	    !EVP_CipherFinal_ex(c, none, &n) ||
-	    !EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, WIRE_TAG,
-				 message + len))
+	if (next_nonce(s, &s->out, nonce) < 0)
 		return -EIO;
-	return 0;
+	return s->out.kind->encrypt(s->out.gcm, &text, message + len);
 }
 
 int seal_open(struct seal *s, const uint8_t header[sizeof(struct wire_header)],
 	      const uint8_t *from, size_t len, uint8_t *to)
 {
-	EVP_CIPHER_CTX *c = s->in.cipher;
-	uint8_t tag[WIRE_TAG], none[WIRE_TAG];
-	int n = (int)len;
+	uint8_t nonce[GCM_NONCE];
+	const struct gcm_text text = {
+		.nonce = nonce,
+		.clear = header,
+		.clear_len = sizeof(struct wire_header),
+		.from = from,
+		.to = to,
+		.len = len,
+	};
 
-	memcpy(tag, from + len, sizeof(tag));
-	if (begin_message(s, &s->in, header) < 0 ||
-	    (n && !EVP_CipherUpdate(c, to, &n, from, n)) ||
-	    !EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, WIRE_TAG, tag) ||
-	    EVP_CipherFinal_ex(c, none, &n) <= 0)
+	if (next_nonce(s, &s->in, nonce) < 0)
 		return -EBADMSG;
-	return 0;
+	return s->in.kind->decrypt(s->in.gcm, &text, from + len);
 }

@@ -201,7 +201,7 @@ done | awk '{ print $1 }' | sort -u | while read -r cmd; do
 	esac
 done >unknown
 is "every command of README and HACKING is there" "$(xargs <unknown)" ""
-grep -ohE -e '--(enable|with)-[a-z]+' "$top"/*.md | sort -u |
+grep -ohE -e '--(enable|with)-[a-z-]+' "$top"/*.md | sort -u |
 	while read -r option; do
 		grep -qE "AC_ARG_(ENABLE|WITH)\(\[${option#--*-}\]" \
 			"$top/configure.ac" || echo "$option"
