@@ -25,5 +25,6 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0340-machine.t %D%/t0342-sockets.t %D%/t0345-options.t \
 	%D%/t0350-fam.t %D%/fam.c \
 	%D%/t0600-package.t \
+	%D%/t0900-fuzz.t \
 	%D%/t0351-mem.t %D%/t0360-save.t %D%/t0365-snapshot.t %D%/mem.c \
 	%D%/t0500-tutorials.t %D%/tutorial %D%/faults %D%/soak
