@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ int helper_exec(const struct helper_conf *conf)
 		       { "link", conf->link_fd } };
 	char *argv[24] = { (char[]){ "vmstep-net" }, node, ranks, nranks,
 			   bind };
+	/* contrib/coverage says something by it */
+	const char *all_have = getenv("TEST_NET_OPTIONS");
 	char text[RANKS_TEXT];
 	int n = 5;
 
@@ -59,8 +62,8 @@ int helper_exec(const struct helper_conf *conf)
 			 conf->workers);
 		argv[n++] = workers;
 	}
-	snprintf(options, sizeof(options), "%s",
-		 conf->options ? conf->options : "");
+	snprintf(options, sizeof(options), "%s %s",
+		 conf->options ? conf->options : "", all_have ? all_have : "");
 	for (char *o = strtok(options, " "); o && n < 23; o = strtok(NULL, " "))
 		argv[n++] = o;
 	execv(conf->program, argv);
