@@ -28,8 +28,9 @@ at_exit end_all
 
 start() # NAME
 {
+	# a target may go to another directory
 	mkdir -p "corpus.$1"
-	chrt --idle 0 "tests/fuzz/fuzz_$1" -rss_limit_mb=2048 "corpus.$1" \
+	chrt --idle 0 "tests/fuzz/fuzz_$1" -rss_limit_mb=2048 "$PWD/corpus.$1" \
 		"$top/tests/fuzz/corpus/$1" &>"$1.log" &
 	running[$!]=$1
 }
@@ -42,11 +43,11 @@ look() # PID
 	read -r used passed < <(ps -o times=,etimes= -p "$1") ||
 		{ judge "$1"; return; }
 	if ((used > seconds + longest || passed > 5 * seconds + stuck)); then
-		kill -KILL "$1"
+		kill -KILL "$1" 2>/dev/null
 	elif ((used >= seconds || passed >= 5 * seconds)); then
-		kill -USR1 "$1"
+		kill -USR1 "$1" 2>/dev/null
 	fi
-} 2>/dev/null
+}
 
 judge() # PID
 {
