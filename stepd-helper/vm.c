@@ -18,7 +18,7 @@
 #define SAY_AFTER_MS 5000 /* a longer wait says what it waits for */
 #define SAY_AGAIN_MS 30000
 #define WIREUP_MS    60000 /* Slurm starts a step's tasks within seconds */
-#define LOST_MS	     1000  /* an agent that is gone may mean the end of QEMU */
+#define LOST_MS	     10000 /* until a guest whose agent is gone has ended */
 
 static const char *waiting_for(const struct vm *vm)
 {
@@ -264,8 +264,9 @@ static void on_hello(void *arg)
 	set_up_data(vm);
 }
 
-/* Its port closes also when QEMU ends or the guest resets; those say more, and
- * come within a moment. */
+/* Its port closes also when QEMU ends, or the guest resets or powers off; those
+ * say more. A kernel takes its devices away before (newer ones reset those
+ * of virtio), and may then have more to do. */
 static void on_guest_lost(const char *why, void *arg)
 {
 	struct vm *vm = arg;

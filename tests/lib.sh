@@ -22,7 +22,8 @@
 #	at_exit CMD...           run CMD when the test ends, however; last one first
 #	                         (not from $(...), nor under ok, which is one)
 #	diag LINE...             a comment in the output
-#	fail NAME LINE...        a check that failed, and why; pass NAME
+#	fail NAME LINE...        a check that failed, and why; pass NAME. The end of
+#	                         $tmp/err, where there is one, is shown, too
 #	need CMD...              skip_all unless all commands are there
 #
 # For tests that want a Slurm (root only; see contrib/minicluster --help):
@@ -56,6 +57,7 @@ fail()
 	echo "not ok $((++tap_count)) - $1"
 	tap_failed=$((tap_failed + 1))
 	diag "${0##*/}: $tap_count - $1 failed" "${@:2}" >&2
+	[[ ! -s ${tmp-}/err ]] || tail -n 40 "$tmp/err" | sed 's/^/# err: /' >&2
 }
 
 ok()

@@ -175,6 +175,9 @@ head_loses() # CMD WORDS
 head_loses true 'QEMU was ended by signal 9'
 head_loses 'poweroff -f' 'the guest powered off before the command of task 0 ended'
 head_loses 'reboot -f' 'the guest reset itself before the command of task 0 ended'
+# as a kernel does that resets its devices, and has more to do
+head_loses 'cd /sys/bus/virtio/drivers/virtio_console; for d in virtio*; do echo $d >unbind; done; sleep 3; reboot -f' \
+	'the guest reset itself before the command of task 0 ended'
 clean "all of these leave nothing"
 
 # ---- time limit ----

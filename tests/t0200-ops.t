@@ -254,7 +254,7 @@ wait $pid
 is "... and so does exec: 125" $? 125
 like "... with words" "$(cat "$tmp/vms.err")" 'agent|task has ended'
 ok "... the step says so" \
-	wait_for 10 grep -q "vm\[3\]@n2: error: the guest's agent was lost" "$tmp/err"
+	wait_for 20 grep -q "vm\[3\]@n2: error: the guest's agent was lost" "$tmp/err"
 gone() { vms -r 3 exec true; (($? == 125)); }
 ok "... and there is no such VM any more" wait_for 10 gone
 vms -r 0-2 shutdown --mode=acpi --timeout=1
