@@ -107,6 +107,7 @@ static void make_helper(void)
 static void end_helper(void)
 {
 	peers_end(fuzz.peers, "the end");
+	shutdown(fuzz.link, SHUT_WR); /* or it waits for us to take its last */
 	op_sync_free(fuzz.sync);
 	op_store_free(fuzz.store);
 	op_msg_free(fuzz.msg);
