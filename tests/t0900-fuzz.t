@@ -1,7 +1,8 @@
 #!/bin/bash
 # Each fuzz target runs for $FUZZ_SECONDS (60) of CPU time, or five times that by
-# the clock, as many at once as there are CPUs, and finds nothing. At idle priority: contrib/check runs this
-# beside the other system tests, which wait for guests much of their time.
+# the clock, as many at once as there are CPUs, and finds nothing. At idle
+# priority: contrib/check runs this beside the other system tests, which wait for
+# guests much of their time.
 #
 # $VMSTEP_FUZZ (build/fuzz) is a build with --enable-fuzz. It gets a log of each
 # target and what is found, and keeps each corpus for the next time.
