@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,6 +24,9 @@
  * in the array then meets a dead source and is skipped. With a guard, that may
  * happen while the loop waits, or waits to enter; it is the same.
  */
+
+#define OTHERS_NS 30000 /* that long others run: then a wake-up costs no more \
+			 */
 
 struct loop_io {
 	struct loop *loop;
@@ -60,6 +64,7 @@ struct loop {
 	const struct loop_guard *guard; /* borrowed; NULL: none */
 	bool stopped;
 	int result;
+	int64_t awake_until_ns; /* of CLOCK_MONOTONIC */
 	struct loop_io *ios, *io_graves;
 	struct loop_timer *timers, *timer_graves;
 	struct loop_child_watch *children;
@@ -81,12 +86,17 @@ static struct {
 	int64_t lost_ms; /* that it stood still before */
 } suspended;
 
-static int64_t monotonic_ms(void)
+static int64_t monotonic_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int64_t monotonic_ms(void)
+{
+	return monotonic_ns() / 1000000;
 }
 
 int64_t loop_now_ms(void)
@@ -496,15 +506,42 @@ static void dispatch(struct loop_io *io, uint32_t events)
 		g->together(g->arg);
 }
 
+void loop_stay_awake(struct loop *l, unsigned int us)
+{
+	l->awake_until_ns = monotonic_ns() + 1000 * (int64_t)us;
+}
+
+/* 0: nothing came for as long as we were to stay awake, or others want the CPU:
+ * while they run it is awake without us. */
+static int look_for_events(struct loop *l, struct epoll_event *evs, int max)
+{
+	int64_t now = monotonic_ns(), last = now;
+	int n = 0;
+
+	while (n == 0 && now < l->awake_until_ns && now - last < OTHERS_NS) {
+		n = epoll_wait(l->epfd, evs, max, 0);
+		if (n == 0)
+			sched_yield();
+		last = now;
+		now = monotonic_ns();
+	}
+	if (n == 0)
+		l->awake_until_ns = 0;
+	return n;
+}
+
 /* As epoll_wait(2), or -errno. */
 static int wait_for_events(struct loop *l, struct epoll_event *evs, int max)
 {
 	int ms = next_wait_ms(l);
-	int n;
+	int n = 0;
 
 	if (l->guard)
 		l->guard->leave(l->guard->arg);
-	n = epoll_wait(l->epfd, evs, max, ms);
+	if (ms && l->awake_until_ns)
+		n = look_for_events(l, evs, max);
+	if (n == 0)
+		n = epoll_wait(l->epfd, evs, max, ms);
 	if (n < 0)
 		n = -errno;
 	if (l->guard)

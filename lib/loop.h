@@ -36,6 +36,11 @@ void loop_free(struct loop *l); /* NULL is fine; frees what is still in it */
 int loop_run(struct loop *l);
 void loop_stop(struct loop *l, int result);
 
+/* For @us from now on look for events instead of waiting for them, as long as
+ * nobody else wants the CPU: for who has passed something on and expects what
+ * comes of it soon. To be woken on a CPU that sleeps takes some 30 us. */
+void loop_stay_awake(struct loop *l, unsigned int us);
+
 /* For loops that share what their callbacks touch. A loop is inside, between
  * enter() and leave(), but for the time in which it waits; alone() and
  * together() are around each callback of a source that loop_io_alone() was

@@ -501,6 +501,44 @@ static void test_freed_before_entering(void **state)
 	assert_int_equal(g.enters, 2);
 }
 
+static void on_stop_by_event(uint32_t events, void *arg)
+{
+	on_stop(arg);
+}
+
+static int64_t ns_of(clockid_t clock)
+{
+	struct timespec ts;
+
+	assert_int_equal(clock_gettime(clock, &ts), 0);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void test_awake(void **state)
+{
+	struct fixture *f = *state;
+	int64_t cpu, began = ns_of(CLOCK_MONOTONIC);
+
+	assert_int_equal(loop_timer_add(f->loop, 300, on_stop, f, &f->timer),
+			 0);
+	cpu = ns_of(CLOCK_THREAD_CPUTIME_ID);
+	loop_stay_awake(f->loop, 1000);
+	assert_int_equal(loop_run(f->loop), 7);
+	assert_true(ns_of(CLOCK_THREAD_CPUTIME_ID) - cpu < 100000000);
+	assert_true(ns_of(CLOCK_MONOTONIC) - began >= 299000000);
+	/* what is due comes before it */
+	loop_stay_awake(f->loop, 1000);
+	loop_timer_set(f->timer, 0);
+	assert_int_equal(loop_run(f->loop), 7);
+	/* and so does what there is to read */
+	loop_stay_awake(f->loop, 1000);
+	assert_int_equal(write(f->fds[1], "", 1), 1);
+	assert_int_equal(loop_io_add(f->loop, f->fds[0], EPOLLIN,
+				     on_stop_by_event, f, &f->io),
+			 0);
+	assert_int_equal(loop_run(f->loop), 7);
+}
+
 #define TEST(text, fn)                          \
 	{                                       \
 		text, fn, setup, teardown, NULL \
@@ -534,6 +572,8 @@ int main(void)
 		     test_guard),
 		TEST("what is freed while the loop waits is not reported",
 		     test_freed_before_entering),
+		TEST("one that stays awake falls asleep in the end",
+		     test_awake),
 		TEST("without pidfd SIGCHLD does the same", test_old_kernel),
 	};
 

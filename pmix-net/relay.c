@@ -272,6 +272,7 @@ static int from_task(struct opmsg *m, const struct rankset *to,
 	for (size_t i = 0; i < s.n && r == 0; i++)
 		to_node(o, m, s.all[i].node, &s.all[i].ranks);
 	shares_done(&s);
+	loop_stay_awake(o->env.loop, OPMSG_AWAKE_US);
 	return r;
 }
 
@@ -438,6 +439,7 @@ static int from_node(struct opmsg *m, const struct rankset *to,
 	for (uint32_t rank = rankset_next(to, 0); rank != UINT32_MAX;
 	     rank = rankset_next(to, rank + 1))
 		to_task(o, m, rank);
+	loop_stay_awake(o->env.loop, OPMSG_AWAKE_US);
 	return p->q.n_ends < OPQ_ENDS_MAX
 		       ? 0
 		       : errmsg_say(err, -EPROTO,

@@ -202,6 +202,7 @@ int oplink_send(struct oplink *o, const struct rankset *to, const char *data,
 	r = opq_push(&o->q, m, to);
 	if (r == 0)
 		*id = ++o->last_id;
+	loop_stay_awake(o->loop, OPMSG_AWAKE_US);
 	o->used = true;
 	opmsg_unref(m);
 	flush_soon(o);
@@ -219,6 +220,7 @@ static int on_message(struct opmsg *m, const struct rankset *to,
 	o->used = true;
 	o->taken_bytes += m->len;
 	o->ops.message(m->src, (const char *)m->data, m->len, o->arg);
+	loop_stay_awake(o->loop, OPMSG_AWAKE_US);
 	if (opq_push_end(&o->q, &e) < 0)
 		return errmsg_set(err, -ENOMEM, "answers to vmstep-net");
 	return 0;

@@ -158,9 +158,10 @@ class Bench:
             f"cd /sys/class/virtio-ports; for p in *; do [ $(cat $p/name) = bench.{name} ] &&"
             " echo /dev/$p; done; true").strip()
 
-    def portio(self, *words):
+    def portio(self, *words, cpu=None):
         """One that runs here; what it says."""
-        r = subprocess.run([self.args.portio, *map(str, words)], check=True,
+        at = [] if cpu is None else ["taskset", "-c", str(cpu)]
+        r = subprocess.run([*at, self.args.portio, *map(str, words)], check=True,
                            stdout=subprocess.PIPE, text=True)
         return float(r.stdout)
 
@@ -221,10 +222,10 @@ class Bench:
         self.add("exec true", "ratio", run / (spawn + ping))
 
     def nodes(self):
-        link = self.add("between nodes: TCP", "us",
-                        self.portio("ping", "tcp:" + self.args.other, 2000))
+        link = self.add("between nodes: TCP", "us", self.portio(
+            "ping", "tcp:" + self.args.other, 2000, cpu=0))
         op = self.add("between nodes: task.ping", "us",
-                      self.median_of(2000, "task.ping", to=1))
+                      self.median_of(2000, "task.ping", to=self.args.tasks - 1))
         self.add("between nodes", "us more", op - link)
 
 
