@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -20,6 +21,8 @@
 #include "spec.h"
 #include "task.h"
 #include "vm.h"
+
+#define DESCRIPTORS 1024 /* as most sites have it */
 
 static const char usage[] =
 	"vmstep-helper is started by Slurm for the tasks of a step that asks\n"
@@ -66,6 +69,22 @@ static void close_inherited(void)
 static void harden(void)
 {
 	prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* Slurm takes the limit of srun's shell along. QEMU and PMIx need more than
+ * some shells allow, and libraries end the process where they get none; the
+ * guest has limits of its own. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    limit.rlim_cur >= DESCRIPTORS)
+		return;
+	limit.rlim_cur =
+		limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("the limit of open files stays where it is: %m");
 }
 
 static void name_ourselves(const struct task *t)
@@ -139,6 +158,7 @@ int main(int argc, char **argv)
 	r = task_load(&task, &err);
 	close_inherited();
 	name_ourselves(&task);
+	raise_descriptors();
 	if (r == 0)
 		r = spec_resolve(&task, &spec, &err);
 	if (r == 0)

@@ -102,6 +102,10 @@ vrun -N2 -n2 --vm-image=tiny sh -c '
 	ping -c1 -W5 vm$((1 - SLURM_PROCID)) >/dev/null || exit 9
 	if [ $SLURM_PROCID = 0 ]; then sleep 2; ping -c1 -W5 vm1 >/dev/null; fi'
 is "two that ping each other and end at different times both succeed" $? 0
+out=$(cd "$tmp/home" && as_user vm prlimit --nofile=24:4096 srun -N2 -n2 \
+	--propagate=ALL --vm-image=tiny hostname 2>"$tmp/err")
+is "a shell's limit of 24 open files, which Slurm takes along, is enough" \
+	"$(sort <<<"$out" | tr '\n' ' ')" "vm0 vm1 "
 clean "nothing stays after all that"
 
 done_testing
