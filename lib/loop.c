@@ -25,8 +25,7 @@
  * happen while the loop waits, or waits to enter; it is the same.
  */
 
-#define OTHERS_NS 30000 /* that long others run: then a wake-up costs no more \
-			 */
+#define OTHERS_NS 30000 /* others ran so long: to be woken costs no more */
 
 struct loop_io {
 	struct loop *loop;
