@@ -201,6 +201,7 @@ static void start(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	fuzz.free_in_done = false;
+	loop_clock_stop(); /* it waits for nobody */
 	if (loop_new(&fuzz.loop, NULL) < 0 ||
 	    loop_timer_add(fuzz.loop, -1, on_tick, NULL, &fuzz.tick) < 0 ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fuzz.port) < 0 ||

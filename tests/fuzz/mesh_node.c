@@ -221,6 +221,7 @@ static void make_loop(void)
 {
 	if (loop)
 		return;
+	loop_clock_stop(); /* it waits for nobody */
 	must(loop_new(&loop, NULL));
 	must(loop_timer_add(loop, -1, on_stop, NULL, &stop));
 }
