@@ -24,5 +24,5 @@ EXTRA_DIST += \
 	%D%/tutorials/save.md \
 	README.md HACKING.md LICENSE \
 	%D%/minicluster.1 %D%/mkimage.1 \
-	%D%/ADMIN.md %D%/ARCHITECTURE.md %D%/SECURITY.md \
+	%D%/ADMIN.md %D%/ARCHITECTURE.md %D%/FAULTS.md %D%/SECURITY.md \
 	%D%/description.md %D%/agent-port.md %D%/net.md

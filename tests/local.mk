@@ -27,4 +27,9 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0600-package.t \
 	%D%/t0900-fuzz.t \
 	%D%/t0351-mem.t %D%/t0360-save.t %D%/t0365-snapshot.t %D%/mem.c \
-	%D%/t0500-tutorials.t %D%/tutorial %D%/faults %D%/soak
+	%D%/t0500-tutorials.t %D%/tutorial %D%/faults %D%/soak \
+	%D%/nomem
+# Preloaded into unit tests by tests/nomem.
+check_LTLIBRARIES += %D%/nomem.la
+%C%_nomem_la_SOURCES = %D%/nomem.c
+%C%_nomem_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)
