@@ -41,7 +41,7 @@ saw() # RANK KIND [FILTER]
 	[[ $(jq -c "select(.rank == $1 and .kind == \"$2\" and (${3-true}))" "$tmp/events") ]]
 }
 ok "events: what is kept comes first, of each node" wait_for 20 saw 1 task.joined
-ok "... a guest's start" saw 0 vm.running '.from == "booting"'
+ok "... a guest's start" wait_for 10 saw 0 vm.running '.from == "booting"'
 ok "... the step's command" wait_for 10 saw 0 proc.start '.label == "command"'
 cat >subscribe.py <<'END'
 import json, socket, sys
