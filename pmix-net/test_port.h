@@ -24,7 +24,7 @@ static struct {
 	struct rankset local;
 	struct port *ports[2];
 	int qemu[2], net[2]; /* the ends; net's are the ports' own */
-	char ended[2][64];
+	char ended[2][192];
 	struct counters counts[2]; /* of those that ended */
 } t;
 

@@ -1,10 +1,13 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 #include "guest_mem.h"
@@ -12,6 +15,7 @@
 #include "test_driver.h"
 #include "test_frame.h"
 #include "test_port.h"
+#include "vhost.h"
 
 static uint8_t frame[16384], got[16384];
 
@@ -372,6 +376,346 @@ static void so_does_a_receiver(void **state)
 	cut_while_frames_flow(1, 0);
 }
 
+/* -- what a front end may not say ------------------------------------------ */
+
+enum fd_kind { NO_FD, EVENT, MEMORY, PIPE };
+
+#define PAGES	     4 /* of MEMORY */
+#define PAGE	     4096ull
+#define FAR	     (1ull << 40) /* where the driver has no memory */
+#define STATE(i, n)  .state = { (i), (n) }
+#define RING(i, ...) .addr = { .index = (i), __VA_ARGS__ }
+#define TABLE(...)   .memory = { __VA_ARGS__ }
+#define REGION(...)  .mem_reg = { .region = { __VA_ARGS__ } }
+
+/* Each by itself, after all that is usual was said. */
+static const struct {
+	const char *why; /* of the port's end */
+	struct fe_msg msg;
+	unsigned int n_fds;
+	enum fd_kind kind;
+} hostile[] = {
+	{ "flags 0", { .request = FE_GET_FEATURES } },
+	{ "flags 0x2", { FE_GET_FEATURES, 2 } },
+	{ "flags 0x5", { FE_GET_FEATURES, FE_VERSION | FE_REPLY } },
+	{ "request 0 is not known", { 0, FE_VERSION } },
+	{ "request 19 is not known", { FE_SEND_RARP, FE_VERSION, 8 } },
+	{ "request 21 is not known", { FE_SET_BACKEND_REQ_FD, FE_VERSION } },
+	{ "request 4294967295 is not known", { UINT32_MAX, FE_VERSION } },
+	{ "4 bytes", { FE_SET_FEATURES, FE_VERSION, 4 } },
+	{ "8 bytes", { FE_SET_VRING_ADDR, FE_VERSION, 8 } },
+	{ "40 bytes", { FE_SET_LOG_BASE, FE_VERSION, 40 } },
+	{ "265 bytes", { FE_SET_MEM_TABLE, FE_VERSION, 265 } },
+	{ "features 0x8000000000000000 were not offered",
+	  { FE_SET_FEATURES, FE_VERSION, 8, .u64 = 1ull << 63 } },
+	{ "protocol features 0x20 were not offered",
+	  { FE_SET_PROTOCOL_FEATURES, FE_VERSION, 8,
+	    .u64 = 1u << FE_PROTOCOL_BACKEND_REQ } },
+	{ "ring 99: there are",
+	  { FE_SET_VRING_NUM, FE_VERSION, 8, STATE(99, 256) } },
+	{ "ring 99: there are",
+	  { FE_SET_VRING_BASE, FE_VERSION, 8, STATE(99, 0) } },
+	{ "ring 99: there are",
+	  { FE_GET_VRING_BASE, FE_VERSION, 8, STATE(99, 0) } },
+	{ "ring 99: there are",
+	  { FE_SET_VRING_ENABLE, FE_VERSION, 8, STATE(99, 1) } },
+	{ "ring 4294967295: there are",
+	  { FE_SET_VRING_ADDR, FE_VERSION, 40, RING(UINT32_MAX) } },
+	{ "ring 99: there are",
+	  { FE_SET_VRING_KICK, FE_VERSION, 8, .u64 = 99 },
+	  1,
+	  EVENT },
+	{ "ring 99: there are",
+	  { FE_SET_VRING_CALL, FE_VERSION, 8, .u64 = 99 },
+	  1,
+	  EVENT },
+	{ "a new size for a running ring",
+	  { FE_SET_VRING_NUM, FE_VERSION, 8, STATE(0, 128) } },
+	{ "a new base for a running ring",
+	  { FE_SET_VRING_BASE, FE_VERSION, 8, STATE(1, 7) } },
+	{ "ring 0",
+	  { FE_SET_VRING_ADDR, FE_VERSION, 40,
+	    RING(0, .desc_user_addr = FAR, .used_user_addr = FAR,
+		 .avail_user_addr = FAR) } },
+	{ "ring 1 without its descriptor",
+	  { FE_SET_VRING_KICK, FE_VERSION, 8, .u64 = 1 } },
+	{ "ring 1 without its descriptor",
+	  { FE_SET_VRING_CALL, FE_VERSION, 8, .u64 = 1 } },
+	{ "ring 1 without its descriptor",
+	  { FE_SET_VRING_CALL, FE_VERSION, 8, .u64 = 1 | FE_NO_FD },
+	  1,
+	  EVENT },
+	{ "ring 1 is to be polled",
+	  { FE_SET_VRING_KICK, FE_VERSION, 8, .u64 = 1 | FE_NO_FD } },
+	{ "an MTU of 65535", { FE_NET_SET_MTU, FE_VERSION, 8, .u64 = 65535 } },
+	{ "a table of 9 memory regions with 8 descriptors",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 264, TABLE(9) },
+	  9,
+	  MEMORY },
+	{ "a table of 1 memory regions with 0 descriptors",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40, TABLE(1) } },
+	{ "a table of 1 memory regions with 1 descriptors in 72 bytes",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 72, TABLE(1) },
+	  1,
+	  MEMORY },
+	{ "a memory region of 0 bytes",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .gpa = PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "cannot be", /* it goes around the end of the guest's memory */
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .gpa = -PAGE, .bytes = 2 * PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "cannot be", /* ... the front end's */
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .user = -PAGE, .bytes = 2 * PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "cannot be", /* ... the file's */
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .bytes = 2 * PAGE, .offset = -PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "does not begin with a page",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .gpa = 1, .bytes = PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "a memory region ends at 20480 of a file of 16384 bytes",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .bytes = 4 * PAGE, .offset = PAGE } }) },
+	  1,
+	  MEMORY },
+	{ "overlap",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 72,
+	    TABLE(2, 0,
+		  { { .gpa = FAR, .bytes = 2 * PAGE, .user = FAR },
+		    { .gpa = FAR + PAGE, .bytes = PAGE } }) },
+	  2,
+	  MEMORY },
+	{ "no file in memory",
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .bytes = PAGE } }) },
+	  1,
+	  PIPE },
+	{ "ring 0", /* whose memory is gone */
+	  { FE_SET_MEM_TABLE, FE_VERSION, 40,
+	    TABLE(1, 0, { { .gpa = FAR, .bytes = PAGE, .user = FAR } }) },
+	  1,
+	  MEMORY },
+	{ "a memory region without its descriptor",
+	  { FE_ADD_MEM_REG, FE_VERSION, 40,
+	    REGION(.gpa = FAR, .bytes = PAGE, .user = FAR) } },
+	{ "no file in memory",
+	  { FE_ADD_MEM_REG, FE_VERSION, 40,
+	    REGION(.gpa = FAR, .bytes = PAGE, .user = FAR) },
+	  1,
+	  PIPE },
+	{ "a memory region that is not there",
+	  { FE_REM_MEM_REG, FE_VERSION, 40,
+	    REGION(.gpa = FAR, .bytes = PAGE, .user = FAR) } },
+	{ "a dirty-page log without its descriptor",
+	  { FE_SET_LOG_BASE, FE_VERSION, 16, .log = { PAGE, 0 } } },
+	{ "a dirty-page log of 0 bytes",
+	  { FE_SET_LOG_BASE, FE_VERSION, 16, .log = { 0, 0 } },
+	  1,
+	  MEMORY },
+	{ "dirty-page log: a memory region ends at 20480",
+	  { FE_SET_LOG_BASE, FE_VERSION, 16, .log = { PAGES * PAGE, PAGE } },
+	  1,
+	  MEMORY },
+	{ "dirty-page log: guest memory is no file in memory",
+	  { FE_SET_LOG_BASE, FE_VERSION, 16, .log = { PAGE, 0 } },
+	  1,
+	  PIPE },
+};
+
+static int open_kind(enum fd_kind kind)
+{
+	int ends[2], fd;
+
+	if (kind == EVENT)
+		return eventfd(0, EFD_CLOEXEC);
+	if (kind == PIPE) {
+		assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+		close(ends[0]);
+		return ends[1];
+	}
+	fd = memfd_create("test", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd, PAGES * PAGE), 0);
+	return fd;
+}
+
+static void say_with(struct fe *fe, const struct fe_msg *msg, enum fd_kind kind,
+		     unsigned int n)
+{
+	int fds[FE_FDS_MAX];
+
+	for (unsigned int i = 0; i < n; i++) {
+		fds[i] = open_kind(kind);
+		assert_true(fds[i] >= 0);
+	}
+	assert_int_equal(fe_send(fe, msg, FE_HEADER + msg->size, fds, n), 0);
+	while (n)
+		close(fds[--n]);
+}
+
+static void a_hostile_message_ends_its_port_only(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL };
+
+	for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+		uint64_t features;
+
+		set_up(state);
+		begin(&conf);
+		send_and_expect(0, 60, 1);
+		say_with(driver_fe(drivers[0]), &hostile[i].msg,
+			 hostile[i].kind, hostile[i].n_fds);
+		assert_true(fe_hung_up(driver_fe(drivers[0])));
+		assert_null(t.ports[0]);
+		if (!strstr(t.ended[0], hostile[i].why))
+			fail_msg("%zu: '%s', not '%s'", i, t.ended[0],
+				 hostile[i].why);
+		assert_non_null(t.ports[1]);
+		assert_int_equal(fe_ask_u64(driver_fe(drivers[1]),
+					    FE_GET_FEATURES, &features),
+				 0);
+		leave(state);
+	}
+}
+
+/* -- what it seldom says --------------------------------------------------- */
+
+static void a_message_may_come_in_pieces(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL };
+	struct fe_msg msg = { FE_SET_VRING_ENABLE, FE_VERSION | FE_NEED_REPLY,
+			      8, STATE(0, 1) };
+	struct fe *fe;
+
+	begin(&conf);
+	fe = driver_fe(drivers[0]);
+	for (size_t i = 0; i < FE_HEADER + msg.size; i++) {
+		assert_int_equal(fe_send(fe, (uint8_t *)&msg + i, 1, NULL, 0),
+				 0);
+		settle();
+	}
+	assert_int_equal(fe_recv(fe, &msg), 0);
+	assert_int_equal(msg.u64, 0);
+	send_and_expect(1, 60, 1);
+}
+
+/* Its rings stop while they are nowhere. */
+static void memory_that_went_may_come_back(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL,
+					  .mem_slots = true };
+	const struct fe_region *regions;
+	struct fe_msg msg = { 0 };
+	struct fe *fe;
+	int fd;
+
+	begin(&conf);
+	fe = driver_fe(drivers[0]);
+	assert_int_equal(driver_regions(drivers[0], &regions), 1);
+	fd = driver_memory_fd(drivers[0]);
+	send_and_expect(1, 60, 1);
+	msg.mem_reg.region = regions[0];
+	assert_int_equal(fe_tell(fe, &msg, FE_REM_MEM_REG, 40, NULL, 0), 0);
+	test_frame(frame, 0, 1, 60); /* for nobody */
+	assert_int_equal(driver_send(drivers[1], 0, NULL, frame, 60, 1), 0);
+	settle();
+	assert_int_equal(t.ports[0]->counts.n[COUNT_DOWN], 1);
+	msg.mem_reg.region = regions[0];
+	assert_int_equal(fe_tell(fe, &msg, FE_ADD_MEM_REG, 40, &fd, 1), 0);
+	for (int i = 0; i < 5; i++)
+		send_and_expect(i % 2, 60, 1);
+}
+
+static void a_front_end_may_leave_and_begin_again(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL };
+	struct fe_msg msg = { 0 };
+
+	begin(&conf);
+	send_and_expect(0, 60, 1);
+	assert_int_equal(fe_tell(driver_fe(drivers[0]), &msg, FE_RESET_OWNER, 0,
+				 NULL, 0),
+			 0);
+	test_frame(frame, 0, 1, 60);
+	assert_int_equal(driver_send(drivers[1], 0, NULL, frame, 60, 1), 0);
+	settle();
+	assert_int_equal(t.ports[0]->counts.n[COUNT_DOWN], 1);
+	for (unsigned int ring = 0; ring < 2; ring++)
+		assert_int_equal(driver_enable(drivers[0], ring, true), 0);
+	for (int i = 0; i < 5; i++)
+		send_and_expect(i % 2, 60, 1);
+}
+
+static bool is_marked(const uint8_t *log, uint64_t at)
+{
+	return log[at / PAGE / 8] & (1u << at / PAGE % 8);
+}
+
+#define LOG_BYTES 65536ull /* of two gigabytes: a bit each page */
+
+/* As when the VM is moved while it runs. */
+static void a_log_has_the_pages_that_were_written(void **state)
+{
+	const struct driver_conf conf = { .features = DRIVER_USUAL };
+	struct fe_msg msg = { FE_SET_LOG_BASE, FE_VERSION, 16,
+			      .log = { LOG_BYTES, 0 } };
+	int fd = open_kind(MEMORY);
+	const uint8_t *log;
+	struct driver_frame f;
+	uint64_t buffer, sent;
+
+	assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
+	log = mmap(NULL, LOG_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(log, MAP_FAILED);
+	begin(&conf);
+	send_and_expect(1, 60, 1);
+	assert_int_equal(fe_send(driver_fe(drivers[0]), &msg,
+				 FE_HEADER + msg.size, &fd, 1),
+			 0);
+	assert_int_equal(fe_recv(driver_fe(drivers[0]), &msg), 0);
+	assert_int_equal(msg.request, FE_SET_LOG_BASE);
+	test_frame(frame, 0, 1, 60);
+	assert_int_equal(driver_send(drivers[1], 0, NULL, frame, 60, 1), 0);
+	assert_int_equal(driver_wait(drivers[0], DRIVER_RX(0), FE_WAIT_MS), 1);
+	assert_int_equal(driver_recv(drivers[0], 0, &f), 1);
+	buffer = driver_gpa(drivers[0], f.piece[0].iov_base);
+	sent = driver_gpa(drivers[0],
+			  driver_buffer(drivers[0], DRIVER_TX(0), 3));
+	assert_true(is_marked(log, buffer));
+	assert_false(is_marked(log, sent)); /* we only read there */
+	munmap((void *)(uintptr_t)log, LOG_BYTES);
+	close(fd);
+}
+
+static void only_a_stream_of_this_node_is_a_port(void **state)
+{
+	const int kinds[][2] = { { AF_UNIX, SOCK_DGRAM },
+				 { AF_INET, SOCK_STREAM } };
+	struct vhost *v = NULL;
+	struct errmsg err;
+
+	for (int i = 0; i < 2; i++) {
+		struct vhost_conf conf = { .fd = socket(kinds[i][0],
+							kinds[i][1], 0) };
+
+		assert_true(conf.fd >= 0);
+		assert_int_equal(vhost_new(&conf, &v, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "not a unix stream socket"));
+		close(conf.fd);
+	}
+	assert_int_equal(vhost_new(&(struct vhost_conf){ .fd = -1 }, &v, &err),
+			 -EBADF);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, leave)
 
 int main(void)
@@ -396,6 +740,12 @@ int main(void)
 		TEST(a_bad_descriptor_ends_its_port_only),
 		TEST(a_sender_that_cuts_its_memory_loses_its_port_only),
 		TEST(so_does_a_receiver),
+		cmocka_unit_test(a_hostile_message_ends_its_port_only),
+		TEST(a_message_may_come_in_pieces),
+		TEST(memory_that_went_may_come_back),
+		TEST(a_front_end_may_leave_and_begin_again),
+		TEST(a_log_has_the_pages_that_were_written),
+		cmocka_unit_test(only_a_stream_of_this_node_is_a_port),
 	};
 
 	return cmocka_run_group_tests_name("vhost", tests, NULL, NULL);
