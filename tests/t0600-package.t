@@ -77,6 +77,32 @@ is "README's first step, as an ordinary user" \
 	"$(user srun -N2 -n4 --vm-image=tiny sh -c 'echo "$(hostname): $(uname -s)"' 2>/dev/null |
 		sort | tr '\n' ' ')" \
 	"vm0: Linux vm1: Linux vm2: Linux vm3: Linux "
+# In a fresh root, since nothing that a job needs may be in /tmp then. A job that
+# Slurm 22.05 cannot make these directories for, a plain one as well, is revoked.
+at_exit mc private down
+ok "a cluster whose jobs have a /tmp of their own comes up" \
+	mc private up 1 --private-tmp --plugstack /etc/slurm/plugstack.conf.d/vmstep.conf
+cat >in-private <<'END'
+echo "has $(srun ls /tmp /dev/shm | grep -c of-the-node)"
+srun --vm-image=tiny --vm-fam=64M sh -c 'hostname; ls /sys/bus/pci/devices/*/resource2 | wc -l'
+srun --vm-image=tiny --vm-image=disk.raw,ctl=c sh -c 'echo x >/dev/vda && kill -9 $$'
+echo "status $?"
+srun --vm-image=tiny sleep 1000 &
+vmstep -j "$SLURM_JOB_ID.3" wait
+vmstep -j "$SLURM_JOB_ID.3" exec hostname
+vmstep -j "$SLURM_JOB_ID.3" poweroff
+END
+truncate -s 1M disk.raw
+touch /tmp/of-the-node /dev/shm/of-the-node
+begun() { mc private run -u "$test_user" salloc -Q -n1 sh ./in-private >"$tmp/said" 2>"$tmp/err"; }
+begun_or_failed() { begun || ! grep -q revoked "$tmp/err"; }
+ok "a job begins there" wait_for 200 begun_or_failed
+is "it does not see the node's /tmp; steps of VMs, windows of memory, copies of an image, ops work" \
+	"$(xargs <"$tmp/said")" "has 0 vm0 1 status 137 vm0"
+rubbish() { find /tmp /dev/shm /run/vmstep -mindepth 1 -user "$test_user" 2>/dev/null; }
+ok "nothing stays" wait_for 20 test -z "$(rubbish)"
+mc private down
+
 ok "the manual is there" test -e /usr/share/man/man7/vmstep.7.gz
 
 echo 'default_net_mtu = 1500' >>/etc/vmstep/vmstep.conf
