@@ -122,6 +122,7 @@ UNIT_TESTS += \
 	%D%/test_outq \
 	%D%/test_record \
 	%D%/test_tally \
+	%D%/test_relay \
 	%D%/test_roll \
 	%D%/test_seal \
 	%D%/test_segment \
@@ -129,6 +130,7 @@ UNIT_TESTS += \
 	%D%/test_snoop \
 	%D%/test_stream \
 	%D%/test_table \
+	%D%/test_tcp_socket \
 	%D%/test_traffic \
 	%D%/test_vhost \
 	%D%/test_virtqueue \
@@ -176,6 +178,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_record_LDADD = $(net_test_ldadd)
 %C%_test_tally_CFLAGS = $(net_test_cflags)
 %C%_test_tally_LDADD = $(net_test_ldadd)
+%C%_test_relay_CFLAGS = $(net_test_cflags)
+%C%_test_relay_LDADD = $(net_test_ldadd)
 %C%_test_roll_CFLAGS = $(net_test_cflags)
 %C%_test_roll_LDADD = $(net_test_ldadd)
 %C%_test_seal_CFLAGS = $(net_test_cflags)
@@ -190,6 +194,8 @@ net_test_ldadd = %D%/libnet.la lib/libprog.la lib/libcore.la \
 %C%_test_stream_LDADD = $(net_test_ldadd)
 %C%_test_table_CFLAGS = $(net_test_cflags)
 %C%_test_table_LDADD = $(net_test_ldadd)
+%C%_test_tcp_socket_CFLAGS = $(net_test_cflags)
+%C%_test_tcp_socket_LDADD = $(net_test_ldadd)
 %C%_test_traffic_CFLAGS = $(net_test_cflags)
 %C%_test_traffic_LDADD = $(net_test_ldadd)
 %C%_test_vhost_CFLAGS = $(net_test_cflags)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "value.h"
 
 #define KEEPALIVE_IDLE_S 15
 #define KEEPALIVE_STEP_S 5
@@ -58,10 +59,12 @@ static int parse_address(const char *text, struct sockaddr_storage *ret,
 	char host[TCP_ADDRESS_MAX], *colon;
 	const char *name = host;
 	struct addrinfo *ai = NULL;
+	unsigned long port;
 
 	snprintf(host, sizeof(host), "%s", text);
 	colon = strrchr(host, ':');
-	if (!colon)
+	/* getaddrinfo() takes any number for a port, modulo 65536 */
+	if (!colon || value_uint(colon + 1, 1, UINT16_MAX, &port, NULL) < 0)
 		return errmsg_say(err, -EINVAL, "'%s' is not ADDRESS:PORT",
 				  text);
 	*colon = '\0';

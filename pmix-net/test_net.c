@@ -134,23 +134,38 @@ static void odd_helpers_are_refused_by_name(void **state)
 	step_end(&s);
 }
 
-static void odd_ports_are_refused_by_name(void **state)
+/* Of a helper that was welcome, and without a descriptor. */
+static void odd_words_are_refused_by_name(void **state)
 {
-	static const char *const why[] = { "kind of port", "descriptor" };
-	struct netctl msg = {
-		.version = NETCTL_VERSION,
-		.type = NETCTL_PORT,
-		.port = { 99 },
+	static const struct {
+		struct netctl msg;
+		const char *why;
+	} odd[] = {
+		{ { .type = NETCTL_HELLO, .hello = { 0, 2 } }, "HELLO twice" },
+		{ { .type = NETCTL_PORT, .port = { 99 } }, "kind of port: 99" },
+		{ { .type = NETCTL_PORT, .port = { NETCTL_STREAM } },
+		  "a port without its descriptor" },
+		{ { .type = NETCTL_CAPTURE }, "a capture without its pipe" },
+		{ { .type = NETCTL_OPS }, "messages without a socket" },
+		{ { .type = NETCTL_TABLE }, "all tasks are on this node" },
+		{ { .type = NETCTL_STATE, .state = { 99 } },
+		  "no such state: 99" },
+		{ { .type = NETCTL_WELCOME }, "unknown message 2" },
+		{ { .type = NETCTL_ALL, .all = { NETCTL_DONE } },
+		  "unknown message 7" },
+		{ { .type = UINT32_MAX }, "unknown message 4294967295" },
 	};
-	struct netctl lost;
 
-	for (int i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		struct netctl msg = odd[i].msg, lost;
+
+		msg.version = NETCTL_VERSION;
 		step_begin(&s, 1, 2);
 		step_send(s.ranks[0].ctl, &msg, -1);
 		lost = step_expect(s.ranks[0].ctl, NETCTL_LOST);
-		assert_non_null(strstr(lost.lost.text, why[i]));
+		if (!strstr(lost.lost.text, odd[i].why))
+			fail_msg("'%s', not '%s'", lost.lost.text, odd[i].why);
 		step_end(&s);
-		msg.port.kind = NETCTL_STREAM;
 	}
 }
 
@@ -1441,7 +1456,7 @@ static const struct CMUnitTest once[] = {
 	cmocka_unit_test(one_node_opens_no_port_to_the_world),
 	cmocka_unit_test(nothing_is_left_of_its_privileges),
 	cmocka_unit_test(odd_helpers_are_refused_by_name),
-	cmocka_unit_test(odd_ports_are_refused_by_name),
+	cmocka_unit_test(odd_words_are_refused_by_name),
 	cmocka_unit_test(what_stops_it_is_told_to_helpers),
 #ifndef HAVE_UCX
 	cmocka_unit_test(ucx_is_refused_where_it_was_built_without),

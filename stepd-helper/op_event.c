@@ -305,6 +305,7 @@ int op_event_new(struct loop *l, const struct task *t, struct peers *p,
 	if (r == 0)
 		r = ops_add(ops, op_event_methods, e);
 	if (r < 0) {
+		e->ended = true; /* there was nothing to tell of */
 		op_event_free(e);
 		return r;
 	}
