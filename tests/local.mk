@@ -28,8 +28,8 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0900-fuzz.t \
 	%D%/t0351-mem.t %D%/t0360-save.t %D%/t0365-snapshot.t %D%/mem.c \
 	%D%/t0500-tutorials.t %D%/tutorial %D%/faults %D%/soak \
-	%D%/nomem
-# Preloaded into unit tests by tests/nomem.
-check_LTLIBRARIES += %D%/nomem.la
-%C%_nomem_la_SOURCES = %D%/nomem.c
-%C%_nomem_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)
+	%D%/inject %D%/t0910-inject.t
+# Preloaded into unit tests by tests/inject.
+check_LTLIBRARIES += %D%/faulty_libc.la
+%C%_faulty_libc_la_SOURCES = %D%/faulty_libc.c
+%C%_faulty_libc_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)
