@@ -33,8 +33,9 @@ packages_run=(
 )
 packages_tiny=(busybox-static cpio lz4 zstd xz-utils kmod iperf3)
 packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
+packages_package=(build-essential debhelper dh-python)
 packages_check=(
-	build-essential debhelper dh-python
+	"${packages_package[@]}"
 	clang clang-format codespell libclang-rt-14-dev llvm shellcheck perl jq socat man-db
 	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
 	syslinux-common file bsdutils tshark dpdk-dev
