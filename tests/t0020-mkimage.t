@@ -41,7 +41,9 @@ stand_in()
 		while ((port = open("/dev/vport0p1", O_RDWR)) < 0)
 			usleep(10000);
 		system("{ cat /sys/class/virtio-ports/vport0p1/name; "
-		       "id -un; ls -ld /tmp; iperf3 --version | head -n 1; "
+		       "id -un; ls -ld /tmp; iperf3 -s -1 >/dev/null & "
+		       "until cat /proc/net/tcp* | grep -q ':1451 .* 0A '; do sleep 0.1; done; "
+		       "iperf3 -c 127.0.0.1 -n 1M >/dev/null; echo sent $?; wait; "
 		       "cat /sys/class/net/lo/flags; modprobe -a squashfs overlay "
 		       "isofs loop virtiofs && echo modules; stty -F /dev/pts/ptmx; "
 		       "} >/dev/console 2>&1");
@@ -169,7 +171,8 @@ log=$(tr -d '\r' <tiny.log)
 like "the port is there, by its name" "$log" $'\norg\.vmstep\.agent\.0\n'
 like "it runs as root" "$log" $'\nroot\n'
 like "/tmp is everybody's" "$log" 'drwxrwxrwt'
-like "iperf3 has its libraries" "$log" $'\niperf 3'
+like "iperf3 has its libraries, also for the end" "$log" $'\nsent 0\n'
+nok "... of either side" grep 'must be installed\|Aborted' <<<"$log"
 like "lo is up" "$log" $'\n0x9\n'
 like "modules can be loaded" "$log" $'\nmodules\n'
 ((tap_failed == 0)) || diag "$log"

@@ -272,12 +272,13 @@ tiny_programs()
 }
 
 # The image's own loader, not this machine's, tells which libraries a tool loads.
+# The C library itself asks for libgcc_s.so.1, to end a thread.
 tiny_tools()
 {
 	local lib=usr/lib/x86_64-linux-gnu loader=ld-linux-x86-64.so.2 tool path
 
 	mkdir -p "$2/$lib"
-	cp -L -- "$1/$lib/$loader" "$2/$lib"
+	cp -L -- "$1/$lib/$loader" "$1/$lib/libgcc_s.so.1" "$2/$lib"
 	ln -sf "/$lib/$loader" "$2/usr/lib64/$loader"
 	for tool in $TINY_TOOLS; do
 		cp -- "$1/usr/bin/$tool" "$2/usr/bin"
