@@ -121,7 +121,8 @@ shared()
 }
 
 shared 9p generic
-virtiofsd=$images/virtiofsd/virtiofsd
+virtiofsd=/usr/libexec/virtiofsd # of Debian 13 and later
+[[ -x $virtiofsd ]] || virtiofsd=$images/virtiofsd/virtiofsd
 if [[ -x $virtiofsd ]]; then
 	conf "virtiofsd = $virtiofsd"
 	shared virtiofs tiny
