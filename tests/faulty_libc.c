@@ -5,12 +5,13 @@
  * by the two innermost functions of the program itself. Without INJECT_FAIL
  * each that is new is written to INJECT_OUT, a line of its number, its name
  * and the places in the program, innermost first, as they are before the
- * program is moved. With it, the first call of that number fails, and the
- * program, a unit test under cmocka, ends after the test that made it. A crash
- * of the program is a line "crash", the file of the code that did, and places.
+ * program is moved. With it, the first call of that number fails, in one
+ * process, and a unit test under cmocka, the program or who has started it,
+ * ends after the test that the call was made in. A crash of the program is a
+ * line "crash", the file of the code that did, and places.
  *
- * Only INJECT_EXE and what it forks is looked at. What the C library calls when
- * it is asked for the stack itself, or before main(), is let pass.
+ * Only INJECT_EXE and what it forks is looked at. What the C library calls
+ * when it is asked for the stack itself, or before main(), is let pass.
  */
 #include <config.h>
 
@@ -59,13 +60,21 @@ void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t size);
 
+/* The file, of all processes. Nobody writes to a descriptor: programs close
+ * what they do not know, and lock themselves in. */
+struct out {
+	bool failed;
+	uint32_t used; /* of text */
+	char text[16 * 1024 * 1024 - 8];
+};
+
 static struct {
 	uintptr_t from, to; /* of the program's code */
 	uintptr_t moved;
 	uint64_t fail; /* 0: none does */
-	bool on, failed;
-	int left; /* tests and fixtures after the one that it was in */
-	int out;
+	bool on;
+	int left;	 /* tests and fixtures after the one that it was in */
+	struct out *out; /* NULL: nothing is to be done */
 	uint64_t known[KNOWN];
 } inject;
 
@@ -112,15 +121,17 @@ static void write_line(const char *head, void *const *pcs, int n)
 {
 	uintptr_t places[PLACES];
 	int own = own_places(pcs, n, places, PLACES);
-	char line[32 + PLACES * 20];
+	char line[64 + PLACES * 20];
 	int len = snprintf(line, sizeof(line), "%s", head);
+	uint32_t at;
 
 	for (int i = 0; i < own; i++)
 		len += snprintf(line + len, sizeof(line) - (size_t)len,
 				" 0x%lx", (unsigned long)places[i]);
 	line[len++] = '\n';
-	if (write(inject.out, line, (size_t)len) < 0)
-		return; /* a child has closed it */
+	at = __atomic_fetch_add(&inject.out->used, len, __ATOMIC_RELAXED);
+	if (at + (size_t)len <= sizeof(inject.out->text))
+		memcpy(inject.out->text + at, line, (size_t)len);
 }
 
 static bool is_new(uint64_t number)
@@ -159,7 +170,8 @@ static bool fails(const char *name, int e, const void *by)
 	number = number_of(pcs, n);
 	if (inject.fail) {
 		if (number != inject.fail ||
-		    __atomic_exchange_n(&inject.failed, true, __ATOMIC_RELAXED))
+		    __atomic_exchange_n(&inject.out->failed, true,
+					__ATOMIC_RELAXED))
 			return false;
 		errno = e;
 		return true;
@@ -389,13 +401,12 @@ REPLACES sighandler_t signal(int sig, sighandler_t handler)
 	struct sigaction old,
 		action = { .sa_handler = handler, .sa_flags = SA_RESTART };
 
+	if (inject.out && sig == SIGSEGV && handler != SIG_DFL &&
+	    inject.out->failed && inject.left-- == 0)
+		exit(EXIT_FAILURE);
 	for (size_t i = 0; inject.on && i < sizeof(crashes) / sizeof(int); i++)
-		if (sig == crashes[i]) {
-			if (!i && handler != SIG_DFL && inject.failed &&
-			    inject.left-- == 0)
-				exit(EXIT_FAILURE);
+		if (sig == crashes[i])
 			return SIG_DFL;
-		}
 	if (sigaction(sig, &action, &old) < 0)
 		return SIG_ERR;
 	return old.sa_handler;
@@ -434,12 +445,22 @@ static bool is_looked_at(void)
 __attribute__((constructor)) static void begin(void)
 {
 	const char *out = getenv("INJECT_OUT"), *fail = getenv("INJECT_FAIL");
-	void *pc;
+	void *pc, *map;
+	int fd;
 
-	if (!out || !is_looked_at())
+	if (!out)
 		return;
-	inject.out = open(out, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-	if (inject.out < 0)
+	fd = open(out, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0 || ftruncate(fd, sizeof(struct out)) < 0)
+		return;
+	map = mmap(NULL, sizeof(struct out), PROT_READ | PROT_WRITE, MAP_SHARED,
+		   fd, 0);
+	close(fd);
+	if (map == MAP_FAILED)
+		return;
+	inject.out = map;
+	inject.left = 1;
+	if (!is_looked_at())
 		return;
 	inject.fail = fail ? strtoull(fail, NULL, 16) : 0;
 	dl_iterate_phdr(find_program, NULL);
@@ -451,6 +472,5 @@ __attribute__((constructor)) static void begin(void)
 			  &(struct sigaction){ .sa_handler = on_crash,
 					       .sa_flags = SA_NODEFER },
 			  NULL);
-	inject.left = 1;
 	inject.on = true;
 }
