@@ -36,7 +36,7 @@ packages_debian=(mmdebstrap e2fsprogs mtools fdisk)
 packages_package=(build-essential debhelper dh-python)
 packages_check=(
 	"${packages_package[@]}"
-	clang clang-format codespell libclang-rt-14-dev llvm shellcheck perl jq socat man-db
+	clang clang-format codespell curl libclang-rt-14-dev llvm shellcheck perl jq socat man-db
 	groff python3 mypy pyflakes3 genisoimage xorriso isolinux
 	syslinux-common file bsdutils tshark dpdk-dev
 )
