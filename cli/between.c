@@ -260,16 +260,3 @@ int store_run(const struct invocation *inv)
 	}
 	return run_verb(inv, v);
 }
-
-static void show_hosts(const char *rank, const json_t *result)
-{
-	const char *text = json_string_value(json_object_get(result, "text"));
-
-	if (text)
-		fputs(text, stdout);
-}
-
-int hosts_run(const struct invocation *inv)
-{
-	return ask_one(inv, "world.hosts", NULL, show_hosts);
-}

@@ -1,5 +1,5 @@
 /* between.h - what goes between tasks, from outside: send, recv, barrier,
- * store, hosts
+ * store
  */
 #ifndef VMSTEP_CLI_BETWEEN_H
 #define VMSTEP_CLI_BETWEEN_H
@@ -19,6 +19,5 @@ int send_run(const struct invocation *inv);
 int recv_run(const struct invocation *inv);
 int barrier_run(const struct invocation *inv);
 int store_run(const struct invocation *inv);
-int hosts_run(const struct invocation *inv);
 
 #endif

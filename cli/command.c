@@ -15,6 +15,7 @@
 #include "display.h"
 #include "events.h"
 #include "exec.h"
+#include "hosts.h"
 #include "image.h"
 #include "kernel.h"
 #include "ops.h"
@@ -81,7 +82,8 @@ const struct command commands[] = {
 	{ "capture", "", "what goes through a VM's network card, as pcap",
 	  capture_run, capture_options },
 	{ "topo", "", "nodes, with the VMs on them", topo_run, topo_options },
-	{ "hosts", "", "the step's guests as a hosts file", hosts_run, NULL },
+	{ "hosts", "", "the step's guests, for what takes a list of hosts",
+	  hosts_run, hosts_options },
 	{ "log", "", "the logs of the step's helpers and networks", log_run,
 	  log_options },
 	{ "connect", "[FILE [ARG]...]", "Python with the step at hand",

@@ -31,6 +31,7 @@ noinst_LTLIBRARIES += %D%/libcli.la
 	%D%/figures.c %D%/figures.h \
 	%D%/gather.c %D%/gather.h \
 	%D%/here.c %D%/here.h \
+	%D%/hosts.c %D%/hosts.h \
 	%D%/image.c %D%/image.h \
 	%D%/image_info.c %D%/image_info.h \
 	%D%/image_seed.c %D%/image_seed.h \

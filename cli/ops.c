@@ -69,8 +69,7 @@ static void show_error(const char *rank, const json_t *error)
 	log_err("vm[%s]: %s", rank, harmless);
 }
 
-/* Returns an exit status: of what went wrong in any of them. */
-static int show_all(json_t *answer, ops_show_fn show)
+int ops_show(json_t *answer, ops_show_fn show)
 {
 	json_t *results = json_object_get(answer, "results");
 	_cleanup_free_ const char **keys = sorted(results);
@@ -114,7 +113,7 @@ int ops_ask(const struct invocation *inv, const char *method, json_t *params,
 	json_decref(params);
 	if (status != EXIT_DONE)
 		return status;
-	status = inv->json ? show_json(answer) : show_all(answer, show);
+	status = inv->json ? show_json(answer) : ops_show(answer, show);
 	json_decref(answer);
 	if (fflush(stdout) != 0) {
 		log_err("standard output: %m");

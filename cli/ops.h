@@ -14,6 +14,10 @@ extern const struct cmd_option op_options[], wait_options[], shutdown_options[];
 typedef void (*ops_show_fn)(const char *rank, const json_t *result);
 int ops_ask(const struct invocation *inv, const char *method, json_t *params,
 	    unsigned int timeout_s, ops_show_fn show);
+/* Show each result of @answer (call_tasks()) by @show, in the order of ranks,
+ * and say each error. Returns an exit status: of what went wrong in any of
+ * them. */
+int ops_show(json_t *answer, ops_show_fn show);
 
 /* What op and ps show of a task, harmless to a terminal. */
 void op_show(const char *rank, const json_t *result);

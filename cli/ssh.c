@@ -101,7 +101,7 @@ static int hide(const char *text, char path[64], struct errmsg *err)
 struct login {
 	char *step, *rank; /* owned */
 	json_t *result;	   /* of sys.ssh; owned */
-	char key[64], hosts[64], proxy[PATH_MAX + 1024];
+	char key[64], hosts[64], proxy[SSH_PROXY_MAX + 16];
 };
 
 static const char *text_of(const struct login *l, const char *name)
@@ -121,28 +121,39 @@ static int add_word(char *to, size_t size, const char *word)
 	return ssh_quote(word, to + n, size - n);
 }
 
-static int make_proxy(const struct invocation *inv, struct login *l,
-		      struct errmsg *err)
+int ssh_proxy(const struct invocation *inv, const char *step, const char *rank,
+	      const char *host_key, char ret[SSH_PROXY_MAX], struct errmsg *err)
 {
-	const char *host = strchr(text_of(l, "host_key"), ' ');
+	const char *host = strchr(host_key, ' ');
 	char self[PATH_MAX] = "", option[PATH_MAX + 16];
-	const char *words[] = { "-j", l->step, "-r", l->rank, "ssh", NULL };
-	int r = 0;
+	const char *words[] = { "-j", step, "-r", rank, "ssh", NULL };
+	int r;
 
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		return errmsg_set(err, -errno, "/proc/self/exe");
-	snprintf(l->proxy, sizeof(l->proxy), "ProxyCommand=");
-	r = add_word(l->proxy, sizeof(l->proxy), self);
+	r = ssh_quote(self, ret, SSH_PROXY_MAX);
 	for (size_t i = 0; words[i] && r == 0; i++)
-		r = add_word(l->proxy, sizeof(l->proxy), words[i]);
+		r = add_word(ret, SSH_PROXY_MAX, words[i]);
 	snprintf(option, sizeof(option), "--proxy=%s", host ? host + 1 : "?");
 	if (r == 0)
-		r = add_word(l->proxy, sizeof(l->proxy), option);
+		r = add_word(ret, SSH_PROXY_MAX, option);
 	snprintf(option, sizeof(option), "--config=%s",
 		 inv->config ? inv->config : "");
 	if (r == 0 && inv->config)
-		r = add_word(l->proxy, sizeof(l->proxy), option);
+		r = add_word(ret, SSH_PROXY_MAX, option);
 	return r < 0 ? errmsg_set(err, r, "ssh's ProxyCommand") : 0;
+}
+
+static int make_proxy(const struct invocation *inv, struct login *l,
+		      struct errmsg *err)
+{
+	char proxy[SSH_PROXY_MAX];
+	int r = ssh_proxy(inv, l->step, l->rank, text_of(l, "host_key"), proxy,
+			  err);
+
+	if (r == 0)
+		snprintf(l->proxy, sizeof(l->proxy), "ProxyCommand=%s", proxy);
+	return r;
 }
 
 static int make_files(struct login *l, struct errmsg *err)

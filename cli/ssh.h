@@ -7,6 +7,7 @@
 #ifndef VMSTEP_CLI_SSH_H
 #define VMSTEP_CLI_SSH_H
 
+#include <limits.h>
 #include <stddef.h>
 
 #include "command.h"
@@ -14,6 +15,13 @@
 extern const struct cmd_option ssh_options[];
 
 int ssh_run(const struct invocation *inv);
+
+/* ssh's ProxyCommand to the guest of @rank, whose public host key is @host_key:
+ * as in its configuration, for a shell. */
+#define SSH_PROXY_MAX (PATH_MAX + 1024)
+int ssh_proxy(const struct invocation *inv, const char *step, const char *rank,
+	      const char *host_key, char ret[SSH_PROXY_MAX],
+	      struct errmsg *err);
 
 /* @word for the shell that runs ssh's ProxyCommand, at @to: in single
  * quotes, and % twice. -E2BIG. For tests, too. */

@@ -120,6 +120,14 @@ vms -r 2 send --queue=long - '<mib'
 is "vmstep send takes a MiB, also to another node" $? 0
 is "... which is there" "$(vms -r 2 recv --queue=long | md5sum)" "$({ cat "$tmp/home/mib"; echo; } | md5sum)"
 is "vmstep hosts has them all" "$(vms hosts | grep -c vm)" 4
+is "... as mpirun has them" "$(vms -r 1-2 hosts --format=mpi | paste -sd,)" "vm1 slots=1,vm2 slots=1"
+no_hosts() { vms "$@"; echo "status $?: $(<"$tmp/vms.err")"; }
+like "... in no other format" "$(no_hosts hosts --format=xml)" "status 2: .*--format: .*hosts.*mpi.*ssh"
+like "... with no key where none is wanted" "$(no_hosts hosts --key=k)" "status 2: .*--key is for --format=ssh"
+like "... and none for ssh without a key" "$(no_hosts hosts --format=ssh)" "status 2: .*wants --key=FILE"
+like "... nor of guests that have no ssh" "$(no_hosts -r 0 hosts --format=ssh --key="$tmp/home/key")" \
+	"status 1: .*vm\[0\]: this guest was given no key"
+nok "... which leaves no file" test -e "$tmp/home/key"
 wait "$step"
 is "all have come, in order, and all guests have met" $? 0
 diag "$(count again) were sent again"
