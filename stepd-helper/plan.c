@@ -234,6 +234,18 @@ static int take_saved(const struct spec *s, struct qemu_plan *plan,
 	return take_saved_seed(plan, err);
 }
 
+/* Of what has no place in the order UEFI tries nothing but its own shell: from
+ * the network nothing is booted here, and to find that out takes it minutes. */
+static void order_disks(struct qemu_plan *plan)
+{
+	bool known = !plan->spec->install; /* which has an order of its own */
+
+	for (unsigned int i = 0; i < plan->n_disks; i++)
+		known = known && !plan->disk[i].drive;
+	for (unsigned int i = 0; known && i < plan->n_disks; i++)
+		plan->disk[i].bootindex = i + 1;
+}
+
 static int take_firmware(const struct task *t, const struct spec *s,
 			 struct qemu_plan *plan, struct errmsg *err)
 {
@@ -246,6 +258,7 @@ static int take_firmware(const struct task *t, const struct spec *s,
 			err, -EINVAL,
 			"--vm-firmware=uefi boots a disk, and here %s is booted directly: leave it out",
 			plan->kernel);
+	order_disks(plan);
 	r = firmware_find(FIRMWARE_DIRS, s->machine, &plan->firmware, err);
 	if (r < 0 || s->dry_run)
 		return r;

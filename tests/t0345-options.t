@@ -76,7 +76,8 @@ effects -n1 --vm-image=d.raw -- \
 	--vm-initrd=boot/initramfs '-initrd [^ ]*boot/initramfs' \
 	--vm-cloud-init=none '!cidata'
 effects -n1 --vm-image=d.raw -- \
-	--vm-firmware=uefi 'pflash0=' \
+	--vm-firmware=uefi 'pflash0=.*,serial=disk0,bootindex=1 '
+effects -n1 --vm-image=d.raw -- \
 	--vm-install=m.iso,unattended=data 'ide-cd,[^ ]*,id=install,bootindex=1'
 
 export HWLOC_SYNTHETIC="numa:2 core:1 pu:1"
