@@ -160,5 +160,7 @@ is "... the last again, but for who has one of their own" "$(of '-m 320M')" "1 3
 is "... which comes later" "$(of '-m 330M')" 2
 is "... with ; between" "$(of -no-hpet)" 0
 is "a colon before it: all" "$(of serial=scratch0)" "0 1 2 3"
+dry -n2 --vm-image='tiny;d.raw' --vm-firmware=bios,uefi
+is "a firmware by task" "$(of pflash0=)" 1
 clean "nothing is left"
 done_testing
