@@ -19,7 +19,8 @@ dist_man_MANS += \
 # minicluster and mkimage are run from the tree, so their pages stay here, too.
 EXTRA_DIST += \
 	%D%/tutorials/cloud-init.md %D%/tutorials/data.md \
-	%D%/tutorials/fam.md %D%/tutorials/first-vm.md %D%/tutorials/mpi.md \
+	%D%/tutorials/fam.md %D%/tutorials/first-vm.md \
+	%D%/tutorials/foreign-os.md %D%/tutorials/mpi.md \
 	%D%/tutorials/prepared-image.md %D%/tutorials/pvm.md \
 	%D%/tutorials/save.md %D%/tutorials/ssh.md \
 	README.md HACKING.md LICENSE \

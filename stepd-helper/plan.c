@@ -235,10 +235,12 @@ static int take_saved(const struct spec *s, struct qemu_plan *plan,
 }
 
 /* Of what has no place in the order UEFI tries nothing but its own shell: from
- * the network nothing is booted here, and to find that out takes it minutes. */
+ * the network nothing is booted without --vm-tftp, and to find that out takes
+ * it minutes. */
 static void order_disks(struct qemu_plan *plan)
 {
-	bool known = !plan->spec->install; /* which has an order of its own */
+	bool known = !plan->spec->install && /* which has an order of its own */
+		     !plan->spec->tftp;
 
 	for (unsigned int i = 0; i < plan->n_disks; i++)
 		known = known && !plan->disk[i].drive;

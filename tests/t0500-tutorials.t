@@ -8,7 +8,7 @@ limit_s=2400
 . "$top/tests/media.sh"
 
 media_needs
-need curl gcc ssh ssh-keygen mksquashfs
+need curl gcc ssh ssh-keygen mksquashfs mformat
 generic=$images/generic.vm
 [[ -e $images/debian.qcow2 ]] ||
 	skip_all "$images/debian.qcow2 is not there: contrib/mkimage debian (contrib/check does)"
