@@ -97,10 +97,10 @@ like "of the right size" "$out" "31 97"
 
 is "--vm-run=head runs once" \
 	"$(vrun -N2 -n4 --vm-run=head --vm-image=tiny \
-		sh -c 'ping -c1 -W5 vm3 >/dev/null && hostname')" vm0
+		sh -c 'ping -c1 -W30 vm3 >/dev/null && hostname')" vm0
 vrun -N2 -n2 --vm-image=tiny sh -c '
-	ping -c1 -W5 vm$((1 - SLURM_PROCID)) >/dev/null || exit 9
-	if [ $SLURM_PROCID = 0 ]; then sleep 2; ping -c1 -W5 vm1 >/dev/null; fi'
+	ping -c1 -W30 vm$((1 - SLURM_PROCID)) >/dev/null || exit 9
+	if [ $SLURM_PROCID = 0 ]; then sleep 2; ping -c1 -W30 vm1 >/dev/null; fi'
 is "two that ping each other and end at different times both succeed" $? 0
 out=$(cd "$tmp/home" && as_user vm prlimit --nofile=24:4096 srun -N2 -n2 \
 	--propagate=ALL --vm-image=tiny hostname 2>"$tmp/err")

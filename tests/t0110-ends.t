@@ -25,7 +25,7 @@ start()
 	(cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" \
 		run -u "$test_user" srun -J victim "$@" >"$tmp/out" 2>"$tmp/err") &
 	srun_pid=$!
-	wait_for 60 running || diag "not running: $(cat "$tmp/err")"
+	wait_for 120 running || diag "not running: $(cat "$tmp/err")"
 	job=$(vsh "squeue -h -n victim -o %A" | head -1)
 }
 running() { grep -q started "$tmp/out"; }
@@ -49,42 +49,42 @@ sleeper='echo started; trap "echo got-usr1" USR1; while :; do sleep 0.2; done'
 start -N2 -n2 --vm-image=tiny sh -c "$sleeper"
 vsh "scancel -s USR1 $job"
 ok "scancel -s USR1 reaches the command in the guest" \
-	wait_for 10 grep -q got-usr1 "$tmp/out"
+	wait_for 60 grep -q got-usr1 "$tmp/out"
 vsh "scancel $job"
-in_seconds "scancel ends the step in seconds" 15
+in_seconds "scancel ends the step in seconds" 45
 clean "scancel leaves nothing"
 
 start -n1 --vm-image=tiny sh -c 'trap "echo bye; exit 0" TERM; echo started
 	while :; do sleep 0.2; done'
 vsh "scancel $job"
-in_seconds "a command that heeds SIGTERM ends by itself" 15
+in_seconds "a command that heeds SIGTERM ends by itself" 45
 ok "and has its last word" grep -q bye "$tmp/out"
 
-start -n1 --vm-image=tiny sh -c 'echo started; sleep 100'
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 1000'
 kill -INT $srun_pid
 wait_for 5 grep -q 'one more within' "$tmp/err"
 kill -INT $srun_pid
-in_seconds "two Ctrl-C end it" 15
+in_seconds "two Ctrl-C end it" 45
 clean "two Ctrl-C leave nothing"
 
 # ---- what is killed ----
 
-start -N2 -n2 -K0 --vm-image=tiny sh -c 'echo started; sleep 30'
+start -N2 -n2 -K0 --vm-image=tiny sh -c 'echo started; sleep 1000'
 mc vm node n1 kill -9 "$(pid_of qemu-system)"
-wait_for 10 grep -q 'QEMU was ended' "$tmp/err"
+wait_for 60 grep -q 'QEMU was ended' "$tmp/err"
 vsh "scancel $job"
 ended
 says 'vm\[[01]\]@n[12]: error: QEMU was ended by signal 9'
 clean "kill -9 of QEMU leaves nothing"
 
-start -n1 --vm-image=tiny sh -c 'echo started; sleep 30'
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 1000'
 mc vm node n1 kill -9 "$(pid_of qemu-system)"
-in_seconds "kill -9 of the only QEMU ends the step" 15
+in_seconds "kill -9 of the only QEMU ends the step" 45
 is "with status 125" $srun_status 125
 
-start -n1 --vm-image=tiny sh -c 'echo started; sleep 30'
+start -n1 --vm-image=tiny sh -c 'echo started; sleep 1000'
 mc vm node n1 kill -9 "$(pid_of vmstep-helper)"
-in_seconds "kill -9 of the helper ends the step" 15
+in_seconds "kill -9 of the helper ends the step" 45
 is "Slurm reports the signal" $srun_status 137
 says 'vm\[0\]: vmstep-helper was ended by signal 9'
 clean "kill -9 of the helper leaves nothing"
@@ -94,10 +94,10 @@ no_qemu() { ! ours | grep -q "qemu-system.* $1,"; }
 start -N2 -n2 --vm-image=tiny sh -c 'echo started; sleep 300'
 mc vm node n1 kill -9 "$(parent_of "$(parent_of "$(pid_of 'qemu-system.* vm0,')")")"
 ok "kill -9 of slurmstepd ends its VM, though the command is silent" \
-	wait_for 15 no_qemu vm0
+	wait_for 60 no_qemu vm0
 vsh "scancel $job"
 ended
-ok "... and no process is left" wait_for 20 eval '[[ -z $(ours) ]]'
+ok "... and no process is left" wait_for 60 eval '[[ -z $(ours) ]]'
 for n in n1 n2; do # as a later step's end does
 	mc vm node $n find "$runtime" -mindepth 1 -delete
 done
@@ -121,16 +121,16 @@ for kind in vhost-user dgram; do
 		net=$(net_of_n1)
 		mc vm node n1 kill -9 "$net"
 		ok "--vm-net=$kind: a vmstep-net that is killed is started again ($i)" \
-			wait_for 5 other_net
+			wait_for 30 other_net
 	done
-	in_seconds "... the guests go on" 60
+	in_seconds "... the guests go on" 180
 	is "... and reach each other again: status 0" $srun_status 0
 	clean "... and nothing is left"
 done
 
-start -N2 -n4 -K1 --vm-image=tiny --vm-net=stream sh -c 'echo started; sleep 30'
+start -N2 -n4 -K1 --vm-image=tiny --vm-net=stream sh -c 'echo started; sleep 1000'
 mc vm node n1 kill -9 "$(net_of_n1)"
-in_seconds "--vm-net=stream: kill -9 of vmstep-net ends the step" 20
+in_seconds "--vm-net=stream: kill -9 of vmstep-net ends the step" 45
 says 'vm\[[01]\]@n1: error: .*vmstep-net.*--vm-net=stream cannot survive'
 clean "... and leaves nothing"
 
@@ -166,9 +166,9 @@ head_loses() # CMD WORDS
 		echo | nc vm1 777; while :; do sleep 0.2; done'
 	[[ $1 != true ]] || mc vm node n1 kill -9 "$(pid_of 'qemu-system.* vm1,')"
 	ok "--vm-run=head: a serving VM is lost ($1)" \
-		wait_for 20 grep -Eq "vm\[1\]@n2: error: $2" "$tmp/err"
+		wait_for 60 grep -Eq "vm\[1\]@n2: error: $2" "$tmp/err"
 	vsh "scancel -s USR1 $job"
-	in_seconds "... the command goes on until it ends" 15
+	in_seconds "... the command goes on until it ends" 45
 	ok "... by itself" grep -q got-usr1 "$tmp/out"
 	is "... and the lost task has 125" $srun_status 125
 }

@@ -14,7 +14,7 @@ batch()
 {
 	local job
 	job=$(vsh "rm -f out; sbatch --parsable -o out $* job.sh")
-	wait_for 120 over "$job" || diag "job $job goes on"
+	wait_for 300 over "$job" || diag "job $job goes on"
 }
 over() { [[ -z $(vsh "squeue -h -j $1") ]]; }
 output() { cat "$tmp/home/out" 2>/dev/null; }
@@ -74,13 +74,13 @@ script '#SBATCH -n1 --requeue --open-mode=append --vm-image=tiny' \
 	'echo start $SLURM_RESTART_COUNT' 'srun --vm-verbose hostname'
 vsh 'rm -f out; sbatch -o out job.sh' >/dev/null
 job=$(vsh 'squeue -h -o %A' | head -1)
-wait_for 30 grep -q booting "$tmp/home/out"
+wait_for 60 grep -q booting "$tmp/home/out"
 vsh "scontrol requeue $job"
 requeued() { vsh "scontrol show job $job" | grep -q 'JobState=PENDING'; }
-wait_for 30 requeued
+wait_for 60 requeued
 vsh "scontrol update jobid=$job StartTime=now" 2>/dev/null
 again() { output | grep -qx vm0; }
-wait_for 200 again
+wait_for 400 again
 like "a job requeued in mid-boot runs again" "$(output | tr '\n' ' ')" "start 1 .*vm0"
 
 clean "nothing stays after all kinds"
@@ -88,14 +88,14 @@ clean "nothing stays after all kinds"
 # ---- accounting ----
 
 (vrun -n1 -J fat --vm-image=tiny --vm-mem=256M sh -c '
-	dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; echo full; sleep 60' \
+	dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; echo full; sleep 1000' \
 	>"$tmp/out") &
 step=
-wait_for 60 grep -q full "$tmp/out"
+wait_for 120 grep -q full "$tmp/out"
 step=$(vsh "squeue -h -s -n fat -o %i" | head -1)
 rss() { vsh "sstat -n -P -o MaxRSS -j $step" | sed -n '1s/K$//p'; }
 counted() { local k; k=$(rss); ((k > 100000 && k < 700000)); }
-ok "sstat shows the VM's memory, once" wait_for 30 counted
+ok "sstat shows the VM's memory, once" wait_for 60 counted
 diag "MaxRSS $(rss) K"
 vsh "scancel -n fat"
 wait

@@ -172,7 +172,7 @@ refused 125 'error: run directory \(--vm-rundir, .*: /nonexistent: No such file'
 
 refused 124 'boot timeout: .*; give it longer, or see whether the image has' \
 	"an image without a system" \
-	-n1 --vm-image=good.qcow2 --vm-boot-timeout=3 hostname
+	-n1 --vm-image=good.qcow2 --vm-boot-timeout=6 hostname
 like "... with what an empty console means" "$(cat "$tmp/err")" \
 	"nothing came on the guest's serial console: .*console=ttyS0"
 

@@ -32,7 +32,7 @@ with()
 	(cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \
 		-u "$test_user" srun -J pins "$@" --vm-image=tiny \
 		sh -c 'echo started; sleep 100' >"$tmp/out" 2>"$tmp/err") &
-	wait_for 60 all_started "$(grep -c . <<<"$*")"
+	wait_for 240 all_started "$(grep -c . <<<"$*")"
 	masks | sort
 	vsh "scancel -n pins"
 	wait
@@ -84,7 +84,7 @@ is "... which the workers have" "$(tr '\n' ';' <"$tmp/workers")" \
 	"vmstep-net 1;vmstep-net 1;worker 1 1;worker 1 1;"
 is "... and QEMU's other threads" "$(cat "$tmp/io")" 1
 vrun -N2 -n4 --vm-image=tiny sh -c 'for r in 0 1 2 3; do
-	ping -c 1 -W 10 vm$r >/dev/null || exit 1
+	ping -c 1 -W 30 vm$r >/dev/null || exit 1
 done; echo reached' >"$tmp/out"
 is "... and everybody reaches everybody" "$(grep -c reached "$tmp/out")" 4
 vrun -n1 -c2 --vm-io-cpus=2 --vm-image=tiny hostname >"$tmp/out"

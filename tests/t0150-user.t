@@ -14,7 +14,7 @@ id $other &>/dev/null || useradd -m $other
 	-u "$test_user" srun -J caps -N2 -n2 --vm-image=tiny \
 	sh -c 'echo started; sleep 100' >"$tmp/out" 2>"$tmp/err") &
 both() { [[ $(grep -c started "$tmp/out") == 2 ]]; }
-ok "a step runs on two nodes" wait_for 60 both
+ok "a step runs on two nodes" wait_for 120 both
 
 pids() { mc vm node n1 pgrep -f 'qemu-system|vmstep-(helper|net)'; }
 caps=$(for p in $(pids); do
@@ -124,7 +124,7 @@ conf "allow_qmp = yes" "sandbox = no"
 (cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \
 	-u "$test_user" srun -J open -n1 --vm-image=tiny \
 	sh -c 'echo started; sleep 100' >"$tmp/open" 2>"$tmp/err") &
-ok "a step without a sandbox runs" wait_for 60 grep -q started "$tmp/open"
+ok "a step without a sandbox runs" wait_for 120 grep -q started "$tmp/open"
 job=$(vsh "squeue -h -n open -o %i")
 like "... and QEMU opens what its user can" "$(opens "$tmp/home/secret")" '"return": *\{\}'
 vsh "scancel -n open"

@@ -229,10 +229,10 @@ like "... and the name server" "$report" 'DNS=10\.255\.255\.254'
 like "names are resolved by it" "$report" 'vm0 is vm0: 10\.0\.0\.1'
 like "... with the domain, too" "$report" 'vm1\.step\.example is vm1\.step\.example: 10\.0\.0\.2'
 
-ok "--vm-net=none: a guest boots" wait_for 300 test -s "$tmp/alone"
+ok "--vm-net=none: a guest boots" wait_for 600 test -s "$tmp/alone"
 is "... and does not wait for a network in vain" "$(head -n 1 "$tmp/alone")" success
 said() { grep -q '^says: from the seed' "$tmp/alone"; }
-ok "... a raw disk, with a cloud-init directory of the user's" wait_for 300 said
+ok "... a raw disk, with a cloud-init directory of the user's" wait_for 600 said
 diag "$(cat "$tmp/alone.err")"
 says=$(sed -n 's/^says: //p' "$tmp/alone")
 like "UEFI has booted it" "$says" '(^|[[:space:]])efi[[:space:]]'

@@ -36,7 +36,7 @@ like "... and says so" "$(cat "$tmp/err")" 'the task has 100M of memory on n[12]
 (cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \
 	-u "$test_user" srun -J pins -n1 -c2 --mem=512M --vm-image=tiny \
 	sh -c 'echo started; sleep 100' >"$tmp/out" 2>"$tmp/err") &
-wait_for 60 grep -q started "$tmp/out"
+wait_for 120 grep -q started "$tmp/out"
 list=$(mc vm node n1 bash -c '
 	for t in /proc/$(pgrep -o -f "^[^ ]*qemu-system")/task/*; do
 		if grep -q "^CPU [0-9]" "$t/comm"; then
@@ -53,7 +53,7 @@ clean "kill -9 of the helper leaves nothing"
 	-u "$test_user" srun -J victim -N2 -n2 --mem=512M --vm-image=tiny \
 	sh -c 'echo started; sleep 100' >"$tmp/out" 2>"$tmp/err") &
 both() { [[ $(grep -c started "$tmp/out") == 2 ]]; }
-wait_for 60 both
+wait_for 120 both
 vsh "scancel -n victim"
 wait
 clean "scancel leaves nothing"

@@ -31,7 +31,7 @@ is "one guest alone has a vhost-user port, too" $? 0
 vrun -n1 --vm-image=tiny --vm-net=vhost-user sh -c 'echo started; sleep 100' \
 	>"$tmp/out" &
 step=$!
-wait_for 60 grep -q started "$tmp/out"
+wait_for 120 grep -q started "$tmp/out"
 is "QEMU's socket is the user's alone" \
 	"$(mc vm node n1 find "$runtime" -name 'port-0.sock' -printf '%m %u %y\n')" \
 	"700 $test_user s"

@@ -96,7 +96,7 @@ for node in n1 n2; do
 	old=$(net_of $node)
 	mc vm node $node kill -9 "$old"
 	ok "vmstep-net of $node is killed and started again" \
-		wait_for 10 another_net $node "$old"
+		wait_for 30 another_net $node "$old"
 done
 echo 'after restarts' >&9
 exec 9>&-

@@ -46,7 +46,7 @@ reaches "vm1 is there again when it goes on" 1 3
 
 ok "vm2 runs" qemu_of 2
 echo 'echo poweroff -f | nc vm2 99' >&9
-ok "vm2 powers off" wait_for 30 tap_not qemu_of 2
+ok "vm2 powers off" wait_for 60 tap_not qemu_of 2
 for vm in 1 3; do reaches "... and vm0 still reaches vm$vm" $vm 3; done
 
 for vm in 1 3; do echo "echo exit | nc vm$vm 99" >&9; done

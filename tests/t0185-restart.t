@@ -22,11 +22,11 @@ step=$!
 wait_for 120 lines 2
 for ((i = 1; i <= kills; i++)); do
 	node=n$((1 + i % 2))
-	wait_for 30 lines $((i * 8)) # each has 4 s
+	wait_for 60 lines $((i * 8)) # each has 4 s
 	old=$(net_of $node)
 	mc vm node $node kill -9 "$old"
 	ok "vmstep-net of $node is killed and started again ($i)" \
-		wait_for 5 another_net $node "$old"
+		wait_for 30 another_net $node "$old"
 done
 wait "$step"
 is "the step succeeds" $? 0

@@ -43,13 +43,13 @@ bg vrun -N2 -n2 --vm-image=tiny --vm-capture=0:all.pcap sh -c '
 	echo up; until [ -e /tmp/go ]; do sleep 0.2; done' >"$tmp/out"
 step=$!
 all_up() { (($(grep -c up "$tmp/out") == 2)); }
-ok "a step that nobody captures at rank 1" wait_for 60 all_up
+ok "a step that nobody captures at rank 1" wait_for 120 all_up
 vmstep="$build/inst/bin/vmstep -j $(vsh 'squeue -h -o %i')"
 pings() { vsh "$vmstep -r 0 exec ping -c $1 vm1" >/dev/null; }
 for n in 1 2; do
 	bg vsh "$vmstep -r 1 capture" >"$tmp/live.$n" 2>"$tmp/live.err"
 	live=$!
-	ok "vmstep capture, of a node elsewhere" wait_for 30 test -s "$tmp/live.$n"
+	ok "vmstep capture, of a node elsewhere" wait_for 60 test -s "$tmp/live.$n"
 	if ((n == 2)); then
 		wait "$first"
 		is "... the first ends well, as another takes its place" $? 0
@@ -57,7 +57,7 @@ for n in 1 2; do
 	first=$live
 	pings $((n + 2))
 	whole() { (($(frames "$tmp/live.$n" 'icmp.type == 0') == n + 2)); }
-	ok "... has the pings from then on" wait_for 20 whole
+	ok "... has the pings from then on" wait_for 60 whole
 done
 is "... no broken record" "$(frames "$tmp/live.1" 'icmp.type == 8')" 3
 vsh "$vmstep -r 0 capture" >/dev/null 2>"$tmp/busy.err"

@@ -36,7 +36,7 @@ esac
 sleep 1000"
 bg vrun -N2 -n3 --vm-image=tiny sh -c "$talk" >"$tmp/out"
 step=$!
-ok "a step sends $size bytes from task 0 to task 2" wait_for 60 grep -q sent "$tmp/out"
+ok "a step sends $size bytes from task 0 to task 2" wait_for 180 grep -q sent "$tmp/out"
 
 stats -j 1.0 --json stats >ctl.json
 is "vmstep stats --json from the login host: status 0" $? 0
@@ -97,14 +97,14 @@ cat_watch() { grep -c '"step":"1.0"' watch.json; }
 two_lines() { (($(cat_watch) >= 2)); }
 bg as_user vm "$vmstep" -j 1.0 --json stats --watch >watch.json 2>watch.err
 watch=$!
-ok "--watch --json prints a line each second" wait_for 20 two_lines
+ok "--watch --json prints a line each second" wait_for 60 two_lines
 kill -INT $watch
 wait $watch
 is "... until SIGINT: status 0" $? 0
 is "... and says nothing of that" "$(cat watch.err)" ""
 is "... with both nodes in each" "$(jq -c '.complete' watch.json | sort -u)" true
 has_steps() { [[ $(vsh 'squeue -hs -o %i' | grep -c "$1") == "$2" ]]; }
-ok "... and srun's step is gone" wait_for 20 has_steps '^1\.' 1
+ok "... and srun's step is gone" wait_for 60 has_steps '^1\.' 1
 
 kills=5 good=0
 for ((i = 0; i < kills; i++)); do
@@ -194,7 +194,7 @@ wait
 END
 job=$(vsh 'sbatch --parsable -N2 -n2 --mem=1G job.sh')
 ok "a job asks for its own step's statistics, then has two" \
-	wait_for 120 test -s "$tmp/home/inside2.status"
+	wait_for 300 test -s "$tmp/home/inside2.status"
 is "inside the job, its one VM step needs no -j: status 0" "$(cat "$tmp/home/inside.status")" 0
 like "... the whole step" "$(cat "$tmp/home/inside.text")" "step $job.0: 2 tasks on 2 nodes"
 is "with two, nothing is done: status 3" "$(cat "$tmp/home/inside2.status")" 3
@@ -211,7 +211,7 @@ like "... and is all there" "$(cat text)" "step $second: 1 tasks on 1 node"
 bg as_user vm "$vmstep" -j "$job.0" --json stats --watch >watch.json 2>watch.err
 watch=$!
 some_lines() { (($(wc -l <watch.json) >= 1)); }
-wait_for 20 some_lines
+wait_for 60 some_lines
 vsh "scancel $job.0"
 wait $watch
 is "--watch ends with its step: status 0" $? 0

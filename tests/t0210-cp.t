@@ -24,7 +24,7 @@ sum() { sha256sum <"$tmp/home/$1" | cut -c1-64; }
 bg vrun -N2 -n4 -m block --vm-image=tiny sh -c 'echo up; sleep 10000' >"$tmp/out"
 step=$!
 all_up() { (($(grep -c up "$tmp/out") == 4)); }
-ok "a step of four guests on two nodes" wait_for 90 all_up
+ok "a step of four guests on two nodes" wait_for 240 all_up
 
 cd "$tmp/home" || exit 1
 as_user vm mkdir -p tree/sub
@@ -145,13 +145,13 @@ cut=$!
 exec 7>"$tmp/home/slow"
 head -c 1000000 /dev/zero >&7
 writing() { (($(vms -r 0-3 exec sh -c "'ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c /tmp/cut/'" | grep -vc ': 0$') == 4)); }
-ok "a copy to four guests stands in the middle" wait_for 30 writing
+ok "a copy to four guests stands in the middle" wait_for 60 writing
 kill -9 "$(pgrep -o -u "$test_user" -f "^$vmstep -j 1.0 cp - 0-3:/tmp/cut/file")"
 exec 7>&-
 wait $cut
 writers() { vms -r 0-3 exec sh -c "'ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c /tmp/cut/'" | grep -vc ': 0$'; }
 over() { (($(writers) == 0)); }
-ok "killed, it ends in all of them" wait_for 30 over
+ok "killed, it ends in all of them" wait_for 60 over
 is "... and leaves nothing" "$(left 0-3 /tmp/cut | cut -c4- | sort -u)" ""
 vms cp small 0-3:/tmp/cut/file
 is "... the next one works" $? 0

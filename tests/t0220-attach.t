@@ -30,7 +30,7 @@ bg vrun -N2 -n2 --ntasks-per-node=1 --vm-image=tiny \
 	sh -c 'echo said before >/dev/ttyS0; echo up; read line </dev/ttyS0; echo "typed: $line" >/dev/ttyS0; sleep 10000' >"$tmp/out"
 step=$!
 all_up() { (($(grep -c up "$tmp/out") == 2)); }
-ok "a step of two guests on two nodes" wait_for 90 all_up
+ok "a step of two guests on two nodes" wait_for 240 all_up
 
 # ---- events ----
 
@@ -40,9 +40,9 @@ saw() # RANK KIND [FILTER]
 {
 	[[ $(jq -c "select(.rank == $1 and .kind == \"$2\" and (${3-true}))" "$tmp/events") ]]
 }
-ok "events: what is kept comes first, of each node" wait_for 20 saw 1 task.joined
-ok "... a guest's start" wait_for 10 saw 0 vm.running '.from == "booting"'
-ok "... the step's command" wait_for 10 saw 0 proc.start '.label == "command"'
+ok "events: what is kept comes first, of each node" wait_for 60 saw 1 task.joined
+ok "... a guest's start" wait_for 60 saw 0 vm.running '.from == "booting"'
+ok "... the step's command" wait_for 60 saw 0 proc.start '.label == "command"'
 cat >subscribe.py <<'END'
 import json, socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -62,22 +62,22 @@ print(sorted(seen))
 END
 bg on_node n1 timeout 60 python3 "$PWD/subscribe.py" "$(sock 0)" >sub.out
 sub=$!
-ok "event.subscribe at one task, of all" wait_for 20 grep -qE '^[0-9]+$' sub.out
+ok "event.subscribe at one task, of all" wait_for 60 grep -qE '^[0-9]+$' sub.out
 known() { [[ $(ask 1 op.list | jq '[.result[] | select(.method == "event.take" and .who == "task")] | length') == 1 ]]; }
-ok "... the other task knows of it" wait_for 20 known
+ok "... the other task knows of it" wait_for 60 known
 vms pause
 vms resume
-ok "... a pause is seen" wait_for 10 saw 1 vm.paused
-ok "... and its end" wait_for 10 saw 0 vm.running '.from == "paused"'
+ok "... a pause is seen" wait_for 60 saw 1 vm.paused
+ok "... and its end" wait_for 60 saw 0 vm.running '.from == "paused"'
 wait $sub
 is "... by who has subscribed, too" "$(tail -n +2 sub.out)" \
 	"[(0, 'vm.paused'), (0, 'vm.running'), (1, 'vm.paused'), (1, 'vm.running')]"
 vms -r 1 exec sh -c "'exit 7'"
-ok "... how a process ended" wait_for 10 saw 1 proc.exit '.exit == 7'
+ok "... how a process ended" wait_for 60 saw 1 proc.exit '.exit == 7'
 for _ in {1..65}; do echo '{"jsonrpc":"2.0","id":1,"method":"msg.send","params":{"data":1,"queue":"q"}}'; done |
 	on_node n1 socat -t60 - "UNIX-CONNECT:$(sock 0)" >sent
 is "a queue is full" "$(grep -c E_FULL sent)" 1
-ok "... which is an event" wait_for 10 saw 0 queue.full '.queue == "q"'
+ok "... which is an event" wait_for 60 saw 0 queue.full '.queue == "q"'
 is "event.take has the same, for scripts" \
 	"$(ask 0 event.take '{"kinds":["queue.*"]}' | jq -c '[.result.events[].kind]')" \
 	'["queue.open","queue.full"]'
@@ -93,15 +93,15 @@ start=$SECONDS
 ask 0 proc.run '{"argv":["sleep","1000"],"to":1,"opid":"long"}' >routed &
 pid=$!
 sleeps() { [[ $(ask 1 proc.list | jq '[.result.procs[] | select(.program == "sleep" and .state == "running")] | length') == "$1" ]]; }
-ok "an op that another task carries out" wait_for 20 sleeps 1
+ok "an op that another task carries out" wait_for 60 sleeps 1
 is "op.get finds it" "$(ask 0 op.get '{"opid":"long"}' | jq -r '.result.method, .result.state' | xargs)" \
 	"proc.run running"
 is "op.cancel" "$(ask 0 op.cancel '{"opid":"long"}' | jq -c .result)" '{"cancelled":1}'
 wait $pid
 is "... its asker is told, once" "$(jq -c .error.data.name routed)" '"E_CANCELLED"'
-ok "... and the process has ended in that guest" wait_for 10 sleeps 0
+ok "... and the process has ended in that guest" wait_for 60 sleeps 0
 is "... another time there is no such op" "$(ask 0 op.cancel '{"opid":"long"}' | jq .error.code)" 10
-ok "... all of it soon" test $((SECONDS - start)) -lt 40
+ok "... all of it soon" test $((SECONDS - start)) -lt 120
 
 run='{"shell":"echo x >>/tmp/once; sleep 1; wc -l </tmp/once","opid":"once","session":"mine"}'
 is "session.open" "$(ask 1 session.open '{"name":"mine","max_ops":2}' | jq -c '[.result.session, .result.max_ops]')" \
@@ -120,9 +120,9 @@ is "session.close" "$(ask 1 session.close '{"session":"mine"}' | jq -c .result)"
 # ---- console ----
 
 has_typed() { vms -r 1 console --once | grep -q "$1"; }
-vsh "echo hello to vm1 | timeout 30 $vmstep -j 1.0 -r 1 console" >console.out 2>"$tmp/vms.err" &
+vsh "echo hello to vm1 | timeout 90 $vmstep -j 1.0 -r 1 console" >console.out 2>"$tmp/vms.err" &
 pid=$!
-ok "console: what is typed arrives, from a login host" wait_for 30 has_typed 'typed: hello to vm1'
+ok "console: what is typed arrives, from a login host" wait_for 90 has_typed 'typed: hello to vm1'
 kill $pid 2>/dev/null
 is "... what was said before is still there" "$(vms -r 1 console --once | grep -c 'said before')" 1
 cat >console.py <<'END'
@@ -164,7 +164,7 @@ is "... -r: of these tasks only" "$(vms -r 1 log | grep -vc 'vm\[1\]@n2: ')" 0
 vms -r 1 exec sh -c "'while :; do :; done & sleep 100'" &
 busy=$!
 burns() { vms --json -r 1 top -d 1 >top.json && jq -e '.tasks[0].cpu_percent > 20' top.json; }
-ok "top: who computes" wait_for 30 burns
+ok "top: who computes" wait_for 60 burns
 is "... of whom it was asked for" "$(jq -c '[.tasks[] | [.rank, .node, .state, .cpus]]' top.json)" '[[1,"n2","running",1]]'
 is "... all of the table" \
 	"$(vms top -d 1 | awk '{ print $1, $2, $3, $4, $5 }' | paste -sd,)" \

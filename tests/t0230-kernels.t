@@ -40,7 +40,7 @@ cp -r --reflink=auto "$tiny" demo.vm
 bg vrun -N2 -n2 --vm-image="$tmp/demo.vm" sh -c 'echo up; vmop recv; echo end' >out
 step=$!
 up() { (($(grep -c up out) == 2)); }
-ok "a step of two guests on two nodes, of an image with a kernel" wait_for 90 up
+ok "a step of two guests on two nodes, of an image with a kernel" wait_for 240 up
 diag "$(cat "$tmp/err")"
 
 is "kernel list has it" "$(vms kernel list | paste -sd,)" \
@@ -97,7 +97,7 @@ is "code.run has value and output" \
 is "... without the interpreter" \
 	"$(op -r 0 code.run "'{\"code\":\"1\",\"interp\":\"python3\"}'" | jq '.results["0"].error.code')" 10
 vms -r 0 op log.write "'{\"text\":\"a word from outside\"}'" >/dev/null
-ok "log.write is in the step's messages" wait_for 5 grep -q 'vm\[0\]@n1: a word from outside' "$tmp/err"
+ok "log.write is in the step's messages" wait_for 30 grep -q 'vm\[0\]@n1: a word from outside' "$tmp/err"
 is "an op that goes on is killed with who asked for it" \
 	"$(vms op --timeout=1 sleep "'{\"seconds\":100}'" 2>&1 | wc -l; op -r 0 proc.list | jq '.results["0"].result.procs | length')" \
 	$'0\n1'

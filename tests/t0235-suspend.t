@@ -30,30 +30,30 @@ END
 )
 bg vrun -N2 -n2 --vm-image=tiny --vm-verbose sh -c "$script" >out
 step=$!
-ok "a step of two guests on two nodes, of which one counts" wait_for 90 grep -q up out
+ok "a step of two guests on two nodes, of which one counts" wait_for 240 grep -q up out
 diag "$(cat "$tmp/err")"
 count() { vms -r 0 exec cat /tmp/count; }
 counts() { local n; n=$(count) && ((n > ${1-0})); }
-ok "... and they reach each other" vms -r 0 exec ping -c1 -w10 vm1
+ok "... and they reach each other" vms -r 0 exec ping -c1 -w30 vm1
 ok "... and it counts" counts
 
 scontrol suspend 1
 is "scontrol suspend: status 0" $? 0
-ok "... all of the step's processes stop" wait_for 20 all_are T
+ok "... all of the step's processes stop" wait_for 60 all_are T
 stopped=$SECONDS
 is "... when both VMs were paused" "$(grep -c 'the VM is paused' "$tmp/err")" 2
 longer() { ((SECONDS - stopped > 8)); } # than an agent may be silent
 wait_for 20 longer
 scontrol resume 1
 is "scontrol resume: status 0" $? 0
-ok "... they go on" wait_for 10 all_are S
+ok "... they go on" wait_for 60 all_are S
 back() { (($(grep -c 'the VM goes on' "$tmp/err") == 2)); }
 ok "... and so do both VMs" wait_for 10 back
 
-ok "the guests' clocks are right" wait_for 15 clocks_right
+ok "the guests' clocks are right" wait_for 60 clocks_right
 now=$(count)
 ok "the command goes on where it was" counts "$now"
-ok "the guests reach each other" vms -r 1 exec ping -c1 -w10 vm0
+ok "the guests reach each other" vms -r 1 exec ping -c1 -w30 vm0
 is "nothing was taken for lost" "$(grep -cE 'lost|unreachable|error' "$tmp/err")" 0
 is "... and both agents live" "$(vms --json op vm.state |
 	jq -c '[.results[].result | [.state, .agent]] | unique')" '[["running","alive"]]'
@@ -66,19 +66,19 @@ diag "$(cat "$tmp/err")"
 
 bg vrun -N1 -n1 --vm-image=tiny --vm-verbose sh -c 'trap "echo hup; exit 5" HUP; echo up; while :; do sleep 0.1; done' >out
 step=$!
-ok "a step of one guest" wait_for 60 grep -q up out
+ok "a step of one guest" wait_for 120 grep -q up out
 vms() { vsh "$build/inst/bin/vmstep -j 2.0 $*" 2>"$tmp/vms.err"; }
 is "... its clock is put wrong" \
 	"$(vms op sys.time.set "'{\"ns\":1000000000000000000}'" >/dev/null; vms exec date +%Y)" 2001
 vsh "scancel --signal=CONT 2.0"
-ok "SIGCONT sets it right" wait_for 15 clocks_right
+ok "SIGCONT sets it right" wait_for 60 clocks_right
 vsh "scancel --signal=TSTP 2.0"
 paused() { [[ $(vms --json op vm.state | jq -r '.results["0"].result.state') == "$1" ]]; }
-ok "SIGTSTP pauses it" wait_for 15 paused paused
+ok "SIGTSTP pauses it" wait_for 60 paused paused
 vsh "scancel --signal=CONT 2.0"
-ok "... and SIGCONT lets it go on" wait_for 15 paused running
+ok "... and SIGCONT lets it go on" wait_for 60 paused running
 vsh "scancel --signal=TSTP 2.0"
-ok "paused again" wait_for 15 paused paused
+ok "paused again" wait_for 60 paused paused
 vsh "scancel --signal=HUP 2.0"
 wait $step
 is "a signal that ends a process gets through" $? 5

@@ -24,7 +24,7 @@ part() { awk -v w="== $1" '/^== / { on = $0 == w; next } on' session.out; }
 bg vrun -N2 -n4 --ntasks-per-node=2 --vm-image=tiny sh -c 'echo up; sleep 10000' >"$tmp/out"
 step=$!
 all_up() { (($(grep -c up "$tmp/out") == 4)); }
-ok "a step of four guests on two nodes" wait_for 90 all_up
+ok "a step of four guests on two nodes" wait_for 240 all_up
 
 # ---- PENVM's README, line by line ----
 
@@ -261,7 +261,7 @@ echo "of stdin" >"$tmp/home/input"
 bridge() # NAME ARG...: in the background on n1; $! is minicluster's
 {
 	bg on_node $test_user n1 "$build/inst/bin/vmstep-xmlrpc" -j 1.0 "${@:2}" >"$1.out" 2>"$1.err"
-	wait_for 30 grep -q '^1.0 ' "$1.out"
+	wait_for 60 grep -q '^1.0 ' "$1.out"
 }
 bridge unix --socket="$tmp/home/boinc.sock"
 ok "vmstep-xmlrpc listens on a socket of the user's alone" \
@@ -302,7 +302,7 @@ like "powerOff: the guest shuts down" \
 
 mc vm node n1 pkill -f "[v]mstep-xmlrpc .*$tmp"
 gone() { ! mc vm node n1 pgrep -f "[v]mstep-xmlrpc .*$tmp" && [[ ! -e $tmp/home/token ]]; }
-ok "SIGTERM ends it, and takes the token away" wait_for 10 gone
+ok "SIGTERM ends it, and takes the token away" wait_for 60 gone
 
 # ---- the same by vmstep ----
 
@@ -314,12 +314,12 @@ cat >/tmp/out; echo "$A" >>/tmp/out; echo said; while [ ! -e /tmp/stop ]; do :; 
 END
 bg vsh "exec $vmstep -j 1.0 -r 2 exec -i env A='of env' sh -c '$(cat "$tmp/home/busy")' <input" >busy.out
 busy=$!
-ok "... run with stdin and environment" wait_for 30 grep -qx said busy.out
+ok "... run with stdin and environment" wait_for 60 grep -qx said busy.out
 proc=$(vms -r 2 --json op proc.list | jq '[.results[].result.procs[] | select(.state == "running") | .proc] | max')
 used() { vms -r 2 --json op proc.stat "'{\"proc\":$proc}'" | jq '.results[].result.usage.utime_us'; }
 at_first=$(used)
 goes_on() { (($(used) > at_first + 100000)); }
-ok "... watch its CPU time" wait_for 30 goes_on
+ok "... watch its CPU time" wait_for 60 goes_on
 vms -r 2 pause
 is "... pause" "$(vms -r 2 ps | awk 'NR > 1 { print $4 }')" paused
 vms -r 2 resume

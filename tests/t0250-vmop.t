@@ -23,15 +23,15 @@ count() { grep -c "^$1" "$tmp/out"; }
 ring=$(cat <<END
 set -u
 rank=\$SLURM_PROCID next=\$(((SLURM_PROCID + 1) % 4)) prev=\$(((SLURM_PROCID + 3) % 4))
-vmop -t 120 barrier begin || exit 11
+vmop -t 300 barrier begin || exit 11
 i=0
 while [ \$i -lt $rounds ]; do
 	i=\$((i + 1))
 	vmop send \$next "\$rank \$i" || exit 12
-	[ "\$(vmop -t 60 -f \$prev recv)" = "\$prev \$i" ] || exit 13
+	[ "\$(vmop -t 300 -f \$prev recv)" = "\$prev \$i" ] || exit 13
 done
 vmop store put from.\$rank "\$(hostname)" || exit 14
-vmop -t 60 barrier stored || exit 15
+vmop -t 300 barrier stored || exit 15
 [ "\$(vmop store get from.\$next)" = vm\$next ] || exit 16
 [ "\$(vmop store list 'from.*' | wc -l)" = 4 ] || exit 17
 # the last one's queue is full, and says so; the others' are not
@@ -42,7 +42,7 @@ if [ \$rank = 0 ]; then
 	vmop send 1 on || exit 18
 	vmop send 2 on || exit 18
 elif [ \$rank -lt 3 ]; then
-	[ "\$(vmop -t 60 recv)" = on ] || exit 19
+	[ "\$(vmop -t 300 recv)" = on ] || exit 19
 fi
 vmop call vm.poweroff 2>/dev/null && exit 20
 vmop -t 1 --ranks=0,\$rank barrier alone 2>/dev/null
@@ -51,10 +51,10 @@ r=\$?
 if [ \$rank = 0 ]; then
 	seq $many | vmop -l -q many send 3 || exit 23
 elif [ \$rank = 3 ]; then
-	[ "\$(vmop -l -n $many -t 60 -q many recv | md5sum)" = "\$(seq $many | md5sum)" ] || exit 24
+	[ "\$(vmop -l -n $many -t 300 -q many recv | md5sum)" = "\$(seq $many | md5sum)" ] || exit 24
 	echo "many came"
 fi
-vmop -t \$((60 + $many / 200)) barrier over || exit 22
+vmop -t \$((300 + $many / 200)) barrier over || exit 22
 echo "ring done"
 END
 )
@@ -70,7 +70,7 @@ diag "$(cat "$tmp/out" "$tmp/err")"
 # sent again. Each number comes, and none before a lower one.
 keep=$(cat <<END
 set -u
-vmop -t 120 barrier begin || exit 11
+vmop -t 300 barrier begin || exit 11
 if [ \$SLURM_PROCID = 0 ]; then
 	i=0
 	while [ \$i -lt $kept ]; do
@@ -79,30 +79,30 @@ if [ \$SLURM_PROCID = 0 ]; then
 		sleep 0.3
 	done
 elif [ \$SLURM_PROCID = 1 ]; then
-	vmop -t 120 -q go recv >/tmp/said || exit 15
+	vmop -t 300 -q go recv >/tmp/said || exit 15
 	vmop store put said - </tmp/said || exit 16
-	[ "\$(vmop -t 60 recv)" = '{"a":1}' ] || exit 17
+	[ "\$(vmop -t 300 recv)" = '{"a":1}' ] || exit 17
 elif [ \$SLURM_PROCID = 3 ]; then
 	last=0
 	while [ \$last -lt $kept ]; do
-		n=\$(vmop -t 60 -f 0 recv) || exit 12
+		n=\$(vmop -t 300 -f 0 recv) || exit 12
 		[ \$n = \$last ] || [ \$n = \$((last + 1)) ] || exit 13
 		last=\$n
 		echo "got \$n"
 	done
 fi
-vmop -t 120 barrier over || exit 14
+vmop -t 300 barrier over || exit 14
 END
 )
 vrun -N2 -n4 --vm-image=tiny sh -c "$keep" >"$tmp/out" &
 step=$!
 got() { (($(count 'got ') >= $1)); }
-wait_for 120 got 2
+wait_for 240 got 2
 for node in n1 n2; do
 	old=$(net_of $node)
 	mc vm node $node kill -9 "$old"
 	ok "vmstep-net of $node is killed, and started again" \
-		wait_for 5 another_net $node "$old"
+		wait_for 30 another_net $node "$old"
 	now=$(count 'got ')
 	ok "... and messages come again" wait_for 60 got $((now + 2))
 done

@@ -32,9 +32,9 @@ bg vrun -n1 --vm-image=debian --vm-exec=qga --vm-boot-timeout=600 --input="$tmp/
 	>"$tmp/out"
 step=$!
 asked() { [[ $(ask vm.state | jq -r .result.agent) == qga ]]; }
-ok "a guest whose agent is QEMU's" wait_for 300 asked
+ok "a guest whose agent is QEMU's" wait_for 600 asked
 runs() { ask proc.list | jq -e '.result.procs[] | select(.label == "command" and .state == "running")'; }
-ok "the step's command runs" wait_for 120 runs
+ok "the step's command runs" wait_for 240 runs
 is "proc.run: input, output, status" \
 	"$(ask proc.run '{"argv":["sort","-r"],"input":"a\nb\n"}' |
 		jq -c '[.result.out, .result.err, .result.exit, .result.degraded]')" '["b\na\n","",0,true]'
@@ -128,7 +128,7 @@ mc vm node n1 chmod o-rw "$dir/$step_id/task.0.sock"
 mc vm node n1 chmod o-x "$dir/$step_id" "$dir"
 
 ask proc.run '{"argv":["touch","/tmp/end"]}' >/dev/null # the step may be over first
-ok "the command is told to end, and ends" wait_for 60 tap_not kill -0 $step
+ok "the command is told to end, and ends" wait_for 120 tap_not kill -0 $step
 ((tap_failed == 0)) || vsh "$vmstep -j $step_id poweroff" # or it would not
 wait $step
 is "the command's status" $? 7

@@ -85,7 +85,7 @@ rm -f run/*
 in_use() { [[ -s out && -e $(echo run/raw.img.*.0) ]]; }
 bg vrun -n1 -w n1 "${copies[@]}" sh -c 'echo runs; exec sleep 1000' >out
 step=$!
-ok "a guest runs on copies" wait_for 60 in_use
+ok "a guest runs on copies" wait_for 120 in_use
 for pid in $(mc vm node n1 pgrep -x vmstep-helper); do mc vm node n1 kill -9 "$pid"; done
 wait "$step"
 is "its helper is killed: 137" $? 137
@@ -133,7 +133,7 @@ killed_while_it_shuts_down()
 	bg vrun -n1 --vm-image=tiny --vm-image=raw.img --vm-save=kept/d.qcow2 \
 		--vm-verbose true
 	step=$!
-	wait_for 60 grep -q ': ending' "$tmp/err"
+	wait_for 120 grep -q ': ending' "$tmp/err"
 	mc vm node n1 pkill -KILL -f '[q]emu-system'
 	wait $step
 	[[ $? == 125 && ! -e kept/d.qcow2 ]] &&

@@ -84,7 +84,7 @@ refused "a directory to write to, where the guest can mount none" \
 
 bg vrun -n1 --vm-image=tiny --vm-output=out-cut sh -c 'echo some >/output/part; echo up; exec sleep 1000' >out
 step=$!
-ok "a command writes and waits" wait_for 60 grep -q up out
+ok "a command writes and waits" wait_for 120 grep -q up out
 as_user vm scancel --signal=TERM 3 2>/dev/null || as_user vm scancel --signal=TERM "$(as_user vm squeue -h -o %A | head -n 1)"
 wait "$step"
 is "... ended by SIGTERM, as by a time limit: 143" $? 143
@@ -128,7 +128,7 @@ if [[ -x $virtiofsd ]]; then
 	shared virtiofs tiny
 	bg vrun -n1 --vm-net=none --vm-image=tiny --vm-mounts="$PWD/share:/w" sh -c 'echo up; exec sleep 1000' >out
 	step=$!
-	ok "a guest without a network has a directory by virtiofs" wait_for 60 grep -q up out
+	ok "a guest without a network has a directory by virtiofs" wait_for 120 grep -q up out
 	like "... vmstep ps says so" "$(vsh "$build/inst/bin/vmstep -j \$(squeue -h -o %A).0 ps")" "/w is $PWD/share by virtiofs"
 	for pid in $(mc vm node n1 pgrep -x vmstep-helper); do mc vm node n1 kill -9 "$pid"; done
 	wait "$step"

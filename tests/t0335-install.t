@@ -45,7 +45,7 @@ chown -R "$test_user" .
 # ---- the installation ----
 
 media=$(sha256sum media.iso)
-vrun -n1 -t 3 --vm-image=new.qcow2,ctl=w,size=64M --vm-mem=400M --vm-console=console \
+vrun -n1 -t 15 --vm-image=new.qcow2,ctl=w,size=64M --vm-mem=400M --vm-console=console \
 	--vm-install=media.iso,unattended=answers true >out
 is "an installation ends when the guest powers off: 0" $? 0
 diag "$(cat "$tmp/err")"

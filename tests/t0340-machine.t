@@ -57,7 +57,7 @@ bg on_node "$python" -m http.server 8099 --bind 127.0.0.1 --directory "$tmp/serv
 	echo started; sleep 300' >"$tmp/out" 2>"$tmp/err") &
 step=$!
 both() { [[ $(grep -c started "$tmp/out") == 2 ]]; }
-ok "a step of a file's options runs" wait_for 90 both
+ok "a step of a file's options runs" wait_for 240 both
 job=$(vsh 'squeue -h -o %i')
 has() { is "$1" "$(grep -c "$2" "$tmp/out")" "$3"; }
 has "each guest reaches a server on its node, as vmhost" 'http: from the node' 2
@@ -103,7 +103,7 @@ vmstep -j "$job" -r 1 op vm.screendump "{\"path\": \"$tmp/none/screen\"}" 2>"$tm
 like "... or it is said why not" "$(<"$tmp/err2")" "path=$tmp/none/screen: No such file"
 bg vmstep -j "$job" -r 1 display --socket="$tmp/home/vnc" 2>/dev/null
 viewer=$!
-ok "... or by a socket for viewers" wait_for 20 test -S "$tmp/home/vnc"
+ok "... or by a socket for viewers" wait_for 60 test -S "$tmp/home/vnc"
 is "... which speaks VNC" "$(as_user vm "$python" -c 'import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.settimeout(20)

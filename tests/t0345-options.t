@@ -92,7 +92,7 @@ bg vrun -n1 --vm-image=tiny --vm-hostname=box --vm-net-cidr=10.9.0.0/16 --vm-net
 	env A_WORD=said sh -c 'trap "" TERM; echo "$(hostname) $(pwd) $A_WORD $(cat /sys/class/net/eth0/mtu) $(ip -4 -o addr show dev eth0)"; sleep 1000 & wait; wait; sleep 1000' >out
 step=$!
 up() { [[ -s out ]]; }
-ok "a guest with other options" wait_for 60 up
+ok "a guest with other options" wait_for 120 up
 like "... has name, directory, variable and network" "$(<out)" '^box /tmp said 1400 .* 10\.9\.0\.1/16'
 as_user vm scancel --signal=TERM "$(as_user vm squeue -h -o %i)"
 gone() { ! kill -0 "$step" 2>/dev/null; }

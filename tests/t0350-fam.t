@@ -36,7 +36,7 @@ vrun -N1 -n2 -w n1 --vm-image=tiny --vm-fam=1G --vm-run=head sh -c "
 step=$!
 exec 9>"$tmp/in"
 cat "$tmp/fam" >&9
-ok "one guest writes" wait_for 60 grep -q written "$tmp/out"
+ok "one guest writes" wait_for 120 grep -q written "$tmp/out"
 text=$(mc vm run -u "$test_user" -- srun --overlap -w n1 true 2>/dev/null
 	mc vm node n1 setpriv --reuid="$test_user" --regid="$test_user" \
 		--clear-groups head -n1 "$(steps n1)/fam" | tr -d '\0')

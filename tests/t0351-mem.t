@@ -35,7 +35,7 @@ exec 9>"$tmp/in"
 cat "$tmp/mem" >&9
 all_say() { (($(grep -c "$1" "$tmp/out") == 4)); }
 ok "four guests on two nodes add, put and get" \
-	wait_for 150 all_say 'data'
+	wait_for 400 all_say 'data'
 diag "$(cat "$tmp/out" "$tmp/err")"
 is "... and lose no update of 10 million" \
 	"$(sed -n 's/^[0-3]: sum \([0-9]*\) .*/\1/p' "$tmp/out" | xargs)" \

@@ -44,9 +44,9 @@ END
 job=1.0
 bg vrun -N2 -n4 -w n1,n2 --vm-image=tiny --vm-mem=160M --vm-scratch=2:32M --vm-linger=all sh -c "$script" >out
 step=$!
-ok "four guests on two nodes" wait_for 90 grep -q 'tick 5' out
+ok "four guests on two nodes" wait_for 240 grep -q 'tick 5' out
 half() { vms -r 0 exec test -s /tmp/got && vms -r 2 exec test -s /tmp/n; }
-ok "... a transfer and a writer are under way" wait_for 30 half
+ok "... a transfer and a writer are under way" wait_for 60 half
 
 vsh "cd $tmp/small && $build/inst/bin/vmstep -j 1.0 save full" 2>vms.err
 is "no room to save it: status 1" $? 1
@@ -54,7 +54,7 @@ like "... which is said, by task" "$(<vms.err)" "full: vm\[[0-3]\]: .*No space l
 is "... nothing stays there" "$(ls -A "$tmp/small")" ""
 was=$(wc -l <out)
 more() { (($(wc -l <out) > was)); }
-ok "... and the step goes on" wait_for 20 more
+ok "... and the step goes on" wait_for 60 more
 
 vms save "$home/first" >saved
 is "vmstep save: status 0" $? 0
@@ -65,7 +65,7 @@ is "... a directory with all of it, its user's alone" \
 	"disk0.2 memory.0 memory.1 memory.2 memory.3 options step.json task.json.0 task.json.1 task.json.2 task.json.3
 700"
 was=$(wc -l <out)
-ok "... the step goes on" wait_for 20 more
+ok "... the step goes on" wait_for 60 more
 vms save "$tmp/else/where"
 is "where the site has no images: status 1" $? 1
 like "... which could not be restored" "$(<vms.err)" \
@@ -97,11 +97,11 @@ goes_on() # FILE FILE: what was on its way within the guest may be missing
 whole() { [[ $(sed -n 's/^got //p' "$1") == "$(sed -n 's/^sent //p' "$1")" ]] && grep 'got [1-9]' "$1"; }
 bg vrun -N2 -n4 -w n3,n4 --vm-restore="$home/second" vmresume >out2
 step=$! job=2.0
-ok "restored on two other nodes" wait_for 90 grep -q 'tick' out2
+ok "restored on two other nodes" wait_for 240 grep -q 'tick' out2
 diag "$(cat "$tmp/err")"
 is "... its nodes are others" "$(vms --json ps | jq -r '[.results[].result.node] | unique | join(",")')" n3,n4
-ok "... clocks are right" wait_for 15 clocks_right
-ok "... guests reach each other" vms -r 3 exec ping -c1 -w10 vm0
+ok "... clocks are right" wait_for 60 clocks_right
+ok "... guests reach each other" vms -r 3 exec ping -c1 -w30 vm0
 is "... by the addresses they had" "$(vms -r 3 exec ip -4 addr show eth0 | grep -c 10.0.0.4/8)" 1
 vms save --stop "$home/third" >saved
 is "... saved again, above what it came from: status 0" $? 0
@@ -122,13 +122,13 @@ END
 chmod 755 "$tmp/load/qemu"
 conf "qemu = $tmp/load/qemu" "sandbox = no" # it writes
 job=3.0
-bg vrun -N1 -n4 -w n1 --overcommit --vm-boot-timeout=8 --vm-restore="$home/third" vmresume >out3
+bg vrun -N1 -n4 -w n1 --overcommit --vm-boot-timeout=15 --vm-restore="$home/third" vmresume >out3
 step=$!
 ok "one VM loads late" wait_for 60 test -e "$tmp/load/begun"
-late() { (($(date +%s) - $(stat -c %Y "$tmp/load/begun") > 9)); }
-ok "... later than a boot may take" wait_for 20 late
+late() { (($(date +%s) - $(stat -c %Y "$tmp/load/begun") > 16)); }
+ok "... later than a boot may take" wait_for 60 late
 touch "$tmp/load/go"
-ok "restored on one node" wait_for 90 grep -q 'tick' out3
+ok "restored on one node" wait_for 240 grep -q 'tick' out3
 # A save that nobody makes: as when its end is lost.
 part()
 {
@@ -148,10 +148,10 @@ vms -r 1 pause
 like "... for no other reason" "$(<"$tmp/vms.err")" "the VM is being saved"
 mc vm node ctl scontrol suspend 3
 stopped() { mc vm node n1 ps -eo stat=,args= | grep '[q]emu-system' | grep -q '^T'; }
-ok "... while the job is suspended, too" wait_for 20 stopped
+ok "... while the job is suspended, too" wait_for 60 stopped
 mc vm node ctl scontrol resume 3
-ok "... until it finds that nobody saves it" wait_for 30 state_is running
-ok "all are told to end" wait_for 10 vms exec touch /tmp/go
+ok "... until it finds that nobody saves it" wait_for 60 state_is running
+ok "all are told to end" wait_for 60 vms exec touch /tmp/go
 wait $step
 is "... the status is that of a saved command" $? 3
 say
@@ -187,7 +187,7 @@ chown "$test_user" "$home/kept.qcow2"
 bg vrun -n1 --vm-image=tiny --vm-image=kept.qcow2 --vm-save=after.qcow2 \
 	sh -c 'echo up; exec sleep 100000' >out
 step=$!
-ok "a step whose disk is to be saved" wait_for 60 grep -q up out
+ok "a step whose disk is to be saved" wait_for 120 grep -q up out
 job=$(vsh 'squeue -h -o %i').0
 vms save --stop "$home/fourth" >saved
 is "... is saved, and stopped: status 0" $? 0

@@ -11,7 +11,7 @@
 #	leftovers [CLUSTER]        prints what a step left on "vm", or on another:
 #	                           processes of ours, files, sockets; nothing when
 #	                           clean
-#	clean NAME [CLUSTER]       a check that nothing is left, within 20 s
+#	clean NAME [CLUSTER]       a check that nothing is left, within 60 s
 #	clocks_right               do the clocks of vms' guests agree with ours,
 #	                           within 2 s?
 #	conf LINE...               (re)write vmstep.conf with these lines added,
@@ -96,7 +96,7 @@ clocks_right()
 
 clean()
 {
-	if wait_for 20 is_clean "${@:2}"; then
+	if wait_for 60 is_clean "${@:2}"; then
 		pass "$1"
 	else
 		fail "$1" "$(leftovers "${@:2}")"
