@@ -58,6 +58,7 @@ fail()
 	tap_failed=$((tap_failed + 1))
 	diag "${0##*/}: $tap_count - $1 failed" "${@:2}" >&2
 	[[ ! -s ${tmp-}/err ]] || tail -n 40 "$tmp/err" | sed 's/^/# err: /' >&2
+	return 1
 }
 
 ok()
