@@ -394,6 +394,13 @@ static int conclude(struct gathered *g, const struct call_where *w,
 		return EXIT_FAILED;
 	if (g->error[0])
 		log_err("%s", g->error);
+	/* its directory is there before its tasks, and goes after them */
+	if (w->all && json_object_size(g->results) == 0) {
+		if (!g->error[0])
+			log_err("step %s has no task that answers: it is about to begin, or has ended",
+				json_string_value(json_array_get(g->steps, 0)));
+		return EXIT_NO_STEP;
+	}
 	complete(g, w);
 	*ret = json_pack("{s:O, s:I, s:O}", "step", json_array_get(g->steps, 0),
 			 "tasks", g->tasks, "results", g->results);

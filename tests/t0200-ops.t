@@ -241,6 +241,21 @@ is "... the guest runs" "$(vms -r 0 exec echo on)" on
 ok "... with its clock set" wait_for 30 clocks_right
 is "vm.stats" "$(ask 0 vm.stats | jq '.result.qemu.utime_us > 0 and .result.qemu.rss_bytes > 1000000')" true
 
+# ---- a step whose directory is there, and no task: not yet, or no more ----
+
+bg vsh 'exec srun -J bare --jobid=1 --overlap -w n1 -N1 -n1 sleep 1000' 2>bare.err
+bare=$!
+begins() { bare_step=$(vsh 'squeue -h -s -j 1 -o "%i %j"' | sed -n 's/ bare$//p') && [[ $bare_step ]]; }
+ok "a step without tasks of ours" wait_for 60 begins
+bare_dir=$runtime/$(id -u "$test_user")/$bare_step
+mc vm node n1 install -d -m 700 -o "$test_user" "$bare_dir"
+vsh "$vmstep -j $bare_step pause" 2>"$tmp/vms.err"
+is "... nothing of it can be paused: status 3" $? 3
+like "... and it says so" "$(<"$tmp/vms.err")" "step $bare_step has no task that answers"
+mc vm node n1 rmdir "$bare_dir"
+vsh "scancel $bare_step"
+wait $bare
+
 # ---- ends ----
 
 bg as_user vm "$vmstep" -j 1.0 -r 3 exec sleep 1000 2>"$tmp/vms.err"
