@@ -98,8 +98,10 @@ steps() { as_user a squeue -h -s; }
 running() { [[ -n $(steps) ]]; }
 idle() { [[ -z $(as_user a squeue -h) ]]; }
 
-bg as_user a srun -N2 sleep 100 2>"$tmp/srun"; pid=$!
-wait_for 60 running
+# srun heeds signals when its tasks run; that the step is there is too early
+bg as_user a srun -N2 sh -c 'echo up; exec sleep 100' >"$tmp/up" 2>"$tmp/srun"; pid=$!
+both_up() { (($(grep -c up "$tmp/up") == 2)); }
+wait_for 60 both_up
 kill -INT $pid
 wait_for 60 grep -q "one more within 1 sec" "$tmp/srun"
 nok "one INT to srun is one, it goes on" wait_for 1 tap_not kill -0 $pid

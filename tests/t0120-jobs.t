@@ -72,8 +72,7 @@ like "... and the other component runs" "$out" "^n[12]$"
 
 script '#SBATCH -n1 --requeue --open-mode=append --vm-image=tiny' \
 	'echo start $SLURM_RESTART_COUNT' 'srun --vm-verbose hostname'
-vsh 'rm -f out; sbatch -o out job.sh' >/dev/null
-job=$(vsh 'squeue -h -o %A' | head -1)
+job=$(vsh 'rm -f out; sbatch --parsable -o out job.sh') # others may be completing
 wait_for 60 grep -q booting "$tmp/home/out"
 vsh "scontrol requeue $job"
 requeued() { vsh "scontrol show job $job" | grep -q 'JobState=PENDING'; }

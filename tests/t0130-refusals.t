@@ -156,7 +156,8 @@ for what in optional required; do
 	plain "a step without VMs does not care ($what)"
 	sed -i "s# nonsense# config=$tmp/vmstep.conf#" "$tmp/plugstack.conf"
 done
-is "no node was drained" "$(vsh "sinfo -h -o %T" | sort -u)" idle
+all_idle() { [[ $(vsh "sinfo -h -o %T" | sort -u) == idle ]]; }
+ok "no node was drained" wait_for 60 all_idle
 
 # ---- nowhere to write ----
 

@@ -47,7 +47,8 @@ cat >"$seed/user-data" <<-END
 	        for name in vm0 vm1.step.example; do
 	          echo "\$name is \$(resolvectl -4 --legend=no query \$name | head -n 1)"
 	        done
-	      } >/root/report 2>&1
+	      } >/root/report.new 2>&1
+	      mv /root/report.new /root/report
 	      mkdir /run/vmstep /run/seed
 	      mount -t tmpfs vmstep /run/vmstep
 	      mount -t iso9660 -o ro LABEL=cidata /run/seed
@@ -189,14 +190,15 @@ for i in 1 2; do
 	ssh vm\$i 'echo "os \$(hostname) \$(grep ^ID= /etc/os-release)"
 		echo "\$(hostname) by ssh to \$(ssh -o BatchMode=yes vm0 hostname)"'
 done
-ssh vm3 cat report | sed 's/^/report: /'
+until ssh vm3 cat report >report 2>/dev/null; do sleep 1; done # its cloud-init is slower
+sed 's/^/report: /' report
 mpirun --allow-run-as-root --host vm0,vm1,vm2,vm3 -np 4 /root/ring
 }
 main </dev/null # ssh reads on
 END
 
 # One more boots beside them, without a network.
-(cd "$tmp/home" && as_user vm srun -n1 --vm-image=raw.img --vm-net=none \
+(cd "$tmp/home" && as_user vm srun -J alone -n1 --vm-image=raw.img --vm-net=none \
 	--vm-firmware=uefi --vm-cloud-init=own --vm-mem=800M --vm-boot-timeout=900 \
 	sh -c 'systemctl show -P Result systemd-networkd-wait-online
 		{ ls /sys/firmware; cat /etc/machine-id /sys/class/dmi/id/product_uuid
@@ -243,7 +245,7 @@ like "the user's bootcmd ran, as a template" "$says" 'bootcmd of rank 0'
 like "so did write_files, with our own" "$says" 'by write_files of own-[0-9.]+-0'
 like "... and users" "$says" 'uid=[0-9]+\(ann\)'
 is "the raw disk is as it was" "$(sha256sum <"$tmp/home/raw.img")" "$raw_before"
-job=$(as_user vm squeue -h -o %i)
+job=$(as_user vm squeue -h -n alone -o %i)
 # From the login host; there is no other way to this guest.
 log_in() { vsh "$build/inst/bin/vmstep -j $job ssh $*" 2>"$tmp/ssh.err"; }
 is "vmstep ssh: a command, as root" "$(log_in "'id -un; uname -n'" | xargs)" "root vm0"

@@ -5,7 +5,8 @@
 vm_cluster 2
 
 net_of() { mc vm node "$1" pgrep -o -f "[v]mstep-net .*--node=$1"; }
-has_net() { net_of n1 >/dev/null && net_of n2 >/dev/null; }
+listens() { mc vm node "$1" ss -Hltnp | grep -o '[^ ]*:[0-9]* .*vmstep-net'; }
+both_listen() { listens n1 && listens n2; }
 
 # A guest of one node sends to one of the other, and everyone sees it arrive.
 talk='case $SLURM_PROCID in
@@ -68,9 +69,9 @@ for where in "$device" "$subnet"; do
 	conf "net_device = $where"
 	vrun -N2 -n2 --vm-image=tiny sh -c "$talk" >"$tmp/out" &
 	step=$!
-	wait_for 60 has_net
+	wait_for 60 both_listen
 	like "net_device = $where: vmstep-net listens there" \
-		"$(mc vm node n1 ss -Hltnp)" "$address:[0-9]+ .*vmstep-net"
+		"$(listens n1)" "$address:[0-9]+ .*vmstep-net"
 	wait "$step"
 	is "... and the guests talk" "$(<"$tmp/out")" "hello from vm1"
 done

@@ -102,11 +102,11 @@ soon "... soon" 45 $from
 
 ask 1 net.link '{"up":false}' >link.out
 is "net.link: the plug is pulled" \
-	"$(ask 1 proc.run '{"shell":"cat /sys/class/net/eth0/operstate; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
+	"$(ask 1 proc.run '{"shell":"f=/sys/class/net/eth0/operstate; for i in $(seq 100); do grep -q down $f && break; sleep 0.1; done; cat $f; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
 		jq -r .result.out)" down
 ask 1 net.link '{"up":true}' >link.out
 is "... and is in again" \
-	"$(ask 1 proc.run '{"shell":"for i in $(seq 50); do ping -c1 -W1 vm0 >/dev/null && break; done; ping -c1 -W1 vm0 >/dev/null && echo reached"}' |
+	"$(ask 1 proc.run '{"shell":"for i in $(seq 100); do ping -c1 -W1 vm0 >/dev/null && break; sleep 0.1; done; ping -c1 -W10 vm0 >/dev/null && echo reached"}' |
 		jq -r .result.out)" reached
 is "... up is needed" "$(ask 1 net.link '{}' | jq .error.code)" -32602
 

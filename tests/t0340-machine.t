@@ -43,6 +43,8 @@ mkdir -p "$tmp/served"
 echo "from the node" >"$tmp/served/file"
 chmod -R a+rX "$tmp/served"
 bg on_node "$python" -m http.server 8099 --bind 127.0.0.1 --directory "$tmp/served" >/dev/null 2>&1
+serves() { [[ $(on_node ss -Hltn 'sport = :8099') ]]; }
+ok "a server on the node" wait_for 60 serves
 
 # shellcheck disable=SC2016 # the guests' shells expand it
 (cd "$tmp/home" && exec "$top/contrib/minicluster" --name "vm-$$" run \

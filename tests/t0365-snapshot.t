@@ -13,7 +13,7 @@ bg vrun -N2 -n2 --vm-image=tiny --vm-mem=160M --vm-scratch=0:32M --vm-linger=all
 	echo up
 	until [ -e /tmp/go ]; do
 		echo tick $((i += 1))
-		echo $i >/tmp/n
+		echo $i >/tmp/n.new && mv /tmp/n.new /tmp/n
 		sleep 0.1
 	done
 	echo last
@@ -26,7 +26,7 @@ vms -r 0 exec sh -c "'echo one >/scratch/data; sync; touch /tmp/before'"
 vms -r 0 snapshot save first --desc=beginning
 is "snapshot save: status 0" $? 0 || say
 like "... it is in the list" "$(vms -r 0 snapshot list)" \
-	"^0: first  $(date +%Y)-.*  [0-9]+M  beginning\$"
+	"^0: first  20[0-9][0-9]-.*  [0-9]+M  beginning\$"
 vms -r 0 exec sh -c "'echo two >/scratch/data; sync; rm /tmp/before; touch /tmp/after; cat /tmp/n'" >"$tmp/n"
 vms -r 0 snapshot save second
 is "... another" "$(vms --json -r 0 snapshot list | jq -c '[.results["0"].result.snapshots[].name]')" \
