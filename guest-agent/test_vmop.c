@@ -21,7 +21,7 @@
 
 /* vmop itself, the agent's socket, and a host that the test plays. */
 
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 
 static struct loop *loop;
 static struct loop_timer *timer;

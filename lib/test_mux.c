@@ -121,7 +121,7 @@ static void spin(struct fixture *f)
 
 #define WAIT_FOR(f, condition)                             \
 	do {                                               \
-		int64_t end_ = loop_now_ms() + 20000;      \
+		int64_t end_ = loop_now_ms() + 60000;      \
 		while (!(condition)) {                     \
 			assert_true(loop_now_ms() < end_); \
 			spin(f);                           \

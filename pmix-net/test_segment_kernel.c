@@ -26,7 +26,7 @@
 #include "segment.h"
 #include "test_gso.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 
 struct fixture {
 	int tap, sock; /* -1: it cannot be done here; why: */

@@ -23,7 +23,7 @@
 #include "data_item.h"
 #include "log.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct machine {
 	struct guest *guest;

@@ -32,7 +32,7 @@
 #include "opcall.h"
 #include "ops.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct machine {
 	struct guest *guest;

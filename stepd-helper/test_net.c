@@ -23,7 +23,7 @@
 /* The helpers of one node in one process, with a real vmstep-net. */
 
 #define HELPERS_MAX 4
-#define WAIT_MS	    10000
+#define WAIT_MS	    60000
 
 struct helper {
 	struct task task;

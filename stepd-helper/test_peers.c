@@ -191,9 +191,9 @@ static void policies_are_what_they_say(void **state)
 	waiting = ask(0, "msg.send",
 		      "{'to':1,'queue':'d','data':3,'wait':'taken'}");
 	result(ask(0, "msg.send", "{'to':1,'data':1,'wait':'none'}"));
-	recv_one(1, "{'wait_ms':5000}");
+	recv_one(1, "{'wait_ms':60000}");
 	assert_null(find_answer(waiting));
-	recv_one(1, "{'queue':'d','wait_ms':5000}");
+	recv_one(1, "{'queue':'d','wait_ms':60000}");
 	result(waiting);
 	end();
 }
@@ -309,7 +309,7 @@ static void many_messages_come_once_and_in_order(void **state)
 			result(sends[i]);
 		while (got < sent) {
 			all = result(ask(1, "msg.recv",
-					 "{'count':64,'wait_ms':5000}"));
+					 "{'count':64,'wait_ms':60000}"));
 			for (size_t i = 0; i < json_array_size(all); i++)
 				assert_int_equal(
 					number(json_array_get(all, i), "data"),
@@ -354,7 +354,7 @@ static void a_barrier_names_who_is_missing(void **state)
 	int id, twice;
 
 	begin(2, 2);
-	id = ask(0, "sync.barrier", "{'timeout_ms':200}");
+	id = ask(0, "sync.barrier", "{'timeout_ms':2000}");
 	twice = ask(0, "sync.barrier", "{}");
 	assert_int_equal(error_code(twice), RPC_E_BUSY);
 	assert_int_equal(
