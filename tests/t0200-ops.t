@@ -246,7 +246,8 @@ is "vm.stats" "$(ask 0 vm.stats | jq '.result.qemu.utime_us > 0 and .result.qemu
 bg vsh 'exec srun -J bare --jobid=1 --overlap -w n1 -N1 -n1 sleep 1000' 2>bare.err
 bare=$!
 begins() { bare_step=$(vsh 'squeue -h -s -j 1 -o "%i %j"' | sed -n 's/ bare$//p') && [[ $bare_step ]]; }
-ok "a step without tasks of ours" wait_for 60 begins
+wait_for 60 begins
+ok "a step without tasks of ours" test "${bare_step-}"
 bare_dir=$runtime/$(id -u "$test_user")/$bare_step
 mc vm node n1 install -d -m 700 -o "$test_user" "$bare_dir"
 vsh "$vmstep -j $bare_step pause" 2>"$tmp/vms.err"
