@@ -729,7 +729,8 @@ int vm_main(const struct task *t, const struct spec *s, const char *const *argv)
 	vm.has_command = !s->run_head || t->rank == 0;
 	if (begin(&vm, &err) < 0) {
 		log_err("%s", err.text);
-		vm_tell_failed(t, vm.net ? NULL : s, err.text);
+		if (!s->dry_run) /* nobody waits in one */
+			vm_tell_failed(t, vm.net ? NULL : s, err.text);
 		status = EXIT_VM_FAILED;
 	} else if (s->dry_run) {
 		status = machine_print(vm.machine) < 0 ? EXIT_VM_FAILED : 0;
