@@ -1,25 +1,30 @@
 #!/bin/bash
-# Each fuzz target runs for $FUZZ_SECONDS (60) of CPU time, or five times that by
-# the clock, as many at once as there are CPUs, and finds nothing. At idle
-# priority: contrib/check runs this beside the other system tests, which wait for
-# guests much of their time.
+# t0900-fuzz.t [NAME]...: all fuzz targets, or these
+#
+# Each runs for $FUZZ_SECONDS (60) of CPU time, or five times that by the clock,
+# as many at once as there are CPUs, and finds nothing. At idle priority:
+# contrib/check runs this beside the other system tests, which wait for guests
+# much of their time.
 #
 # $VMSTEP_FUZZ (build/fuzz) is a build with --enable-fuzz. It gets a log of each
 # target and what is found, and keeps each corpus for the next time.
+seconds=${FUZZ_SECONDS-60}
 # shellcheck disable=SC2034  # lib.sh takes it
-limit_s=7200
+limit_s=$((3600 + 60 * seconds))
 . "$(dirname "$0")/lib.sh"
 
 fuzz=${VMSTEP_FUZZ-$top/build/fuzz}
-seconds=${FUZZ_SECONDS-60}
 longest=10 # CPU seconds; an input that takes more is a finding,
 stuck=300  # or so long by the clock, where others use the CPUs
 
 cd "$fuzz" 2>/dev/null ||
 	skip_all "$fuzz is not there: ./configure --enable-fuzz --enable-sanitize=address,undefined CC=clang && make, in it"
-names=()
+names=("$@")
+for name; do
+	[[ -x tests/fuzz/fuzz_$name ]] || skip_all "$fuzz has no target '$name'"
+done
 for target in tests/fuzz/fuzz_*; do
-	[[ ! -x $target || -d $target ]] || names+=("${target##*/fuzz_}")
+	[[ $# != 0 || ! -x $target || -d $target ]] || names+=("${target##*/fuzz_}")
 done
 ((${#names[@]})) || skip_all "$fuzz has no fuzz targets"
 
