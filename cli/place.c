@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "memstream.h"
 
 int place_parse(const char *text, struct place *ret, struct errmsg *err)
 {
@@ -44,10 +45,9 @@ void place_done(struct place *p)
 
 char *place_expand(const char *path, uint32_t rank, bool *ret_has)
 {
-	_cleanup_free_ char *text = NULL;
+	struct memstream m;
+	FILE *f = memstream_open(&m);
 	bool has = false;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
 
 	if (!f)
 		return NULL;
@@ -63,5 +63,5 @@ char *place_expand(const char *path, uint32_t rank, bool *ret_has)
 	}
 	if (ret_has)
 		*ret_has = has;
-	return fclose(f) == 0 ? TAKE_PTR(text) : NULL;
+	return memstream_close(&m, NULL);
 }

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "cleanup.h"
+#include "memstream.h"
 
 extern char **environ;
 
@@ -81,15 +82,14 @@ static int read_lines(const struct step_name *name, FILE *f,
 
 static char *join(const struct strings *s)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	struct memstream m;
+	FILE *f = memstream_open(&m);
 
 	if (!f)
 		return NULL;
 	for (size_t i = 0; i < s->n; i++)
 		fprintf(f, "%s%s", i ? "," : "", s->v[i]);
-	return fclose(f) == 0 ? TAKE_PTR(text) : NULL;
+	return memstream_close(&m, NULL);
 }
 
 int slurm_nodes(const struct step_name *name, char **ret, struct errmsg *err)

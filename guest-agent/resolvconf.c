@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "hostsfile.h"
+#include "memstream.h"
 
 /* Is there a file that says who answers? */
 static bool names_server(const char *path)
@@ -30,9 +31,8 @@ static bool names_server(const char *path)
 /* NULL: no memory. */
 static char *make_lines(const char *servers, const char *domain)
 {
-	_cleanup_free_ char *lines = NULL;
-	size_t size;
-	FILE *f = open_memstream(&lines, &size);
+	struct memstream m;
+	FILE *f = memstream_open(&m);
 
 	if (!f)
 		return NULL;
@@ -44,7 +44,7 @@ static char *make_lines(const char *servers, const char *domain)
 		fprintf(f, "nameserver %.*s\n", (int)n, p);
 		p += n;
 	}
-	return fclose(f) == 0 ? TAKE_PTR(lines) : NULL;
+	return memstream_close(&m, NULL);
 }
 
 int resolvconf_set(const char *path, const char *servers, const char *domain,

@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libcore.la %D%/libprog.la %D%/librpc.la \
 	%D%/configfile.c %D%/configfile.h \
 	%D%/group.c %D%/group.h \
 	%D%/imagespec.c %D%/imagespec.h \
+	%D%/memstream.c %D%/memstream.h \
 	%D%/mountspec.c %D%/mountspec.h \
 	%D%/opcat.c %D%/opcat.h \
 	%D%/option.c %D%/option.h \
@@ -75,6 +76,7 @@ UNIT_TESTS += \
 	%D%/test_files \
 	%D%/test_configfile \
 	%D%/test_imagespec \
+	%D%/test_memstream \
 	%D%/test_mountspec \
 	%D%/test_log \
 	%D%/test_loop \
@@ -97,6 +99,9 @@ UNIT_TESTS += \
 	$(CRYPTO_LIBS) $(CMOCKA_LIBS)
 %C%_test_configfile_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_configfile_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
+%C%_test_memstream_SOURCES = %D%/test_memstream.c %D%/test_sanitized.h
+%C%_test_memstream_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+%C%_test_memstream_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_mountspec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 %C%_test_mountspec_LDADD = %D%/libcore.la $(CMOCKA_LIBS)
 %C%_test_imagespec_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -13,6 +13,7 @@
 #include "famspec.h"
 #include "group.h"
 #include "imagespec.h"
+#include "memstream.h"
 #include "mountspec.h"
 #include "publish.h"
 #include "rankset.h"
@@ -760,9 +761,8 @@ int optset_check(const struct optset *set, struct errmsg *err)
 
 char *optset_encode(const struct optset *set)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	struct memstream m;
+	FILE *f = memstream_open(&m);
 
 	if (!f)
 		return NULL;
@@ -776,9 +776,7 @@ char *optset_encode(const struct optset *set)
 					fputc(*p, f);
 			fputc('\n', f);
 		}
-	if (fclose(f) != 0)
-		return NULL;
-	return TAKE_PTR(text);
+	return memstream_close(&m, NULL);
 }
 
 static bool unescape(char *text)

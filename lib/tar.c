@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "memstream.h"
 
 struct header {
 	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12];
@@ -139,14 +140,15 @@ int tar_write_header(struct flow *out, const struct tar_entry *e)
 	char name[] = "vmstep.pax";
 	struct tar_entry pax = { .path = name, .mode = 0644 };
 	_cleanup_free_ char *text = NULL;
+	struct memstream m;
 	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
 	int r = 0;
 
-	if (!f)
+	if (!memstream_open(&m))
 		return -ENOMEM;
-	pax_fill(f, e);
-	if (fclose(f) != 0)
+	pax_fill(m.f, e);
+	text = memstream_close(&m, &len);
+	if (!text)
 		return -ENOMEM;
 	if (len) {
 		pax.size = len;

@@ -26,18 +26,8 @@
 #include "tcp_socket.h"
 #include "test_frame.h"
 #include "test_proxy.h"
+#include "test_sanitized.h"
 #include "test_step.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* What is tested with each kind of link. */
 static const struct kind {

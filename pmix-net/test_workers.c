@@ -26,18 +26,8 @@
 #include "test_driver.h"
 #include "test_frame.h"
 #include "test_helper.h"
+#include "test_sanitized.h"
 #include "test_step.h"
-
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#endif
-#endif
-#ifndef UNDER_TSAN
-#define UNDER_TSAN 0
-#endif
 
 #define WORKERS	  4
 #define RANKS	  8    /* half of them on each node */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cleanup.h"
+#include "memstream.h"
 #include "usernet.h"
 
 static int put_line(FILE *f, const struct task *t, const struct spec *s,
@@ -44,18 +45,17 @@ int hosts_usernet(const struct task *t, const struct spec *s, char **text)
 int hosts_text(const struct task *t, const struct spec *s, char **ret)
 {
 	_cleanup_free_ char *text = NULL;
-	size_t size;
-	FILE *f;
+	struct memstream m;
 	int r = 0;
 
 	if (t->ranks > HOSTS_MAX)
 		return -E2BIG;
-	f = open_memstream(&text, &size);
-	if (!f)
+	if (!memstream_open(&m))
 		return -ENOMEM;
 	for (uint32_t rank = 0; rank < t->ranks && r == 0; rank++)
-		r = put_line(f, t, s, rank);
-	if (fclose(f) != 0)
+		r = put_line(m.f, t, s, rank);
+	text = memstream_close(&m, NULL);
+	if (r == 0 && !text)
 		r = -ENOMEM;
 	if (r == 0)
 		*ret = TAKE_PTR(text);

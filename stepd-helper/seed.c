@@ -15,6 +15,7 @@
 #include "disk.h"
 #include "hosts.h"
 #include "isofile.h"
+#include "memstream.h"
 #include "sshkey.h"
 #include "userdata.h"
 #include "usernet.h"
@@ -277,14 +278,14 @@ static int merged_user_data(FILE *f, const struct task *t, const struct spec *s,
 static int text_of(text_fn fn, const struct task *t, const struct spec *s,
 		   const uint8_t *key, char **ret, struct errmsg *err)
 {
-	size_t size;
-	FILE *f = open_memstream(ret, &size);
+	struct memstream m;
 	int r;
 
-	if (!f)
+	if (!memstream_open(&m))
 		return errmsg_set(err, -ENOMEM, "cloud-init seed");
-	r = fn(f, t, s, key, err);
-	if (fclose(f) != 0 && r == 0)
+	r = fn(m.f, t, s, key, err);
+	*ret = memstream_close(&m, NULL);
+	if (r == 0 && !*ret)
 		r = errmsg_set(err, -ENOMEM, "cloud-init seed");
 	return r;
 }

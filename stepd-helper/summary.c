@@ -14,6 +14,7 @@
 
 #include "cleanup.h"
 #include "log.h"
+#include "memstream.h"
 #include "netjson.h"
 #include "netstats.h"
 #include "outfile.h"
@@ -121,20 +122,19 @@ static void print(FILE *f, const json_t *step, const struct totals *t)
 char *summary_text(const json_t *step)
 {
 	struct totals t = { .drops = json_object() };
-	_cleanup_free_ char *text = NULL;
+	struct memstream m;
 	const json_t *node;
-	size_t size, i;
-	FILE *f = open_memstream(&text, &size);
+	size_t i;
 
-	if (!f || !t.drops) {
+	if (!t.drops || !memstream_open(&m)) {
 		json_decref(t.drops);
 		return NULL;
 	}
 	json_array_foreach (json_object_get(step, "nodes"), i, node)
 		add_node(&t, node);
-	print(f, step, &t);
+	print(m.f, step, &t);
 	json_decref(t.drops);
-	return fclose(f) == 0 ? TAKE_PTR(text) : NULL;
+	return memstream_close(&m, NULL);
 }
 
 static void log_text(const json_t *step)

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "digest.h"
+#include "memstream.h"
 #include "publish.h"
 #include "value.h"
 
@@ -324,12 +325,14 @@ char *task_expand(const struct task *t, uint32_t rank, const char *text,
 		  struct errmsg *err)
 {
 	_cleanup_free_ char *out = NULL;
-	size_t size;
-	FILE *f = open_memstream(&out, &size);
+	struct memstream m;
+	FILE *f = memstream_open(&m);
 	bool bad = false;
 
-	if (!f)
+	if (!f) {
+		errmsg_set(err, -ENOMEM, "%s", text);
 		return NULL;
+	}
 	for (const char *p = text; !bad && *p; p++) {
 		if (*p != '%') {
 			fputc(*p, f);
@@ -367,7 +370,10 @@ char *task_expand(const struct task *t, uint32_t rank, const char *text,
 			bad = true;
 		}
 	}
-	if (fclose(f) != 0 || bad) {
+	out = memstream_close(&m, NULL);
+	if (!out) {
+		errmsg_set(err, -ENOMEM, "%s", text);
+	} else if (bad) {
 		errmsg_say(
 			err, -EINVAL,
 			"'%s': %% is followed by one of t n N j J s u, or by another %%",

@@ -16,22 +16,13 @@
 #include "netmsg.h"
 #include "oplink.h"
 #include "test_frame.h"
+#include "test_sanitized.h"
 #include "test_step.h"
 
 /* The helpers of a step in one process, with real vmstep-nets. */
 
 #ifndef ENCRYPTED
 #define ENCRYPTED 0 /* links */
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
 #endif
 
 #define WAIT_MS 60000

@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "digest.h"
+#include "memstream.h"
 
 /* -- YAML ------------------------------------------------------------------ */
 
@@ -158,18 +159,20 @@ static int append(void *arg, unsigned char *data, size_t size)
 /* Takes @doc, whatever comes of it. */
 static int write_out(yaml_document_t *doc, char **ret, struct errmsg *err)
 {
-	size_t size;
-	FILE *f = open_memstream(ret, &size);
+	struct memstream m;
 	yaml_emitter_t e;
 	bool good = false;
 
-	if (!f || !yaml_emitter_initialize(&e)) {
-		if (f)
-			fclose(f);
+	if (!yaml_emitter_initialize(&e)) {
 		yaml_document_delete(doc);
 		return errmsg_set(err, -ENOMEM, "YAML");
 	}
-	yaml_emitter_set_output(&e, append, f);
+	if (!memstream_open(&m)) {
+		yaml_emitter_delete(&e);
+		yaml_document_delete(doc);
+		return errmsg_set(err, -ENOMEM, "YAML");
+	}
+	yaml_emitter_set_output(&e, append, m.f);
 	yaml_emitter_set_unicode(&e, 1);
 	if (yaml_emitter_open(&e)) {
 		good = yaml_emitter_dump(&e, doc);
@@ -178,7 +181,8 @@ static int write_out(yaml_document_t *doc, char **ret, struct errmsg *err)
 		yaml_document_delete(doc);
 	}
 	yaml_emitter_delete(&e);
-	if (fclose(f) == 0 && good)
+	*ret = memstream_close(&m, NULL);
+	if (*ret && good)
 		return 0;
 	free(TAKE_PTR(*ret));
 	return errmsg_set(err, -ENOMEM, "YAML");
@@ -285,12 +289,11 @@ static void put_users(FILE *f, const char *text, size_t len)
 
 char *userdata_merge(const char *text, size_t len, const char *ours)
 {
-	char sum[DIGEST_TEXT], *ret = NULL;
+	char sum[DIGEST_TEXT];
+	struct memstream m;
 	struct digest d;
-	size_t size;
-	FILE *f = open_memstream(&ret, &size);
 
-	if (!f)
+	if (!memstream_open(&m))
 		return NULL;
 	/* what no text has in it that does not know all of itself */
 	digest_init(&d, DIGEST_SHA256);
@@ -298,20 +301,17 @@ char *userdata_merge(const char *text, size_t len, const char *ours)
 	digest_add(&d, ours, strlen(ours));
 	digest_text(&d, sum);
 	sum[48] = '\0';
-	fprintf(f,
+	fprintf(m.f,
 		"Content-Type: multipart/mixed; boundary=\"vmstep-%s\"\n"
 		"MIME-Version: 1.0\n\n"
 		"--vmstep-%s\n",
 		sum, sum);
-	put_users(f, text, len);
-	fprintf(f,
+	put_users(m.f, text, len);
+	fprintf(m.f,
 		"\n--vmstep-%s\n"
 		"Content-Type: text/cloud-config; charset=\"utf-8\"\n\n"
 		"%s\n"
 		"--vmstep-%s--\n",
 		sum, ours, sum);
-	if (fclose(f) == 0)
-		return ret;
-	free(ret);
-	return NULL;
+	return memstream_close(&m, NULL);
 }
