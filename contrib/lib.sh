@@ -151,3 +151,20 @@ logged()
 		die "failed: $*"
 	fi
 }
+
+# For the system tests, with the agent of $build/NAME.
+tiny_images() # NAME
+{
+	local agent=$build/$1/inst/libexec/vmstep/vmstep-agent
+	mkdir -p "$build/images"
+	"$top/contrib/mkimage" tiny "$build/images/tiny.vm" --agent "$agent"
+	"$top/contrib/mkimage" tiny "$build/images/generic.vm" \
+		--kernel-package linux-image-amd64 --agent "$agent"
+}
+
+images() # NAME
+{
+	tiny_images "$1"
+	"$top/contrib/mkimage" debian "$build/images/debian.qcow2"
+	"$top/contrib/virtiofsd" "$build/images/virtiofsd"
+}
