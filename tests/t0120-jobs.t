@@ -79,7 +79,7 @@ requeued() { vsh "scontrol show job $job" | grep -q 'JobState=PENDING'; }
 wait_for 60 requeued
 vsh "scontrol update jobid=$job StartTime=now" 2>/dev/null
 again() { output | grep -qx vm0; }
-wait_for 400 again
+wait_for 400 again || diag "$(vsh "scontrol show job $job; sinfo -N -o '%N %T %E'")"
 like "a job requeued in mid-boot runs again" "$(output | tr '\n' ' ')" "start 1 .*vm0"
 
 clean "nothing stays after all kinds"
