@@ -169,16 +169,6 @@ int barrier_run(const struct invocation *inv)
 
 /* -- what one task knows for all ------------------------------------------- */
 
-static int ask_one(const struct invocation *inv, const char *method,
-		   json_t *params, ops_show_fn show)
-{
-	struct invocation one = *inv;
-
-	if (!one.ranks)
-		one.ranks = "0";
-	return ops_ask(&one, method, params, CALL_S, show);
-}
-
 static void show_value(const char *rank, const json_t *result)
 {
 	const json_t *value = json_object_get(result, "value");
@@ -240,7 +230,7 @@ static int run_verb(const struct invocation *inv, const struct store_verb *v)
 		}
 		json_object_set_new(params, v->params[i - 1], value);
 	}
-	return ask_one(inv, v->method, params, v->show);
+	return ops_ask_one(inv, v->method, params, v->show);
 }
 
 int store_run(const struct invocation *inv)

@@ -43,15 +43,6 @@ static void show_hosts(const char *rank, const json_t *result)
 	fputs(text_of(result, "text"), stdout);
 }
 
-static int show_as_hosts(const struct invocation *inv)
-{
-	struct invocation one = *inv;
-
-	if (!one.ranks)
-		one.ranks = "0"; /* each knows all */
-	return ops_ask(&one, "world.hosts", NULL, CALL_S, show_hosts);
-}
-
 static void show_slots(const char *rank, const json_t *result)
 {
 	printf("%s slots=%lld\n", text_of(result, "name"),
@@ -208,7 +199,7 @@ int hosts_run(const struct invocation *inv)
 	}
 	if (format == SSH)
 		return show_as_ssh(inv);
-	return format == HOSTS
-		       ? show_as_hosts(inv)
-		       : ops_ask(inv, "task.state", NULL, CALL_S, show_slots);
+	if (format == HOSTS)
+		return ops_ask_one(inv, "world.hosts", NULL, show_hosts);
+	return ops_ask(inv, "task.state", NULL, CALL_S, show_slots);
 }

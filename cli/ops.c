@@ -122,6 +122,16 @@ int ops_ask(const struct invocation *inv, const char *method, json_t *params,
 	return status;
 }
 
+int ops_ask_one(const struct invocation *inv, const char *method,
+		json_t *params, ops_show_fn show)
+{
+	struct invocation one = *inv;
+
+	if (!one.ranks)
+		one.ranks = "0";
+	return ops_ask(&one, method, params, CALL_S, show);
+}
+
 static int parse_seconds(const char *text, unsigned int fallback,
 			 unsigned int *ret)
 {

@@ -14,6 +14,10 @@ extern const struct cmd_option op_options[], wait_options[], shutdown_options[];
 typedef void (*ops_show_fn)(const char *rank, const json_t *result);
 int ops_ask(const struct invocation *inv, const char *method, json_t *params,
 	    unsigned int timeout_s, ops_show_fn show);
+/* The same of what each task knows: of rank 0 alone, where no ranks are named;
+ * within CALL_S. */
+int ops_ask_one(const struct invocation *inv, const char *method,
+		json_t *params, ops_show_fn show);
 /* Show each result of @answer (call_tasks()) by @show, in the order of ranks,
  * and say each error. Returns an exit status: of what went wrong in any of
  * them. */
