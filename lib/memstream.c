@@ -36,7 +36,6 @@ static ssize_t write_text(void *cookie, const char *data, size_t n)
 	}
 	memcpy(m->text + m->len, data, n);
 	m->len += n;
-	m->text[m->len] = '\0';
 	return (ssize_t)n;
 }
 
