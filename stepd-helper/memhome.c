@@ -476,15 +476,26 @@ static const struct visit_kind {
 	{ 0 },
 };
 
+static int parse_who(const json_t *params, struct mem_who *ret,
+		     struct errmsg *err)
+{
+	int64_t by = -1;
+	int r = param_int(params, "by", 0, UINT32_MAX, &by, err);
+
+	if (r == 0)
+		r = param_bool(params, "user", &ret->user, err);
+	if (r == 0 && by < 0)
+		r = errmsg_say(err, -EINVAL, "by: who asks?");
+	ret->rank = (uint32_t)by;
+	return r;
+}
+
 static void mem_home(struct rpc_call *call, const json_t *params, void *arg)
 {
 	struct memhome *h = arg;
 	struct visit v = {
 		.h = h,
 		.call = call,
-		.who = { (uint32_t)json_integer_value(
-				 json_object_get(params, "by")),
-			 json_is_true(json_object_get(params, "user")) },
 		.params = json_object_get(params, "params"),
 	};
 	const char *op = json_string_value(json_object_get(params, "op"));
@@ -492,6 +503,10 @@ static void mem_home(struct rpc_call *call, const json_t *params, void *arg)
 	struct errmsg err;
 	int r;
 
+	if (parse_who(params, &v.who, &err) < 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
+		return;
+	}
 	if (memkeep_keeper(h->keep) != h->task->rank) {
 		peers_pass(h->peers, memkeep_keeper(h->keep), call, "mem.home",
 			   json_copy((json_t *)(uintptr_t)params));

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "memdir.h"
 #include "memhome.h"
+#include "param.h"
 
 #define ASK_MS 10000
 
@@ -128,13 +130,23 @@ static void mem_name(struct rpc_call *call, const json_t *params, void *arg)
 	struct memname *m = arg;
 	json_t *name = json_object_get(params, "name");
 	json_t *region = json_object_get(params, "region");
-	const char *text = json_string_value(name);
+	_cleanup_free_ char *text = NULL;
+	int64_t number = 0;
+	bool dropped = false;
+	struct errmsg err;
+	int r = param_text(params, "name", &text, &err);
 
-	if (m->task->rank != 0) {
+	if (r == 0)
+		r = param_int(params, "region", 0, INT64_MAX, &number, &err);
+	if (r == 0)
+		r = param_bool(params, "drop", &dropped, &err);
+	if (r < 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
+	} else if (m->task->rank != 0) {
 		rpc_fail(call, RPC_E_STATE, "names are known to rank 0");
 	} else if (!text) {
 		rpc_result(call, json_pack("{s:O}", "regions", m->names));
-	} else if (json_is_true(json_object_get(params, "drop"))) {
+	} else if (dropped) {
 		drop(m, text, region);
 		rpc_result(call, NULL);
 	} else if (json_is_integer(region)) {

@@ -185,10 +185,13 @@ static int parse_command(const json_t *params, json_t *to, struct errmsg *err)
 {
 	json_t *argv = json_object_get(params, "argv");
 	json_t *shell = json_object_get(params, "shell");
+	_cleanup_free_ char *text = NULL;
 
 	if (!argv == !shell)
 		return errmsg_say(err, -EINVAL,
 				  "one of argv and shell has to be there");
+	if (shell && param_value_text(shell, "shell", &text, err) < 0)
+		return -EINVAL;
 	if (shell)
 		argv = json_pack("[s, s, O]", "/bin/sh", "-c", shell);
 	else
@@ -560,12 +563,15 @@ static void proc_attach(struct rpc_call *call, const json_t *params, void *arg)
 	static const char *const streams[] = { "stdout", "stderr", NULL };
 	struct op_io io = OP_IO_NONE;
 	bool wanted[OP_STREAMS] = { false };
-	int which = 0, fd[OP_STREAMS], r;
+	int which = -1, fd[OP_STREAMS], r;
 	struct errmsg err;
 	struct keep *k;
 	struct proc *p;
 
-	if (param_word(params, "which", streams, &which, &err) < 0) {
+	r = param_word(params, "which", streams, &which, &err);
+	if (r == 0 && which < 0)
+		r = errmsg_say(&err, -EINVAL, "which: stdout or stderr?");
+	if (r < 0) {
 		rpc_fail(call, RPC_INVALID_PARAMS, err.text);
 		return;
 	}
