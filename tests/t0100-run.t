@@ -94,6 +94,29 @@ out=$(cd "$tmp/home" && script -qec "stty rows 31 cols 97
 	srun --pty -n1 --vm-image=tiny sh -c 'tty; stty size; exit 3'" /dev/null </dev/null)
 like "--pty is a terminal" "$out" "/dev/pts/"
 like "of the right size" "$out" "31 97"
+cat >"$tmp/grow.py" <<'END'
+import fcntl, os, pty, struct, sys, termios
+
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+said = b""
+while b"started" not in said:
+    said += os.read(terminal, 4096)
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 34, 0, 0))
+while True:
+    try:
+        said += os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        break
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+out=$(cd "$tmp/home" && timeout 200 python3 "$tmp/grow.py" \
+	"$top/contrib/minicluster" --name "vm-$$" run -u "$test_user" \
+	srun --pty -n1 --vm-image=tiny sh -c \
+	'echo started; until [ "$(stty size)" = "12 34" ]; do sleep 0.1; done; exit 4')
+is "... which changes in the guest, too" $? 4
 
 is "--vm-run=head runs once" \
 	"$(vrun -N2 -n4 --vm-run=head --vm-image=tiny \

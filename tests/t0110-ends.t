@@ -3,6 +3,7 @@
 # names task, node and cause, and nothing left behind.
 . "$(dirname "$0")/vm.sh"
 
+need jq
 vm_cluster 2 --conf KillWait=5
 
 # A time limit is a minute at least, and then Slurm looks every half: that step
@@ -159,6 +160,32 @@ is "vmboot waits for the power-off" \
 	"$(vrun -n1 --vm-image=tiny --vm-append='rdinit=/bin/busybox -- poweroff -f' \
 		--vm-console=stdout vmboot >/dev/null; echo $?)" 0
 says 'vm\[0\]@n1: vmboot: each VM runs until it powers off'
+has_job() { vsh "squeue -h -n victim -o %A" | grep -q .; }
+vms() { vsh "$build/inst/bin/vmstep -j $job $*"; }
+boot_one()
+{
+	begun=0 start -n1 --vm-image=tiny vmboot
+	wait_for 60 has_job
+	job=$(vsh "squeue -h -n victim -o %A")
+	ok "vmboot: a guest is up" wait_for 120 vms wait agent
+}
+boot_one
+vsh "scancel -s TERM $job"
+in_seconds "... a signal that would end a process shuts it down" 45
+is "... status 143" $srun_status 143
+
+# An agent that hears nothing, and no one at the power button.
+boot_one
+# shellcheck disable=SC2016  # the guest's
+vms exec sh -c "'kill -STOP \$(pidof vmstep-agent)'" 2>/dev/null &
+asked=$!
+silent() { [[ $(vms --json op vm.state | jq -r '.results["0"].result.agent') == lost ]]; }
+ok "an agent that is stopped is lost" wait_for 60 silent
+is "... vm.shutdown has QEMU quit" \
+	"$(vms --json op vm.shutdown "'{\"timeout_ms\":6000}'" |
+		jq -r '.results["0"].result.how')" forced
+in_seconds "... which ends the step" 45
+wait $asked
 vrun -N2 -n2 --vm-image=tiny sh -c 'exit $((SLURM_PROCID * 3))'
 is "srun's status is the highest" $? 3
 clean "all of these leave nothing"

@@ -145,6 +145,29 @@ is "... so does a third" "$(ask 1 proc.stat "{\"proc\":$proc}" | jq -c .result.e
 is "... until it is released" \
 	"$(ask 1 proc.release "{\"proc\":$proc}" | jq -c .result; ask 1 proc.stat "{\"proc\":$proc}" | jq .error.code)" \
 	$'{}\n10'
+proc=$(ask 1 proc.start '{"shell":"echo kept; until [ -e /tmp/on ]; do sleep 0.1; done; echo more"}' |
+	jq .result.proc)
+attach='{"jsonrpc":"2.0","id":1,"method":"proc.attach","params":{"which":"stdout","io":"raw","proc":'
+echo "$attach$proc}}" | on_node n1 socat -t60 - "UNIX-CONNECT:$(sock 1)" >attached &
+attached=$!
+ok "proc.attach: output that was kept comes" wait_for 30 grep -qx kept attached
+is "... to one only" \
+	"$(ask 1 proc.attach "{\"proc\":$proc,\"which\":\"stdout\",\"io\":\"events\"}" | jq .error.code)" 9
+is "... who has to say which" \
+	"$(ask 1 proc.attach "{\"proc\":$proc,\"io\":\"events\"}" | jq -r .error.message)" \
+	"which: stdout or stderr?"
+is "what runs is not released" "$(ask 1 proc.release "{\"proc\":$proc}" | jq .error.code)" 9
+is "proc.wait: for some time" \
+	"$(ask 1 proc.wait "{\"proc\":$proc,\"timeout_ms\":100}" | jq -c .error.data)" '{"name":"E_TIMEOUT"}'
+ask 1 proc.run '{"argv":["touch","/tmp/on"]}' >/dev/null
+wait $attached
+is "... and what follows, until it ends" "$(sed '/^{.*}$/d; s/^{.*}//' attached | paste -sd,)" kept,more
+proc=$(ask 1 proc.start '{"shell":"until [ \"$(stty size)\" = \"30 90\" ]; do sleep 0.1; done; echo now","pty":{"rows":5,"cols":7}}' |
+	jq .result.proc)
+is "proc.resize: of no process" "$(ask 1 proc.resize '{"proc":99999,"rows":1}' | jq .error.code)" 10
+ask 1 proc.resize "{\"proc\":$proc,\"rows\":30,\"cols\":90}" >/dev/null
+is "... its terminal has that size" \
+	"$(ask 1 proc.wait "{\"proc\":$proc,\"output\":true,\"timeout_ms\":60000}" | jq -r .result.out)" $'now\r'
 start='{"jsonrpc":"2.0","id":1,"method":"proc.start","params":'
 { echo "$start"'{"argv":["sort"],"stdin":"stream","stdout":"stream","io":"raw"}}'; cat; } \
 	>raw.in < <(seq 100000)

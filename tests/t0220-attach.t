@@ -87,6 +87,16 @@ say_err
 like "... lines for people, of those that are wanted" "$(<once.out)" 'vm\[0\]@n1 vm.paused from=running'
 is "... and only those" "$(grep -vc 'vm\[0\]@n1 vm\.' once.out)" 0
 
+# An agent that stands still for some time.
+# shellcheck disable=SC2016  # the guest's
+stop='a=$(pidof vmstep-agent); { sleep 15; kill -CONT $a; } >/dev/null 2>&1 & kill -STOP $a'
+vms -r 1 exec sh -c "'$stop'" &
+stopped=$!
+ok "an agent whose beacons do not come is late" wait_for 60 saw 1 task.late
+ok "... then lost" wait_for 60 saw 1 task.lost
+ok "... then back" wait_for 60 saw 1 task.back
+wait $stopped
+
 # ---- ops: cancelled, kept, once ----
 
 start=$SECONDS

@@ -90,6 +90,13 @@ wait "$step"
 is "... ended by SIGTERM, as by a time limit: 143" $? 143
 is "... what it wrote is there" "$(cat out-cut/part)" some
 
+# The other guest's results are fetched when the command has ended.
+vrun -n2 --vm-run=head --vm-image=tiny --vm-output=out-head-%t sh -c '
+	echo mine >/output/file; exit 5'
+is "--vm-run=head: status 5" $? 5
+is "... results of the command" "$(cat out-head-0/file)" mine
+is "... and those of a VM that served it" "$(find out-head-1 -printf "%p ")" "out-head-1 "
+
 # ---- by 9p and by virtiofs ----
 
 user_home=$(getent passwd "$test_user" | cut -d: -f6)
