@@ -1,4 +1,4 @@
-EXTRA_DIST += %D%/coverage %D%/uncovered %D%/uncovered.txt \
+EXTRA_DIST += %D%/coverage %D%/coverage.h %D%/uncovered %D%/uncovered.txt \
 	%D%/analyze %D%/analyze.h %D%/analyze.suppressions \
 	%D%/cppcheck.h %D%/cppcheck.suppressions
 EXTRA_DIST += %D%/quickstart %D%/check %D%/fresh %D%/lib.sh %D%/minicluster \
