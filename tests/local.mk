@@ -18,7 +18,8 @@ EXTRA_DIST += %D%/lib.sh %D%/vm.sh %D%/media.sh \
 	%D%/t0182-multicast.t %D%/mcast.c \
 	%D%/t0183-guests.t %D%/t0185-restart.t %D%/t0186-links.t \
 	%D%/t0187-kernels.t %D%/t0190-capture.t %D%/t0195-stats.t \
-	%D%/t0200-ops.t %D%/t0205-params.t %D%/t0206-waits.t %D%/t0210-cp.t %D%/t0220-attach.t \
+	%D%/t0200-ops.t %D%/t0205-params.t %D%/t0206-waits.t \
+	%D%/t0210-cp.t %D%/t0220-attach.t \
 	%D%/t0230-kernels.t %D%/t0235-suspend.t %D%/t0250-vmop.t \
 	%D%/t0260-qga.t %D%/t0310-images.t %D%/t0320-data.t \
 	%D%/t0330-roots.t %D%/t0335-install.t \
