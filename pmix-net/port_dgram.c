@@ -435,13 +435,13 @@ int port_dgram_new(const struct port_env *env, uint32_t rank, int fd,
 	d->end_job.fn = on_end_job;
 	d->env = *env;
 	d->fd = fd;
-	r = fwd_add_port(env->fwd, rank, &d->port.out);
-	if (r < 0)
-		return errmsg_set(err, r, "port of rank %" PRIu32, rank);
 	r = loop_io_add(env->loop, fd, EPOLLIN, on_io, d, &d->io);
-	if (r < 0) {
-		fwd_remove_port(env->fwd, rank);
+	if (r < 0)
 		return errmsg_set(err, r, "watch the port");
+	r = fwd_add_port(env->fwd, rank, &d->port.out); /* which may send */
+	if (r < 0) {
+		loop_io_free(d->io);
+		return errmsg_set(err, r, "port of rank %" PRIu32, rank);
 	}
 	TAKE_FD(own_fd);
 	*ret = &TAKE_PTR(d)->port;

@@ -369,13 +369,13 @@ int port_stream_new(const struct port_env *env, uint32_t rank, int fd,
 	flow_outlet(env->flow, &s->port.out);
 	s->env = *env;
 	s->fd = fd;
-	r = fwd_add_port(env->fwd, rank, &s->port.out);
-	if (r < 0)
-		return errmsg_set(err, r, "port of rank %" PRIu32, rank);
 	r = loop_io_add(env->loop, fd, EPOLLIN, on_io, s, &s->io);
-	if (r < 0) {
-		fwd_remove_port(env->fwd, rank);
+	if (r < 0)
 		return errmsg_set(err, r, "watch the port");
+	r = fwd_add_port(env->fwd, rank, &s->port.out); /* which may send */
+	if (r < 0) {
+		loop_io_free(s->io);
+		return errmsg_set(err, r, "port of rank %" PRIu32, rank);
 	}
 	TAKE_FD(own_fd);
 	*ret = &TAKE_PTR(s)->port;

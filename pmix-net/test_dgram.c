@@ -210,10 +210,16 @@ static void a_port_may_go_while_its_frame_waits(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static void one_that_cannot_be_watched_was_never_there(void **state)
+{
+	test_unwatched_port(SOCK_DGRAM, port_dgram_new);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_datagram_sockets_will_do),
+		cmocka_unit_test(one_that_cannot_be_watched_was_never_there),
 		TEST(what_is_no_frame_is_dropped),
 		TEST(a_frame_that_the_socket_cannot_take_is_dropped),
 		TEST(a_qemu_that_is_gone_is_noticed_by_sending),

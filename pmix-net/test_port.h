@@ -5,8 +5,10 @@
 #ifndef VMSTEP_TEST_PORT_H
 #define VMSTEP_TEST_PORT_H
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -96,6 +98,62 @@ static inline int tear_down(void **state)
 	rankset_done(&t.local);
 	buf_pool_done(&t.pool);
 	return 0;
+}
+
+/* -- a port that is refused ------------------------------------------------ */
+
+static inline void on_asked(uint32_t rank, const uint8_t *query, size_t len,
+			    void *arg)
+{
+	++*(unsigned int *)arg;
+}
+
+static inline void on_neighbours(void (*fn)(uint32_t node, void *fn_arg),
+				 void *fn_arg, void *arg)
+{
+}
+
+static inline void on_nothing(uint32_t events, void *arg)
+{
+}
+
+/* The guest of a port is asked for its groups as soon as there is a port: that
+ * waits in a buffer. */
+static inline void test_unwatched_port(int type, port_new_fn new)
+{
+	unsigned int asked = 0;
+	struct mcast_env conf = { .service = 0x0afffffe,
+				  .send = on_asked,
+				  .neighbours = on_neighbours,
+				  .arg = &asked };
+	struct port_env env = { .ended = on_ended };
+	struct fwd_conf fwd = { { 0x0a000000, 8 }, 1500, 2, &t.local };
+	struct port *p = NULL;
+	struct loop_io *io;
+	int sv[2];
+
+	assert_int_equal(loop_new(&conf.loop, NULL), 0);
+	assert_int_equal(round_new(conf.loop, &env.round, NULL), 0);
+	assert_int_equal(flow_new(conf.loop, env.round, &env.flow, NULL), 0);
+	assert_int_equal(mcast_new(&conf, &fwd.mcast, NULL), 0);
+	fwd.flow = env.flow;
+	assert_int_equal(fwd_new(&fwd, &env.fwd, NULL), 0);
+	env.loop = conf.loop;
+	assert_int_equal(socketpair(AF_UNIX, type, 0, sv), 0);
+	assert_int_equal(
+		loop_io_add(env.loop, sv[1], EPOLLIN, on_nothing, NULL, &io),
+		0);
+	assert_int_equal(new (&env, 0, sv[1], &p, NULL), -EEXIST);
+	assert_null(p);
+	assert_int_equal(close(sv[1]), -1); /* it was taken */
+	assert_int_equal(asked, 0);
+	loop_io_free(io);
+	close(sv[0]);
+	fwd_free(env.fwd);
+	mcast_free(fwd.mcast);
+	flow_free(env.flow);
+	round_free(env.round);
+	loop_free(env.loop);
 }
 
 #endif

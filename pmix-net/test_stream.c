@@ -247,10 +247,16 @@ static void a_receiver_that_wakes_up_gets_whole_frames(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+static void one_that_cannot_be_watched_was_never_there(void **state)
+{
+	test_unwatched_port(SOCK_STREAM, port_stream_new);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_stream_sockets_will_do),
+		cmocka_unit_test(one_that_cannot_be_watched_was_never_there),
 		TEST(frames_may_be_split_anywhere),
 		TEST(the_largest_frame_passes),
 		TEST(a_bad_length_ends_that_port_only),
