@@ -440,6 +440,52 @@ static void a_word_is_changed_by_name(void **state)
 		     "{'region':'r','item':'x','op':'fetch'}"));
 }
 
+/* Each is 8 bytes further in the item. */
+static void a_word_is_of_a_type(void **state)
+{
+	static const struct {
+		const char *type, *is, *more, *sum; /* as in JSON */
+	} words[] = {
+		{ "i32", "-5", "3", "-2" },
+		{ "u32", "4294967295", "2", "1" },
+		{ "i64", "'-9223372036854775808'", "1",
+		  "-9223372036854775807" },
+		{ "u64", "9223372036854775807", "1",
+		  "\"9223372036854775808\"" },
+		{ "f32", "0.25", "0.5", "0.75" },
+		{ "f64", "-0.25", "0.125", "-0.125" },
+	};
+	static const char *const ops[] = { "set", "add" };
+
+	make(64);
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		const char *value[] = { words[i].is, words[i].more };
+		char params[160], *old;
+		json_t *r;
+
+		for (int j = 0; j < 2; j++) {
+			snprintf(
+				params, sizeof(params),
+				"{'region':'r','item':'x','offset':%zu,'type':'%s','op':'%s','value':%s}",
+				8 * i, words[i].type, ops[j], value[j]);
+			result(guest(0, "mem.atomic", params));
+		}
+		snprintf(
+			params, sizeof(params),
+			"{'region':'r','item':'x','offset':%zu,'type':'%s','op':'fetch'}",
+			8 * i, words[i].type);
+		r = result(guest(0, "mem.atomic", params));
+		old = json_dumps(json_object_get(r, "old"), JSON_ENCODE_ANY);
+		assert_string_equal(old, words[i].sum);
+		free(old);
+	}
+	assert_int_equal(
+		error_code(guest(
+			0, "mem.atomic",
+			"{'region':'r','item':'x','op':'set','type':'f32','value':'no'}")),
+		RPC_INVALID_PARAMS);
+}
+
 static void fill(uint8_t *at, unsigned int n, uint64_t add)
 {
 	struct memword_entry e = { .op = MEMWORD_ADD,
@@ -740,6 +786,7 @@ int main(void)
 		EACH(what_goes_leaves_zeroes),
 		EACH(a_copy_ends_with_what_is_copied),
 		EACH(a_word_is_changed_by_name),
+		EACH(a_word_is_of_a_type),
 		EACH(no_update_of_a_batch_is_lost),
 		EACH(a_batch_says_what_words_were_and_where_it_ended),
 		EACH(what_waits_for_room_is_bounded),

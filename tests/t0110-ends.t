@@ -179,8 +179,8 @@ boot_one
 # shellcheck disable=SC2016  # the guest's
 vms exec sh -c "'kill -STOP \$(pidof vmstep-agent)'" 2>/dev/null &
 asked=$!
-silent() { [[ $(vms --json op vm.state | jq -r '.results["0"].result.agent') == lost ]]; }
-ok "an agent that is stopped is lost" wait_for 60 silent
+silent() { [[ $(vms --json op vm.state | jq -r '.results["0"].result.agent') == late ]]; }
+ok "an agent that is stopped is late" wait_for 60 silent
 is "... vm.shutdown has QEMU quit" \
 	"$(vms --json op vm.shutdown "'{\"timeout_ms\":6000}'" |
 		jq -r '.results["0"].result.how')" forced

@@ -156,6 +156,8 @@ is "... to one only" \
 is "... who has to say which" \
 	"$(ask 1 proc.attach "{\"proc\":$proc,\"io\":\"events\"}" | jq -r .error.message)" \
 	"which: stdout or stderr?"
+is "vm.wait: for some time" \
+	"$(ask 1 vm.wait '{"phase":"exit","timeout_ms":100}' | jq -c .error.data)" '{"name":"E_TIMEOUT"}'
 is "what runs is not released" "$(ask 1 proc.release "{\"proc\":$proc}" | jq .error.code)" 9
 is "proc.wait: for some time" \
 	"$(ask 1 proc.wait "{\"proc\":$proc,\"timeout_ms\":100}" | jq -c .error.data)" '{"name":"E_TIMEOUT"}'
@@ -169,6 +171,11 @@ ask 1 proc.resize "{\"proc\":$proc,\"rows\":30,\"cols\":90}" >/dev/null
 is "... its terminal has that size" \
 	"$(ask 1 proc.wait "{\"proc\":$proc,\"output\":true,\"timeout_ms\":60000}" | jq -r .result.out)" $'now\r'
 start='{"jsonrpc":"2.0","id":1,"method":"proc.start","params":'
+for ((i = 0; i < 70; i++)); do
+	echo "$start"'{"argv":["true"]}}'
+done | on_node n1 socat -t60 - "UNIX-CONNECT:$(sock 1)" >/dev/null
+kept() { (($(ask 1 proc.list | jq '[.result.procs[] | select(.state == "ended")] | length') == 64)); }
+ok "64 processes that have ended are kept" wait_for 60 kept
 { echo "$start"'{"argv":["sort"],"stdin":"stream","stdout":"stream","io":"raw"}}'; cat; } \
 	>raw.in < <(seq 100000)
 on_node n1 socat -t60 - "UNIX-CONNECT:$(sock 1)" <raw.in | tail -n +3 | sha256sum >raw.sum

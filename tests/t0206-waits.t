@@ -14,11 +14,13 @@ ok "two guests" wait_for 240 all_up
 
 cat >"$tmp/home/waits.py" <<'END'
 import json
+import os
 import socket
 import sys
 import time
 
 PATH = sys.argv[1]
+pipes = []
 
 
 def forever(opid):
@@ -31,6 +33,9 @@ def forever(opid):
         ("proc.run", {"argv": ["sleep", "1000"], "to": 1}),
         ("proc.run", {"argv": ["sleep", "1000"], "session": "kept", "opid": opid}),
         ("proc.run", {"argv": ["sleep", "1000"], "session": "kept", "opid": opid}),
+        ("file.get", {"path": "/bin/busybox", "io": "fd"}),
+        ("file.put", {"path": "/tmp/put", "io": "fd"}),
+        ("tree.get", {"path": "/bin", "io": "fd"}),
         ("code.run", {"interp": "sh", "code": "sleep 1000"}),
         ("result.take", {"session": "other", "wait_ms": -1}),
         ("sleep", {"seconds": 1000}),
@@ -52,7 +57,13 @@ def connect():
 def begin(method, params):
     s = connect()
     request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
-    s.sendall(json.dumps(request).encode() + b"\n")
+    line = json.dumps(request).encode() + b"\n"
+    if params.get("io") == "fd":  # a pipe that nobody reads, or writes to
+        pipe = os.pipe()
+        pipes.append(pipe)
+        socket.send_fds(s, [line], [pipe[0 if method == "file.put" else 1]])
+    else:
+        s.sendall(line)
     return s
 
 

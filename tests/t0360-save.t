@@ -200,5 +200,36 @@ is "... ends with 0" $? 0
 say
 is "... its disk is there, and nowhere else" \
 	"$(cd "$home" && ls fourth/disk0.0 after.qcow2 2>/dev/null)" fourth/disk0.0
+
+# A seed is saved with the VM that has read it; and a command's end.
+mkdir "$home/seeds" && echo '#cloud-config' >"$home/seeds/user-data"
+chown -R "$test_user" "$home/seeds"
+bg vrun -n2 --vm-image=tiny --vm-linger=all --vm-cloud-init="$home/seeds" sh -c '
+	echo up
+	[ $SLURM_PROCID = 0 ] || exit 0
+	until [ -e /tmp/go ]; do sleep 0.1; done
+	for d in /dev/vd?; do head -c 40000 $d | grep -aqi cidata && echo seed; done
+	exit 5' >out 2>/dev/null
+step=$!
+both_up() { (($(grep -c up out) == 2)); }
+ok "a step with a seed" wait_for 120 both_up
+job=$(vsh 'squeue -h -o %i').0
+running() { vms -r 1 --json op proc.list | jq '[.results["1"].result.procs[] | select(.state == "running")] | length'; }
+has_ended() { [[ $(running) == 0 ]]; }
+ok "... one of its commands has ended" wait_for 60 has_ended
+vms save --stop "$home/fifth" >saved
+is "... is saved, and stopped: status 0" $? 0 || as_user vm scancel "${job%.*}"
+wait $step
+say
+bg vrun -n2 --vm-linger=all --vm-restore="$home/fifth" vmresume >out2
+step=$!
+has_job() { job=$(vsh 'squeue -h -o %i') && [[ $job ]]; }
+wait_for 60 has_job
+job=$(vsh 'squeue -h -o %i').0
+ok "... and goes on" wait_for 120 vms exec touch /tmp/go
+wait $step
+is "... with its command: status 5" $? 5
+is "... and the seed" "$(grep -c seed out2)" 1
+is "... and the key that makes its host's" "$(jq '.key | length' "$home/fifth/task.json.0")" 64
 clean "nothing stays"
 done_testing
