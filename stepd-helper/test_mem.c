@@ -700,7 +700,7 @@ static void an_end_answers_what_is_under_way(void **state)
 {
 	json_t *x = make(4 * MIB);
 	char params[128];
-	int by_name, by_number;
+	int by_name, by_number, quiet;
 
 	snprintf(params, sizeof(params),
 		 "{'region':%lld,'item':%lld,'at':0,'size':4194304}",
@@ -708,12 +708,14 @@ static void an_end_answers_what_is_under_way(void **state)
 	by_name = ask(0, "mem.put",
 		      "{'region':'r','item':'x','at':0,'size':4194304}");
 	by_number = ask(0, "mem.put", params);
+	quiet = ask(0, "mem.quiet", "{}");
 	assert_null(find_answer(by_number));
 	peers_end(helpers[0].peers, "the task has ended");
 	op_mem_free(helpers[0].mem);
 	helpers[0].mem = NULL;
 	assert_int_equal(error_code(by_name), RPC_E_STATE);
 	assert_int_equal(error_code(by_number), RPC_E_GONE);
+	assert_int_equal(error_code(quiet), RPC_E_GONE);
 }
 
 static void a_program_that_ends_wants_no_more(void **state)
@@ -732,6 +734,41 @@ static void a_program_that_ends_wants_no_more(void **state)
 	result(ask(0, "mem.quiet", "{}"));
 	for (size_t i = 0; i < 4 * MIB; i++)
 		assert_int_equal(windows[0][i], 1); /* it may be another's */
+}
+
+/* A copy from here, quiet, and a name that another region has. */
+static void a_program_that_ends_waits_for_nothing(void **state)
+{
+	json_t *x = make(4 * MIB), *y;
+	char copy[200], put[128], claim[64];
+
+	result(guest(2, "mem.region.create",
+		     "{'name':'s','size':4194304,'home':0}"));
+	y = result(guest(2, "mem.alloc",
+			 "{'region':'s','size':4194304,'mode':'0666'}"));
+	snprintf(
+		copy, sizeof(copy),
+		"{'region':%lld,'item':%lld,'size':4194304,'dst_region':%lld,'dst_item':%lld}",
+		(long long)number(x, "region"), (long long)number(x, "item"),
+		(long long)number(y, "region"), (long long)number(y, "item"));
+	snprintf(
+		put, sizeof(put),
+		"{'region':%lld,'item':%lld,'at':0,'size':4194304,'wait':false}",
+		(long long)number(x, "region"), (long long)number(x, "item"));
+	snprintf(claim, sizeof(claim), "{'name':'r','region':%lld}",
+		 (long long)number(y, "region"));
+	assert_null(find_answer(ask(2, "mem.copy", copy)));
+	ask(0, "mem.put", put);
+	assert_null(find_answer(ask(0, "mem.quiet", "{}")));
+	assert_null(find_answer(ask(0, "mem.name", claim)));
+	end_program(0);
+	end_program(2);
+	assert_int_equal(
+		number(result(guest(1, "mem.region.lookup", "{'name':'r'}")),
+		       "region"),
+		number(x, "region"));
+	result(ask(0, "mem.quiet", "{}"));
+	result(ask(2, "mem.copy", copy));
 }
 
 /* With indices a piece of a transfer is more than there is room for, where a
@@ -799,6 +836,7 @@ int main(void)
 		EACH(a_link_that_breaks_is_no_answer_lost),
 		EACH(an_end_answers_what_is_under_way),
 		EACH(a_program_that_ends_wants_no_more),
+		EACH(a_program_that_ends_waits_for_nothing),
 		EACH(what_waits_for_room_is_forgotten_too),
 	};
 
