@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -877,6 +878,31 @@ static void strangers_are_bounded_in_number(void **state)
 	step_end(&s);
 }
 
+/* What waits to be accepted does not keep it busy; once accepted, who says
+ * nothing does not stay. */
+static void without_descriptors_it_listens_later(void **state)
+{
+	const struct rlimit none = { 3, 64 }, some = { 64, 64 };
+	int fd, ctl;
+
+	step_begin(&s, 2, 1);
+	step_say_all(&s, NETCTL_READY);
+	step_expect_all(&s, NETCTL_READY);
+	assert_int_equal(prlimit(s.nodes[0].pid, RLIMIT_NOFILE, &none, NULL),
+			 0);
+	fd = dial(0);
+	ctl = step_connect(&s, 0);
+	assert_int_equal(send(ctl, "hello", 5, 0), 5);
+	wait_until_idle(500);
+	assert_int_equal(prlimit(s.nodes[0].pid, RLIMIT_NOFILE, &some, NULL),
+			 0);
+	step_expect(ctl, NETCTL_LOST);
+	close(ctl);
+	expect_silence_and_end(fd);
+	step_wait_log(&s, 0, "no proof of the step's key in time");
+	step_end(&s);
+}
+
 static void a_wrong_key_is_refused(void **state)
 {
 	uint8_t wrong[NETCTL_KEY_LEN] = { 1 };
@@ -1456,6 +1482,7 @@ static const struct CMUnitTest once[] = {
 	cmocka_unit_test(the_first_may_fail_before_the_second_comes),
 	cmocka_unit_test(who_comes_late_hears_what_holds),
 	cmocka_unit_test(what_those_said_that_left_is_kept),
+	cmocka_unit_test(without_descriptors_it_listens_later),
 	cmocka_unit_test(nodes_that_differ_are_refused_by_name),
 };
 
