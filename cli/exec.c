@@ -122,9 +122,9 @@ static int run(const struct invocation *inv, bool unbuffered)
 		status = elsewhere_find(inv, inv->options[TTY], &nodes);
 	if (status == EXIT_DONE && dir && inv->options[FOLD])
 		status = run_other(inv, &w, true, NULL, unbuffered);
-	else if (status == EXIT_DONE && dir)
+	else if (status == EXIT_DONE && (dir || inv->options[HERE]))
 		status = run_here(inv, &w, dir);
-	else if (status == EXIT_DONE && !inv->options[HERE])
+	else if (status == EXIT_DONE)
 		status = run_other(inv, &w, false, nodes, unbuffered);
 	call_where_done(&w);
 	return status;

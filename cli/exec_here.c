@@ -531,7 +531,7 @@ static int find_ranks(const struct exec_here *conf, struct rankset *ret,
 		      struct errmsg *err)
 {
 	struct rankset here = { 0 };
-	int r = conn_ranks(conf->dir, &here, err);
+	int r = conf->dir ? conn_ranks(conf->dir, &here, err) : 0;
 
 	for (uint32_t rank = rankset_next(&here, 0); r == 0 && rank <= RANK_MAX;
 	     rank = rankset_next(&here, rank + 1))
@@ -548,6 +548,10 @@ int exec_here(const struct exec_here *conf)
 	struct errmsg err = { "memory" };
 	int r = e ? find_ranks(conf, &ranks, &err) : -ENOMEM, status;
 
+	if (r == 0 && !rankset_count(&ranks))
+		r = errmsg_say(
+			&err, -ENOENT,
+			"no task of the step is on this node, not yet or no more");
 	if (r == 0) {
 		e->conf = conf;
 		e->jobs = calloc(rankset_count(&ranks) + 1, sizeof(*e->jobs));

@@ -11,7 +11,7 @@
 #include "rankset.h"
 
 struct exec_here {
-	const char *dir;	     /* the step's */
+	const char *dir;	     /* the step's; NULL: there is none */
 	const struct rankset *ranks; /* NULL: all */
 	const char *const *argv;
 	int n_args;
@@ -19,7 +19,8 @@ struct exec_here {
 	const char *user, *cwd; /* NULL: the step's */
 };
 
-/* Returns the highest exit status; 0 where none of the ranks is here. */
+/* Returns the highest exit status; EXIT_NOT_RUN, with words, where none of the
+ * ranks is here. */
 int exec_here(const struct exec_here *conf);
 
 #endif

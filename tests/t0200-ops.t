@@ -71,6 +71,9 @@ is "... 126: no such directory" $? 126
 like "... and which" "$(cat "$tmp/vms.err")" '/nowhere'
 vms -r 9 exec true
 is "... a rank that is not there: 125" $? 125
+vms exec --here true
+is "... 125: no task on this node" $? 125
+like "... and why" "$(cat "$tmp/vms.err")" 'not yet or no more'
 vms -r 2 exec sh -c "'kill -9 \$\$'"
 is "... 137: ended by a signal" $? 137
 is "... words are passed as they are" "$(vms -r 0 exec printf "'<%s>'" "'a  b'" "'*'")" '<a  b><*>'
