@@ -99,11 +99,20 @@ is "file systems: none of a name that there is not is frozen" \
 	"$(ask sys.fsfreeze '{"mounts":["/nowhere"]}' | jq -c .result)" '{"filesystems":0}'
 is "... or thawed" "$(ask sys.thaw | jq -c .result)" '{"filesystems":0}'
 for op in 'file.stat {"path":"/"}' 'file.put {"path":"/x","io":"fd","mode":420}' \
+	'file.put {"path":"/x","io":"fd","atomic":true}' \
+	'file.get {"path":"/x","io":"fd","user":"nobody"}' \
+	'file.write {"path":"/x","data":"x","truncate":true}' \
 	'file.hash {"path":"/"}' 'task.echo {}' \
 	'proc.start {"argv":["cat"],"stdin":"stream","io":"events"}' \
 	'proc.run {"argv":["id"],"user":"nobody"}'; do
 	is "${op%% *} is refused by name" "$(ask "${op%% *}" "${op#* }" | jq -c .error.data.name)" '"E_NOTSUP"'
 done
+
+like "file.write without data" "$(ask file.write '{"path":"/x"}' | jq -r .error.message)" \
+	'data: missing, or more than 64 KiB'
+like "file.get with two sums" \
+	"$(ask file.get '{"path":"/x","io":"fd","hash":"xxh64","sha256":"00"}' | jq -r .error.message)" \
+	'sha256 cannot be checked with another hash'
 
 # ---- another user of the node ----
 

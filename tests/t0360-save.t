@@ -226,7 +226,8 @@ step=$!
 has_job() { job=$(vsh 'squeue -h -o %i') && [[ $job ]]; }
 wait_for 60 has_job
 job=$(vsh 'squeue -h -o %i').0
-ok "... and goes on" wait_for 120 vms exec touch /tmp/go
+ok "... and goes on" wait_for 120 vms exec true
+vms -r 0 exec touch /tmp/go # with which all ends, this too
 wait $step
 is "... with its command: status 5" $? 5
 is "... and the seed" "$(grep -c seed out2)" 1

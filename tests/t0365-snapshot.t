@@ -68,6 +68,10 @@ vms -r 0 snapshot delete second
 is "snapshot delete: status 0" $? 0 || say
 vms -r 0 snapshot load second
 like "... it is gone" "$(<"$tmp/vms.err")" "no snapshot second of this step"
+vms -r 0 snapshot delete second
+like "... so it cannot be deleted again" "$(<"$tmp/vms.err")" "no snapshot second of this step"
+vms -r 0 snapshot save third --desc="$(printf '%01001d' 0)"
+like "a description that is too long" "$(<"$tmp/vms.err")" "desc: more than 1000 bytes"
 vms -r 1 snapshot save first
 is "a VM without a disk: status 1" $? 1
 like "... with words" "$(<"$tmp/vms.err")" "no qcow2 disk to keep a snapshot in.*--vm-scratch"
