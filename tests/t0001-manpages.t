@@ -239,6 +239,10 @@ ok "... each command" same commands.code commands.page
 section OPS <vmstep-api.7.txt |
 	sed -nE 's/^ {3}([a-z]+(\.[a-z]+)*)( \{.*\})$/\1\3/p' | sort >ops.page
 ok "vmstep-api(7): each op of the catalogue, and its parameters" same ops.code ops.page
+for program in pmix-net/vmstep-net stepd-helper/vmstep-helper; do
+	"${tables%/tests/*}/$program" --help >help
+	ok "${program##*/} --help" grep -q -e --version help
+done
 for tool in minicluster mkimage; do
 	{ "$top/contrib/$tool" --help; echo "--help"; } |
 		grep -oE -e '(^|[ [])--[a-z][a-z-]*' | tr -d ' [' | sort -u |
