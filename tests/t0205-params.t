@@ -121,6 +121,17 @@ for op in ops:
                         and op["op"] not in others_first:
                     print(f"{op['op']}: {name}: {json.dumps(value)[:40]}:",
                           json.dumps(answer)[:200])
+# Parameters of which each is right.
+for method, params, words in (
+    ("op.cancel", {"opid": "a", "session": "b"}, "either opid or session"),
+    ("proc.start", {"argv": ["true"], "stdout": "stream"}, "io has to say"),
+    ("proc.start", {"argv": ["true"], "io": "raw", "stdout": "stream",
+                    "stderr": "stream"}, "one of stdout and stderr"),
+    ("queue.clear", {"queue": "none"}, "no queue 'none'"),
+):
+    answer = ask(method, params)
+    if words not in answer.get("error", {}).get("message", ""):
+        print(f"{method}: {json.dumps(params)}:", json.dumps(answer)[:200])
 print(f"asked {asked}, refused {refused}")
 made("proc.signal", proc=proc, signal="KILL")
 END

@@ -110,8 +110,8 @@ done
 
 like "file.write without data" "$(ask file.write '{"path":"/x"}' | jq -r .error.message)" \
 	'data: missing, or more than 64 KiB'
-like "file.get with two sums" \
-	"$(ask file.get '{"path":"/x","io":"fd","hash":"xxh64","sha256":"00"}' | jq -r .error.message)" \
+like "file.put with two sums" \
+	"$(ask file.put '{"path":"/x","io":"fd","hash":"xxh64","sha256":"00"}' | jq -r .error.message)" \
 	'sha256 cannot be checked with another hash'
 
 # ---- another user of the node ----

@@ -137,6 +137,11 @@ if [[ -x $virtiofsd ]]; then
 	step=$!
 	ok "a guest without a network has a directory by virtiofs" wait_for 120 grep -q up out
 	like "... vmstep ps says so" "$(vsh "$build/inst/bin/vmstep -j \$(squeue -h -o %A).0 ps")" "/w is $PWD/share by virtiofs"
+	for op in 'net.link {"up":false}' 'net.capture {"io":"events"}' 'world.hosts {}'; do
+		like "... ${op%% *} is refused" \
+			"$(vsh "$build/inst/bin/vmstep -j \$(squeue -h -o %A).0 op ${op%% *} '${op#* }'" 2>&1)" \
+			'--vm-net=none: no (network|addresses)'
+	done
 	for pid in $(mc vm node n1 pgrep -x vmstep-helper); do mc vm node n1 kill -9 "$pid"; done
 	wait "$step"
 	is "... its helper is killed: 137" $? 137

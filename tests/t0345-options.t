@@ -7,9 +7,12 @@ need mksquashfs xorriso
 vm_cluster 1
 conf "allow_outbound = yes" "allow_qemu_args = yes" "virtiofsd = none"
 cd "$tmp/home" || exit 1
-mkdir run data boot
+mkdir run data boot disks.vm
 touch data/file
-truncate -s 8M d.raw
+truncate -s 8M d.raw seed.raw
+cp d.raw disks.vm
+echo a-seed | dd of=seed.raw conv=notrunc status=none
+echo 'disk = d.raw,serial=bundled' >disks.vm/vm.conf
 mksquashfs data x.sqsh -no-progress -quiet >"$tmp/mksquashfs" 2>&1
 xorriso -as mkisofs -quiet -o m.iso data 2>"$tmp/xorriso"
 cp "$tiny"/{vmlinux,initramfs} boot
@@ -75,6 +78,8 @@ effects -n1 --vm-image=d.raw -- \
 	--vm-kernel=boot/vmlinux '-kernel [^ ]*boot/vmlinux' \
 	--vm-initrd=boot/initramfs '-initrd [^ ]*boot/initramfs' \
 	--vm-cloud-init=none '!cidata'
+dry -n1 --vm-image=disks.vm
+like "a bundle's disk" "$(<out)" 'serial=bundled'
 effects -n1 --vm-image=d.raw -- \
 	--vm-firmware=uefi 'pflash0=.*,serial=disk0,bootindex=1 '
 effects -n1 --vm-image=d.raw -- \
@@ -89,11 +94,12 @@ unset HWLOC_SYNTHETIC
 
 bg vrun -n1 --vm-image=tiny --vm-hostname=box --vm-net-cidr=10.9.0.0/16 --vm-net-mtu=1400 \
 	--vm-workdir=/tmp --vm-env=A_WORD --vm-grace=1 --vm-console=console \
-	env A_WORD=said sh -c 'trap "" TERM; echo "$(hostname) $(pwd) $A_WORD $(cat /sys/class/net/eth0/mtu) $(ip -4 -o addr show dev eth0)"; sleep 1000 & wait; wait; sleep 1000' >out
+	--vm-cloud-init=./seed.raw \
+	env A_WORD=said sh -c 'trap "" TERM; echo "$(head -qc 6 /dev/vd?) $(hostname) $(pwd) $A_WORD $(cat /sys/class/net/eth0/mtu) $(ip -4 -o addr show dev eth0)"; sleep 1000 & wait; wait; sleep 1000' >out
 step=$!
 up() { [[ -s out ]]; }
 ok "a guest with other options" wait_for 120 up
-like "... has name, directory, variable and network" "$(<out)" '^box /tmp said 1400 .* 10\.9\.0\.1/16'
+like "... has a seed, name, directory, variable and network" "$(<out)" '^a-seed box /tmp said 1400 .* 10\.9\.0\.1/16'
 as_user vm scancel --signal=TERM "$(as_user vm squeue -h -o %i)"
 gone() { ! kill -0 "$step" 2>/dev/null; }
 ok "... and --vm-grace is the time that it has" wait_for 15 gone
