@@ -396,11 +396,6 @@ const char *proc_program(const struct proc *p)
 	return p->program;
 }
 
-json_int_t proc_id(const struct proc *p)
-{
-	return p->id;
-}
-
 enum proc_state proc_state(const struct proc *p)
 {
 	return p->state;

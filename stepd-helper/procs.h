@@ -79,7 +79,6 @@ struct proc *proc_next(const struct proc *p);
 bool proc_has_exited(const struct proc *p); /* what it said may still flow */
 json_int_t proc_agents_id(const struct proc *p); /* the agent's number */
 const char *proc_program(const struct proc *p);
-json_int_t proc_id(const struct proc *p);
 enum proc_state proc_state(const struct proc *p);
 /* 0 to 255 as a shell has it; once it has ended. */
 int proc_status(const struct proc *p);

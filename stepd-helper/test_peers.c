@@ -123,9 +123,13 @@ static void messages_wait_in_their_receivers_queue(void **state)
 
 	begin(2, 2);
 	result(ask(0, "msg.send", "{'to':3,'data':{'n':1},'ref':'a'}"));
-	result(ask(1, "msg.send", "{'to':'2-3','data':'two','ref':'b'}"));
+	result(ask(1, "msg.send",
+		   "{'to':'2-3','data':'two','ref':'b','reply_to':'answers'}"));
 	m = recv_one(3, "{'ref':'b'}");
 	assert_int_equal(number(m, "from"), 1);
+	assert_string_equal(json_string_value(json_object_get(m, "ref")), "b");
+	assert_string_equal(json_string_value(json_object_get(m, "reply_to")),
+			    "answers");
 	assert_string_equal(json_string_value(json_object_get(m, "data")),
 			    "two");
 	m = recv_one(3, "{'from':0}");
