@@ -28,11 +28,6 @@ void kernel_set_dirs(const char *added, const char *shipped)
 	dirs[KERNEL_IS_SHIPPED] = shipped;
 }
 
-const char *kernel_dir(enum kernel_where where)
-{
-	return dirs[where];
-}
-
 int kernel_need(const json_t *params, const char *name, char **ret,
 		struct errmsg *err)
 {

@@ -38,7 +38,6 @@ void kernel_unregister(struct rpc_call *call, const json_t *params,
 /* -- for those who do it: in a job ----------------------------------------- */
 
 enum kernel_where { KERNEL_IS_ADDED, KERNEL_IS_SHIPPED, KERNEL_WHERES };
-const char *kernel_dir(enum kernel_where where);
 
 /* Parameter @name, a kernel's or an op's, which has to be there. */
 int kernel_need(const json_t *params, const char *name, char **ret,
