@@ -95,13 +95,16 @@ static void put_headers(const struct segment *s, uint8_t *frame, size_t len)
 	header_put16(l4 + o->csum_offset, checksum_fold(sum + part));
 }
 
-/* 0 would say that there is none, in UDP; elsewhere 0xffff is as good. */
+/* In UDP 0 says that there is none, and 0xffff stands for it (RFC 768). TCP
+ * has it: there 0xffff never comes of a sum (RFC 1624, 3), and is taken for a
+ * bad one by some. */
 static void put_checksum(const struct offload *o, uint8_t *frame, size_t len)
 {
 	uint16_t sum = checksum_sum(frame + o->csum_start, len - o->csum_start);
+	bool none = sum == 0xffff && o->csum_offset == UDP_CHECKSUM;
 
 	header_put16(frame + o->csum_start + o->csum_offset,
-		     sum == 0xffff ? sum : (uint16_t)~sum);
+		     none ? sum : (uint16_t)~sum);
 }
 
 size_t segment_next(struct segment *s, uint8_t *frame)
