@@ -134,6 +134,23 @@ is "... by its exit status too" $? 1
 mc a node n2 slurmd -N n2
 ok "and of one started again" wait_for 60 mc a status
 
+# ---- inside all begins while the machine is slow outside ----
+
+mkdir "$tmp/slow"
+cat >"$tmp/slow/readlink" <<'EOF'
+#!/bin/bash
+for ((i = 0; i < 600; i++)); do
+	[[ ! -e $SLOW_UNTIL ]] || break
+	sleep 0.1
+done
+exec /usr/bin/readlink "$@"
+EOF
+chmod +x "$tmp/slow/readlink"
+at_exit mc d down
+like "a cluster whose slurmctld is there before up looks comes up" \
+	"$(PATH=$tmp/slow:$PATH SLOW_UNTIL=/run/minicluster.d-$$/begun mc d up 1 2>&1)" "is up"
+ok "... and down again" mc d down
+
 # ---- two side by side, the second with cgroups ----
 
 out=$(mc b up 1 --cgroup --cpus real --mem 1024 2>&1)
