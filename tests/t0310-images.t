@@ -169,6 +169,19 @@ vrun -n2 -N2 --vm-image=tiny --vm-image=r.img,ctl=Rw true
 is "with R in ctl= each task has its own: 0" $? 0
 is "... both are there still" "$(begin r.img.0) $(begin r.img.1)" "MARKED. MARKED."
 
+# ---- copies whose names would meet ----
+
+mkdir other
+cp raw.img other
+chown -R "$test_user" other
+refused "two images whose copies would have one name" \
+	'home/raw.img and .*/other/raw.img would have one name for their copies, .*/run/raw.img: rename' \
+	-n1 --vm-rundir="$PWD/run" --vm-image=tiny --vm-image=raw.img,ctl=c \
+	--vm-image=other/raw.img,ctl=c hostname
+refused "a copy that would be its image" \
+	'home/raw.img: its copy would have its own name: add j or r to ctl=' \
+	-n1 --vm-rundir="$PWD" --vm-image=tiny --vm-image=raw.img,ctl=c hostname
+
 # ---- what the site says ----
 
 refused "file=... where the site does not allow it" '\(allow_qemu_args\)' \
