@@ -12,7 +12,7 @@
 
 #define LIMIT_MAX 1000000 /* of what sessions are given, but bytes */
 
-/* result.take that waits. */
+/* result.take that waits, or result.peek. */
 struct taker {
 	LIST_ENTRY(taker) link;
 	struct rpc_call *call;
@@ -21,6 +21,7 @@ struct taker {
 	struct loop_timer *timer;
 	char *opid; /* NULL: any */
 	size_t count;
+	bool peek;
 };
 
 struct op_session {
@@ -300,7 +301,7 @@ static void on_kept(bool ended, void *arg)
 
 	if (ended)
 		rpc_fail(t->call, RPC_E_GONE, "the session has ended");
-	else if (!try(t->call, t->session, t->opid, t->count, true))
+	else if (!try(t->call, t->session, t->opid, t->count, !t->peek))
 		return;
 	taker_free(t);
 }
@@ -322,7 +323,7 @@ static void on_gone(struct rpc_call *call, void *arg)
 /* @opid is taken. */
 static void wait_for(struct op_session *o, struct rpc_call *call,
 		     struct session *s, char *opid, size_t count,
-		     int64_t wait_ms)
+		     int64_t wait_ms, bool peek)
 {
 	struct taker *t = calloc(1, sizeof(*t));
 
@@ -337,6 +338,7 @@ static void wait_for(struct op_session *o, struct rpc_call *call,
 	t->session = s;
 	t->opid = opid;
 	t->count = count;
+	t->peek = peek;
 	t->wait.fn = on_kept;
 	t->wait.arg = t;
 	session_wait(s, &t->wait);
@@ -371,7 +373,8 @@ static void take(struct op_session *o, struct rpc_call *call,
 			"no result of '%.64s' is kept, and it is not on its way",
 			opid);
 	else if (wait_ms)
-		wait_for(o, call, s, TAKE_PTR(opid), (size_t)count, wait_ms);
+		wait_for(o, call, s, TAKE_PTR(opid), (size_t)count, wait_ms,
+			 peek);
 	else
 		answer(call, s, json_array());
 }

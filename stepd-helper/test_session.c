@@ -334,6 +334,19 @@ static void peeking_leaves_it(void **state)
 	assert_int_equal(json_array_size(results(ask("result.take", "{}"))), 1);
 }
 
+static void peeking_at_what_is_waited_for_leaves_it(void **state)
+{
+	int w;
+
+	ask("file.stat", "{\"path\":\"/\",\"keep\":true,\"opid\":\"x\"}");
+	w = ask("result.peek", "{\"opid\":\"x\",\"wait_ms\":-1}");
+	assert_null(answer_of(w));
+	done(0, json_pack("{s:i}", "n", 7));
+	assert_int_equal(json_array_size(results(w)), 1);
+	assert_int_equal(figure(result_of(w), "left"), 1);
+	assert_int_equal(json_array_size(results(ask("result.take", "{}"))), 1);
+}
+
 static void waiting_for_a_result_ends(void **state)
 {
 	int w = ask("result.take", "{\"wait_ms\":5}"), g;
@@ -582,6 +595,7 @@ int main(void)
 		test(who_left_is_not_worked_for),
 		test(a_kept_result_is_for_who_comes_later),
 		test(peeking_leaves_it),
+		test(peeking_at_what_is_waited_for_leaves_it),
 		test(waiting_for_a_result_ends),
 		test(results_are_bounded),
 		test(results_grow_old),
